@@ -1,0 +1,21 @@
+package jobs
+
+import "context"
+
+type contextKey struct{}
+
+// NewContext returns a context that carries the job to the code inside it.
+func NewContext(parent context.Context, j Job) context.Context {
+	return context.WithValue(parent, contextKey{}, j)
+}
+
+// FromContext returns the job that ctx carries; ok is false if it carries
+// none, or if that job has finished. (OpenSSL: ASYNC_get_current_job, where
+// the thread carries it.)
+func FromContext(ctx context.Context) (j Job, ok bool) {
+	j, ok = ctx.Value(contextKey{}).(Job)
+	if !ok || !j.live() {
+		return Job{}, false
+	}
+	return j, true
+}

@@ -1,0 +1,126 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// coroutine runs one job after another. Its fields need no lock: they are
+// touched by the pool's goroutine and by the job, of which only one runs.
+type coroutine struct {
+	pool  *Pool
+	index int                     // in pool.all
+	next  func() (struct{}, bool) // to the job
+	stop  func()
+	yield func(struct{}) bool // back to the pool's goroutine
+
+	// Of the job in progress.
+	id       uint64              // 0: idle
+	active   uint64              // id while the job has the thread, else 0
+	pause    func(struct{}) bool // what Pause does: yield, skip or refuse
+	pauseErr error               // what Pause returns
+	fn       func(Job) error
+	wait     *waitctx.WaitCtx
+	ownWait  *waitctx.WaitCtx // made when a job without one asks for it
+	value    any
+	blocked  int // depth of BlockPause
+	canceled bool
+	refused  int // calls of Pause since it was cancelled
+
+	// Of the job that has just ended.
+	ended   bool
+	failed  bool // in a panic or in a Goexit of its own
+	exiting bool // the goroutine is in runtime.Goexit and cannot be reused
+	err     error
+}
+
+func (p *Pool) newCoroutine() *coroutine {
+	c := &coroutine{pool: p, index: len(p.all)}
+	c.next, c.stop = iter.Pull(c.serve)
+	p.all = append(p.all, c)
+	return c
+}
+
+// serve is the body of the coroutine: a job each time it is resumed idle.
+func (c *coroutine) serve(yield func(struct{}) bool) {
+	c.yield, c.pause = yield, yield
+	for {
+		c.run()
+		if !yield(struct{}{}) {
+			return
+		}
+	}
+}
+
+// errExiting takes a coroutine that is in runtime.Goexit through iter.Pull,
+// which would otherwise carry the Goexit on to the goroutine that resumed it.
+var errExiting = errors.New("jobs: coroutine exits")
+
+// run runs the job's function and keeps what it ended with.
+func (c *coroutine) run() {
+	returned := false
+	defer func() {
+		c.ended = true
+		if returned {
+			return
+		}
+		if v := recover(); v != nil {
+			c.failed = true
+			c.err = &PanicError{Value: v, Stack: debug.Stack()}
+			return
+		}
+		// runtime.Goexit: there is no way back into the loop of serve. Hand over
+		// the result from here; end will resume this goroutine once more.
+		if c.refused > maxRefused {
+			c.err = errIgnoredCancel
+		} else {
+			c.failed, c.err = true, ErrGoexit
+		}
+		c.exiting = true
+		c.yield(struct{}{})
+		panic(errExiting)
+	}()
+	c.err = c.fn(Job{c, c.id})
+	returned = true
+}
+
+// end ends the coroutine's goroutine.
+func (c *coroutine) end() {
+	defer func() {
+		if v := recover(); v != nil && v != any(errExiting) {
+			panic(v)
+		}
+	}()
+	c.stop()
+}
+
+// reset makes the coroutine ready for another job. Handles of the last one are
+// stale from here on.
+func (c *coroutine) reset() {
+	c.id = 0
+	c.pause, c.pauseErr = c.yield, nil
+	c.fn, c.wait, c.ownWait, c.value = nil, nil, nil, nil
+	c.blocked, c.canceled, c.refused = 0, false, 0
+	c.ended, c.failed, c.exiting, c.err = false, false, false, nil
+}
+
+// skip takes the place of yield while pausing is blocked.
+func skip(struct{}) bool { return true }
+
+// maxRefused is how often a cancelled job may call Pause before it is ended.
+const maxRefused = 1000
+
+var errIgnoredCancel = fmt.Errorf("%w, and paused %d times more", ErrCanceled, maxRefused)
+
+// refuse takes the place of yield in a job that is being cancelled.
+func (c *coroutine) refuse(struct{}) bool {
+	if c.refused++; c.refused > maxRefused {
+		runtime.Goexit()
+	}
+	return true
+}

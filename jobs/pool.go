@@ -1,0 +1,238 @@
+// Package jobs runs code that blocks as jobs that pause. It is OpenSSL's
+// ASYNC_JOB in Go.
+//
+// A job is an ordinary function. [Pool.Start] runs it on the calling goroutine's
+// thread until it returns or calls [Job.Pause]; a paused job goes on where it
+// stopped when [Job.Resume] is called. What the job waits for is written in
+// its [waitctx.WaitCtx]; waiting for it is the caller's business. Package loop
+// does that for sockets and timers, and is what most programs want; this
+// package serves those that have an event loop of their own.
+//
+// # Goroutines and threads
+//
+// A Pool has no lock. It belongs to the goroutine that made it: NewPool, the
+// other methods of Pool, and Job.Resume and Job.Cancel are for that goroutine
+// alone. The methods a job calls on itself (Pause, WaitCtx, BlockPause and the
+// rest) are for the job's function, and not for goroutines it starts.
+//
+// A job is a coroutine ([iter.Pull]): control passes to it and back on one
+// thread without the scheduler. The runtime insists that a coroutine is
+// resumed in the same state of runtime.LockOSThread in which it was created,
+// and ends the process, beyond any recover, if it is not. So:
+//
+//   - a goroutine that locks its thread does so before NewPool, and unlocks
+//     after Close;
+//   - a job that calls LockOSThread, or is in a callback from C, does not
+//     pause before it has left that state;
+//   - a pool is not handed from one goroutine to another if either is locked.
+//
+// A job that waits in any other way than by Pause (on a channel, a mutex, a
+// blocking system call) stops its whole thread meanwhile. A mutex held over a
+// pause and wanted by another job of the same thread is a deadlock.
+//
+// Go owns the stacks: there is no counterpart of ASYNC_set_mem_functions.
+package jobs
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// Capable reports whether this platform can run jobs. Every platform of Go
+// can. (OpenSSL: ASYNC_is_capable.)
+func Capable() bool { return true }
+
+// Pool starts jobs and keeps the coroutines they run on, for reuse. The
+// package comment says which goroutine may use it.
+type Pool struct {
+	max     int
+	all     []*coroutine // busy and idle
+	idle    []*coroutine // the last one is the next to be used
+	running *coroutine
+	seq     uint64 // of the last job started
+	closed  bool
+	stats   Stats
+}
+
+// Stats counts a pool's jobs. Running, Paused and Idle are of the moment, the
+// others since NewPool. Every started job is in the end counted in Finished,
+// and there in Canceled or Panicked too if it ended that way.
+type Stats struct {
+	Running  int // 0 or 1
+	Paused   int
+	Idle     int // coroutines that wait for a job
+	Started  uint64
+	Finished uint64
+	Canceled uint64
+	Panicked uint64 // in a panic or in runtime.Goexit
+}
+
+// NewPool returns a pool that runs at most maxSize jobs at a time, without
+// limit if that is 0, and creates initSize coroutines at once. A negative
+// size, or an initSize above a maxSize that is not 0, is ErrInvalidPoolSize.
+// (OpenSSL: ASYNC_init_thread.)
+func NewPool(maxSize, initSize int) (*Pool, error) {
+	if maxSize < 0 || initSize < 0 || maxSize != 0 && initSize > maxSize {
+		return nil, fmt.Errorf("%w: max %d, init %d", ErrInvalidPoolSize, maxSize, initSize)
+	}
+	p := &Pool{max: maxSize}
+	for range initSize {
+		p.idle = append(p.idle, p.newCoroutine())
+	}
+	return p, nil
+}
+
+// Start runs fn as a job until it pauses or ends, and says which. The handle
+// is good until the job has finished. The job's WaitCtx is w; if w is nil it
+// has one of its own, which is closed when it finishes.
+//
+// StatusPaused comes with a nil error, StatusFinished with what fn returned,
+// StatusNoJobs with ErrNoJobs. StatusError comes with a *PanicError,
+// ErrGoexit, ErrNested, ErrNoFunc or ErrPoolClosed. (OpenSSL: ASYNC_start_job
+// with a NULL job.)
+func (p *Pool) Start(w *waitctx.WaitCtx, fn func(Job) error) (Job, Status, error) {
+	switch {
+	case p.running != nil:
+		return Job{}, StatusError, ErrNested
+	case p.closed:
+		return Job{}, StatusError, ErrPoolClosed
+	case fn == nil:
+		return Job{}, StatusError, ErrNoFunc
+	}
+	var c *coroutine
+	if n := len(p.idle); n > 0 {
+		c = p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+	} else if p.max != 0 && len(p.all) >= p.max {
+		return Job{}, StatusNoJobs, ErrNoJobs
+	} else {
+		c = p.newCoroutine()
+	}
+	p.seq++
+	p.stats.Started++
+	c.id, c.fn, c.wait = p.seq, fn, w
+	j := Job{c, p.seq}
+	c.active = c.id
+	p.running = c
+	c.next()
+	p.running = nil
+	c.active = 0
+	if !c.ended {
+		return j, StatusPaused, nil
+	}
+	st, err := p.retire(c)
+	return j, st, err
+}
+
+// retire takes the result of c's finished job and makes c idle.
+func (p *Pool) retire(c *coroutine) (Status, error) {
+	st, err := StatusFinished, c.err
+	if c.failed {
+		st = StatusError
+		p.stats.Panicked++
+	}
+	if c.canceled {
+		p.stats.Canceled++
+	}
+	p.stats.Finished++
+	if c.ownWait != nil {
+		c.ownWait.Close()
+	}
+	exiting := c.exiting
+	c.reset()
+	if exiting {
+		p.remove(c)
+	} else {
+		p.idle = append(p.idle, c)
+	}
+	return st, err
+}
+
+// remove ends the coroutine, which has no job.
+func (p *Pool) remove(c *coroutine) {
+	last := len(p.all) - 1
+	p.all[c.index] = p.all[last]
+	p.all[c.index].index = c.index
+	p.all[last] = nil
+	p.all = p.all[:last]
+	c.end()
+}
+
+// Current returns the job that is running, the zero Job if none is. (OpenSSL:
+// ASYNC_get_current_job.)
+func (p *Pool) Current() Job {
+	if p.running == nil {
+		return Job{}
+	}
+	return Job{p.running, p.running.id}
+}
+
+// Stats returns the counts of the moment. It may be called from inside a job.
+func (p *Pool) Stats() Stats {
+	s := p.stats
+	if p.running != nil {
+		s.Running = 1
+	}
+	s.Idle = len(p.idle)
+	s.Paused = len(p.all) - s.Idle - s.Running
+	return s
+}
+
+// Trim ends idle coroutines until at most keep are left, to give the memory of
+// their stacks back after a burst of jobs. From inside a job it does nothing.
+func (p *Pool) Trim(keep int) {
+	if p.running != nil {
+		return
+	}
+	n := len(p.idle) - max(keep, 0)
+	if n <= 0 {
+		return
+	}
+	for _, c := range p.idle[:n] { // idle the longest
+		p.remove(c)
+	}
+	p.idle = slices.Delete(p.idle, 0, n)
+}
+
+// CancelAll cancels every paused job, in the order in which they started, as
+// Job.Cancel does. It returns the panics among them, joined, or ErrNested.
+func (p *Pool) CancelAll() error {
+	if p.running != nil {
+		return ErrNested
+	}
+	paused := make([]Job, 0, len(p.all)-len(p.idle))
+	for _, c := range p.all {
+		if c.id != 0 {
+			paused = append(paused, Job{c, c.id})
+		}
+	}
+	slices.SortFunc(paused, func(a, b Job) int { return cmp.Compare(a.id, b.id) })
+	var errs []error
+	for _, j := range paused {
+		if st, err := j.Cancel(); st == StatusError {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends the pool's coroutines. While jobs are paused it frees nothing and
+// returns ErrJobsOutstanding with their number: resume them, or call CancelAll
+// and then Close again. From inside a job it is ErrNested. A second Close does
+// nothing. (OpenSSL: ASYNC_cleanup_thread.)
+func (p *Pool) Close() error {
+	if p.running != nil {
+		return ErrNested
+	}
+	if n := p.Stats().Paused; n > 0 {
+		return fmt.Errorf("%w: %d paused", ErrJobsOutstanding, n)
+	}
+	p.closed = true
+	p.Trim(0)
+	return nil
+}
