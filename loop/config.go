@@ -1,0 +1,90 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Config configures a Loop. The zero value is a good configuration.
+type Config struct {
+	// MaxJobs is the most jobs at a time, 0 for 10,000. When that many are
+	// alive no connection is accepted, and no job started, until one ends.
+	MaxJobs int
+
+	// InitialJobs is how many coroutines are made when the loop starts.
+	InitialJobs int
+
+	// MaxQueued is the most calls of Go, Post and Wake that may wait for the
+	// loop, 0 for 65,536. Further ones get ErrQueueFull.
+	MaxQueued int
+
+	// AcceptsPerTurn is the most connections a listener accepts in a turn of
+	// the loop, 0 for 1. Work in progress comes first: with many at a time, a
+	// loop that has more work than time collects connections instead of
+	// finishing them.
+	AcceptsPerTurn int
+
+	// PollInterval is how often a job is resumed that has paused without a
+	// descriptor and without a callback to wait for, 0 for a millisecond.
+	PollInterval time.Duration
+
+	// IdleTimeout bounds a Read, and the wait of a parked connection, that has
+	// no deadline of its own: 0 for two minutes, negative for no bound.
+	IdleTimeout time.Duration
+
+	// WriteTimeout bounds each wait of a Write that has no deadline of its own:
+	// 0 for 30 seconds, negative for no bound.
+	WriteTimeout time.Duration
+
+	// Logger is told of jobs that panic (at error level), of listeners that
+	// cannot accept (warn), and of jobs that return an error (debug). nil for
+	// slog.Default.
+	Logger *slog.Logger
+}
+
+// ErrInvalidConfig is New's answer to a Config it cannot work with.
+var ErrInvalidConfig = errors.New("loop: invalid configuration")
+
+func (c Config) withDefaults() (Config, error) {
+	for _, f := range []struct {
+		name string
+		n    *int
+		def  int
+	}{
+		{"MaxJobs", &c.MaxJobs, 10_000},
+		{"MaxQueued", &c.MaxQueued, 65_536},
+		{"AcceptsPerTurn", &c.AcceptsPerTurn, 1},
+		{"InitialJobs", &c.InitialJobs, 0},
+	} {
+		if *f.n < 0 {
+			return c, fmt.Errorf("%w: %s is %d", ErrInvalidConfig, f.name, *f.n)
+		}
+		if *f.n == 0 {
+			*f.n = f.def
+		}
+	}
+	if c.InitialJobs > c.MaxJobs {
+		return c, fmt.Errorf("%w: InitialJobs is %d, MaxJobs %d", ErrInvalidConfig, c.InitialJobs, c.MaxJobs)
+	}
+	if c.PollInterval < 0 {
+		return c, fmt.Errorf("%w: PollInterval is %v", ErrInvalidConfig, c.PollInterval)
+	}
+	for _, f := range []struct {
+		d   *time.Duration
+		def time.Duration
+	}{
+		{&c.PollInterval, time.Millisecond},
+		{&c.IdleTimeout, 2 * time.Minute},
+		{&c.WriteTimeout, 30 * time.Second},
+	} {
+		if *f.d == 0 {
+			*f.d = f.def
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, nil
+}

@@ -1,0 +1,193 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// Dialer connects to addresses. The zero value is ready to use.
+type Dialer struct {
+	// Timeout bounds the whole of Dial, 0 for 30 seconds. With several
+	// addresses to try, each gets its share of what is left.
+	Timeout time.Duration
+
+	// LocalAddr is the address to connect from, nil for the system's choice. It
+	// is a *net.TCPAddr or a *net.UnixAddr, as the network is.
+	LocalAddr net.Addr
+
+	// Resolver looks names up, nil for net.DefaultResolver. It works on a
+	// goroutine of its own.
+	Resolver *net.Resolver
+}
+
+// Dial is Dial of the zero Dialer.
+func Dial(ctx context.Context, network, address string) (*Conn, error) {
+	return new(Dialer).Dial(ctx, network, address)
+}
+
+// Dial connects to an address from inside the job that ctx carries, and pauses
+// the job meanwhile. Networks and addresses are those of net.Dial: "tcp",
+// "tcp4", "tcp6" and "unix". The connection belongs to the job's loop, and is
+// closed by Close or when the loop ends. Errors are *net.OpError.
+func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, error) {
+	t, err := currentTask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	timeout := d.Timeout
+	if timeout <= 0 {
+		timeout = 30 * time.Second
+	}
+	limit := t.loop.after(timeout)
+	targets, err := d.resolve(t, network, address, limit)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Source: d.LocalAddr, Err: err}
+	}
+	for i, ra := range targets {
+		var c *Conn
+		now := t.loop.clock()
+		share := max(limit-now, 0) / int64(len(targets)-i)
+		c, err = d.connect(t.loop, ra, now+share)
+		if err == nil {
+			return c, nil
+		}
+		err = &net.OpError{Op: "dial", Net: network, Source: d.LocalAddr, Addr: netAddr(ra), Err: err}
+	}
+	return nil, err
+}
+
+// connect connects a socket to ra before limit.
+func (d *Dialer) connect(l *Loop, ra sockaddr, limit int64) (*Conn, error) {
+	var la sockaddr
+	tcp := true
+	switch a := d.LocalAddr.(type) {
+	case nil:
+	case *net.TCPAddr:
+		la = inetSockaddr(a.AddrPort())
+	case *net.UnixAddr:
+		la = unixSockaddr(a.Name)
+	default:
+		return nil, fmt.Errorf("loop: local address of type %T", a)
+	}
+	if _, ok := netAddr(ra).(*net.UnixAddr); ok {
+		tcp = false
+	}
+	fd, err := sysConnect(ra, la)
+	if err != nil {
+		return nil, err
+	}
+	c, err := l.newConn(fd, ra, tcp)
+	if err != nil {
+		return nil, err
+	}
+	c.wr.deadline = limit
+	for {
+		c.wr.ready = false
+		err := c.await(&c.wr, waitctx.Writable, 0)
+		if err == nil {
+			var done bool
+			if done, err = sysConnected(fd); !done && err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			c.closeNow()
+			return nil, err
+		}
+		break
+	}
+	c.wr.deadline, c.wr.ready = 0, true
+	if tcp {
+		setNoDelay(fd, true)
+	}
+	return c, nil
+}
+
+// resolve returns the addresses to try, before limit.
+func (d *Dialer) resolve(t *task, network, address string, limit int64) ([]sockaddr, error) {
+	switch network {
+	case "unix":
+		return []sockaddr{unixSockaddr(address)}, nil
+	case "tcp", "tcp4", "tcp6":
+	default:
+		return nil, net.UnknownNetworkError(network)
+	}
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	var ips []netip.Addr
+	ip, iperr := netip.ParseAddr(host)
+	switch {
+	case host == "":
+		ips = []netip.Addr{netip.IPv4Unspecified()} // this host
+		if network == "tcp6" {
+			ips[0] = netip.IPv6Unspecified()
+		}
+	case iperr == nil:
+		ips = []netip.Addr{ip}
+	}
+	port, perr := strconv.ParseUint(service, 10, 16)
+	if ips == nil || perr != nil {
+		ips, port, err = d.lookUp(t, network, host, service, ips, limit)
+		if err != nil {
+			return nil, err
+		}
+	}
+	var out []sockaddr
+	for _, ip := range ips {
+		is4 := ip.Is4() || ip.Is4In6()
+		if network == "tcp4" && !is4 || network == "tcp6" && is4 {
+			continue
+		}
+		out = append(out, inetSockaddr(netip.AddrPortFrom(ip, uint16(port))))
+	}
+	if len(out) == 0 {
+		return nil, &net.AddrError{Err: "no suitable address", Addr: address}
+	}
+	return out, nil
+}
+
+// lookUp asks the resolver on another goroutine while the job pauses.
+func (d *Dialer) lookUp(t *task, network, host, service string, ips []netip.Addr, limit int64) ([]netip.Addr, uint64, error) {
+	r := d.Resolver
+	if r == nil {
+		r = net.DefaultResolver
+	}
+	l := t.loop
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(limit-l.clock()))
+	defer cancel() // and if the job is cancelled, the result is dropped
+	var (
+		done atomic.Bool
+		port int
+		err  error
+	)
+	wake := l.wakeCallback
+	go func() {
+		if ips == nil {
+			ips, err = r.LookupNetIP(ctx, "ip", host)
+		}
+		if err == nil {
+			port, err = r.LookupPort(ctx, network, service)
+		}
+		done.Store(true)
+		wake(t)
+	}()
+	for !done.Load() {
+		paused, perr := t.pause()
+		if perr != nil {
+			return nil, 0, perr
+		}
+		if !paused {
+			<-ctx.Done()
+		}
+	}
+	return ips, uint64(port), err
+}

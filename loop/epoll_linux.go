@@ -1,0 +1,158 @@
+package loop
+
+import (
+	"math"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// poller is the epoll(7) poller. See poller.go for what its methods do.
+type poller struct {
+	fd     int
+	wakeFD int // an eventfd, edge-triggered: it never has to be read
+	buf    []unix.EpollEvent
+}
+
+func newPoller() (*poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	wakeFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	p := &poller{fd: fd, wakeFD: wakeFD}
+	if err := p.ctl(unix.EPOLL_CTL_ADD, wakeFD, 0, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *poller) close() error {
+	unix.Close(p.wakeFD)
+	return os.NewSyscallError("close", unix.Close(p.fd))
+}
+
+func (p *poller) add(fd int, gen generation) error {
+	return p.ctl(unix.EPOLL_CTL_ADD, fd, gen, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+}
+
+func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) error {
+	bits := uint32(unix.EPOLLONESHOT)
+	if ev&waitctx.Readable != 0 {
+		bits |= unix.EPOLLIN | unix.EPOLLRDHUP
+	}
+	if ev&waitctx.Writable != 0 {
+		bits |= unix.EPOLLOUT
+	}
+	if fresh {
+		err := p.ctl(unix.EPOLL_CTL_ADD, fd, gen, bits)
+		if !isErrno(err, unix.EEXIST) {
+			return err
+		}
+	}
+	err := p.ctl(unix.EPOLL_CTL_MOD, fd, gen, bits)
+	if isErrno(err, unix.ENOENT) { // closed and opened again since
+		err = p.ctl(unix.EPOLL_CTL_ADD, fd, gen, bits)
+	}
+	return err
+}
+
+func (p *poller) remove(fd int) error {
+	err := p.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+	if isErrno(err, unix.ENOENT) || isErrno(err, unix.EBADF) || isErrno(err, unix.EPERM) {
+		return nil
+	}
+	return err
+}
+
+func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
+	if cap(p.buf) < len(events) {
+		p.buf = make([]unix.EpollEvent, len(events))
+	}
+	n, err := p.epollWait(p.buf[:len(events)], timeout)
+	if err == unix.EINTR {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, os.NewSyscallError("epoll_wait", err)
+	}
+	out := 0
+	for i := range p.buf[:n] {
+		e := &p.buf[i]
+		if int(e.Fd) == p.wakeFD {
+			continue
+		}
+		dead := e.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0
+		eof := dead || e.Events&unix.EPOLLRDHUP != 0
+		events[out] = event{
+			fd:       int(e.Fd),
+			gen:      generation(e.Pad),
+			readable: eof || e.Events&unix.EPOLLIN != 0,
+			writable: dead || e.Events&unix.EPOLLOUT != 0,
+			eof:      eof,
+			dead:     dead,
+		}
+		out++
+	}
+	return out, nil
+}
+
+func (p *poller) wake() error {
+	one := [8]byte{7: 1} // any number but 0, in either byte order
+	_, err := unix.Write(p.wakeFD, one[:])
+	if err == unix.EAGAIN { // at its maximum: it has been woken before
+		return nil
+	}
+	return os.NewSyscallError("write eventfd", err)
+}
+
+func (p *poller) ctl(op, fd int, gen generation, bits uint32) error {
+	e := unix.EpollEvent{Events: bits, Fd: int32(fd), Pad: int32(gen)}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, op, fd, &e))
+}
+
+func (p *poller) epollWait(buf []unix.EpollEvent, timeout time.Duration) (int, error) {
+	if timeout == 0 {
+		return epollPoll(p.fd, buf)
+	}
+	ms := -1
+	if timeout > 0 { // epoll counts in milliseconds; rounded up, no timer fires early
+		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
+	}
+	return unix.EpollWait(p.fd, buf, ms)
+}
+
+// epollPoll is a wait that cannot block, and so need not tell the scheduler
+// that it might. (epoll_pwait, because not every architecture has epoll_wait.)
+func epollPoll(fd int, buf []unix.EpollEvent) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd),
+		uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// reusePort is the socket option that makes the kernel deal connections to the
+// listeners of one address: on Linux it does since 3.9.
+const reusePort = unix.SO_REUSEPORT
+
+// acceptInherits: an accepted socket has its listener's TCP_NODELAY.
+const acceptInherits = true
+
+func socket(family, typ int) (int, error) {
+	return unix.Socket(family, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+}
+
+func accept(fd int) (int, unix.Sockaddr, error) {
+	return unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+}

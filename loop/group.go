@@ -1,0 +1,171 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+)
+
+// Group is several loops, each on a thread of its own. It is made by NewGroup.
+// A connection stays on the loop that it was given to.
+type Group struct {
+	loops []*Loop
+}
+
+// NewGroup returns a group of n loops with the same configuration. n below 1
+// is ErrInvalidConfig; other errors are New's.
+func NewGroup(n int, cfg Config) (*Group, error) {
+	if n < 1 {
+		return nil, fmt.Errorf("%w: a group of %d loops", ErrInvalidConfig, n)
+	}
+	g := &Group{}
+	for range n {
+		l, err := New(cfg)
+		if err != nil {
+			g.Close()
+			return nil, err
+		}
+		g.loops = append(g.loops, l)
+	}
+	return g, nil
+}
+
+// Loops returns the group's loops. The slice must not be changed.
+func (g *Group) Loops() []*Loop { return g.loops }
+
+// Run runs the loops, each on a goroutine of its own, until all have ended. If
+// one fails, the others are closed; the errors are joined.
+func (g *Group) Run(ctx context.Context) error {
+	errs := make([]error, len(g.loops))
+	var wg sync.WaitGroup
+	for i, l := range g.loops {
+		wg.Go(func() {
+			if errs[i] = l.Run(ctx); errs[i] != nil {
+				g.Close()
+			}
+		})
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil { // the same for all
+		return context.Cause(ctx)
+	}
+	return errors.Join(errs...)
+}
+
+// Close closes every loop, as Loop.Close does.
+func (g *Group) Close() error {
+	for _, l := range g.loops {
+		l.Close()
+	}
+	return nil
+}
+
+// Shutdown shuts every loop down, as Loop.Shutdown does.
+func (g *Group) Shutdown(ctx context.Context) error {
+	errs := make([]error, len(g.loops))
+	var wg sync.WaitGroup
+	for i, l := range g.loops {
+		wg.Go(func() { errs[i] = l.Shutdown(ctx) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stats returns the sum of the loops' counts.
+func (g *Group) Stats() Stats {
+	var s Stats
+	for _, l := range g.loops {
+		s.Add(l.Stats())
+	}
+	return s
+}
+
+// GroupListener accepts connections for a group. It is made by Group.Listen
+// and Group.Serve.
+type GroupListener struct {
+	listeners []*Listener
+}
+
+// Addr returns the address it accepts at.
+func (n *GroupListener) Addr() net.Addr { return n.listeners[0].Addr() }
+
+// Close stops accepting, as Listener.Close does.
+func (n *GroupListener) Close() error {
+	var first error
+	for _, ln := range n.listeners {
+		if err := ln.Close(); first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// Listen accepts connections at an address, as Loop.Listen does, for all loops
+// of the group. Where the kernel deals connections to several sockets at one
+// address (Linux, FreeBSD and DragonFly, for TCP), each loop has its own;
+// elsewhere one loop accepts and deals them out.
+func (g *Group) Listen(network, address string, h Handler) (*GroupListener, error) {
+	if len(g.loops) == 1 || network == "unix" || reusePort == 0 {
+		ln, err := listen(network, address, false)
+		if err != nil {
+			return nil, err
+		}
+		return g.Serve(ln, h)
+	}
+	n := &GroupListener{}
+	for _, l := range g.loops {
+		ln, err := listen(network, address, true)
+		if err == nil {
+			address = ln.Addr().String() // the first has chosen the port
+			var a *Listener
+			if a, err = l.adopt(ln, h, nil); err == nil {
+				n.listeners = append(n.listeners, a)
+			}
+		}
+		if err != nil {
+			n.Close()
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// Serve accepts connections from a listener of package net, as Loop.Serve
+// does: the first loop accepts, and gives each to the loop that has the fewest
+// jobs.
+func (g *Group) Serve(ln net.Listener, h Handler) (*GroupListener, error) {
+	deal := g.leastLoaded
+	if len(g.loops) == 1 {
+		deal = nil
+	}
+	a, err := g.loops[0].adopt(ln, h, deal)
+	if err != nil {
+		return nil, err
+	}
+	return &GroupListener{[]*Listener{a}}, nil
+}
+
+// leastLoaded returns the loop with the fewest jobs, nil if all are full. Among
+// equals they take turns.
+func (g *Group) leastLoaded(from *Loop) *Loop {
+	var best *Loop
+	var least int64
+	turn := int(from.counts.Accepted % uint64(len(g.loops)))
+	for i := range g.loops {
+		l := g.loops[(turn+i)%len(g.loops)]
+		if n := l.load.Load(); best == nil || n < least {
+			best, least = l, n
+		}
+	}
+	if least >= int64(best.cfg.MaxJobs) {
+		return nil
+	}
+	return best
+}

@@ -1,0 +1,241 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
+package loop
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// poller is the kqueue(2) poller. See poller.go for what its methods do.
+type poller struct {
+	fd    int
+	pipeR int // OpenBSD, and NetBSD before 10, have no EVFILT_USER: a pipe wakes everywhere
+	pipeW int
+	buf   []unix.Kevent_t
+}
+
+func newPoller() (*poller, error) {
+	// No kqueue is inherited by fork(2), but by exec(2) without the flag.
+	fd, err := unix.Kqueue()
+	if err != nil {
+		return nil, os.NewSyscallError("kqueue", err)
+	}
+	unix.CloseOnExec(fd)
+	p := &poller{fd: fd, pipeR: -1, pipeW: -1}
+	if err := p.openPipe(); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *poller) close() error {
+	if p.pipeR >= 0 {
+		unix.Close(p.pipeR)
+		unix.Close(p.pipeW)
+	}
+	return os.NewSyscallError("close", unix.Close(p.fd))
+}
+
+func (p *poller) add(fd int, gen generation) error {
+	return p.change(
+		kevent(fd, unix.EVFILT_READ, unix.EV_ADD|unix.EV_CLEAR, gen),
+		kevent(fd, unix.EVFILT_WRITE, unix.EV_ADD|unix.EV_CLEAR, gen),
+	)
+}
+
+func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) error {
+	// A filter is a registration of its own: one may fire and the other stay
+	// armed. Adding it once more changes nothing.
+	for _, f := range [...]struct {
+		event  waitctx.Events
+		filter int
+	}{{waitctx.Readable, unix.EVFILT_READ}, {waitctx.Writable, unix.EVFILT_WRITE}} {
+		var err error
+		if ev&f.event != 0 {
+			err = p.change(kevent(fd, f.filter, unix.EV_ADD|unix.EV_ONESHOT, gen))
+		} else if !fresh {
+			err = p.delete(fd, f.filter)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *poller) remove(fd int) error {
+	// Closing a descriptor deletes its filters: nothing to do then.
+	if err := p.delete(fd, unix.EVFILT_READ); err != nil {
+		return err
+	}
+	return p.delete(fd, unix.EVFILT_WRITE)
+}
+
+func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
+	if cap(p.buf) < len(events) {
+		p.buf = make([]unix.Kevent_t, len(events))
+	}
+	var ts *unix.Timespec
+	if timeout >= 0 {
+		// Darwin refuses timeouts of 100,000,000 seconds and more with EINVAL.
+		t := unix.NsecToTimespec(int64(min(timeout, 24*time.Hour)))
+		ts = &t
+	}
+	n, err := unix.Kevent(p.fd, nil, p.buf[:len(events)], ts)
+	if err == unix.EINTR {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, os.NewSyscallError("kevent", err)
+	}
+	out := 0
+	for i := range p.buf[:n] {
+		k := &p.buf[i]
+		fd := int(k.Ident)
+		if fd == p.pipeR {
+			p.drainPipe()
+			continue
+		}
+		e := event{fd: fd, gen: generationOf(k)}
+		eof := k.Flags&unix.EV_EOF != 0
+		switch int(k.Filter) {
+		case unix.EVFILT_READ:
+			e.readable = true
+			e.eof = eof
+			e.dead = eof && k.Fflags != 0 // the socket's error
+		case unix.EVFILT_WRITE:
+			e.writable = true
+			e.dead = eof // the peer cannot receive any more
+		}
+		if e.dead {
+			e.readable, e.writable, e.eof = true, true, true
+		}
+		events[out] = e
+		out++
+	}
+	return out, nil
+}
+
+func (p *poller) wake() error {
+	_, err := unix.Write(p.pipeW, []byte{0})
+	if err == unix.EAGAIN { // full: it has been woken before
+		return nil
+	}
+	return os.NewSyscallError("write pipe", err)
+}
+
+func (p *poller) change(changes ...unix.Kevent_t) error {
+	_, err := unix.Kevent(p.fd, changes, nil, nil)
+	return os.NewSyscallError("kevent", err)
+}
+
+func (p *poller) delete(fd, filter int) error {
+	err := p.change(kevent(fd, filter, unix.EV_DELETE, 0))
+	if isErrno(err, unix.ENOENT) || isErrno(err, unix.EBADF) {
+		return nil
+	}
+	return err
+}
+
+// The generation travels in udata, whose type differs from system to system
+// (*byte, or an integer on NetBSD) and is always of a pointer's size.
+func kevent(fd, filter, flags int, gen generation) unix.Kevent_t {
+	var k unix.Kevent_t
+	unix.SetKevent(&k, fd, filter, flags)
+	*(*uintptr)(unsafe.Pointer(&k.Udata)) = uintptr(gen)
+	return k
+}
+
+func generationOf(k *unix.Kevent_t) generation {
+	return generation(*(*uintptr)(unsafe.Pointer(&k.Udata)))
+}
+
+func (p *poller) openPipe() error {
+	var fds [2]int
+	syscall.ForkLock.RLock() // Darwin has no pipe2(2)
+	err := unix.Pipe(fds[:])
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return os.NewSyscallError("pipe", err)
+	}
+	p.pipeR, p.pipeW = fds[0], fds[1]
+	for _, fd := range fds {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return os.NewSyscallError("setnonblock", err)
+		}
+	}
+	return p.change(kevent(p.pipeR, unix.EVFILT_READ, unix.EV_ADD|unix.EV_CLEAR, 0))
+}
+
+func (p *poller) drainPipe() {
+	var b [64]byte
+	for {
+		if n, err := unix.Read(p.pipeR, b[:]); n < len(b) && err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// reusePort is the socket option that makes the kernel deal connections to the
+// listeners of one address, 0 if there is none. SO_REUSEPORT does so on
+// DragonFly; on FreeBSD since 12 it is SO_REUSEPORT_LB, a name that the other
+// systems do not have; elsewhere one listener gets all.
+var reusePort = map[string]int{
+	"dragonfly": unix.SO_REUSEPORT,
+	"freebsd":   0x10000,
+}[runtime.GOOS]
+
+// acceptInherits: FreeBSD's accepted sockets have their listener's TCP_NODELAY,
+// those of the other systems are not documented to.
+const acceptInherits = false
+
+// Darwin has neither SOCK_NONBLOCK nor accept4(2), so the flags are set after
+// the call, under the lock that keeps a fork from coming between.
+
+func socket(family, typ int) (int, error) {
+	syscall.ForkLock.RLock()
+	fd, err := unix.Socket(family, typ, 0)
+	if err == nil {
+		unix.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return -1, err
+	}
+	return nonblocking(fd)
+}
+
+func accept(fd int) (int, unix.Sockaddr, error) {
+	syscall.ForkLock.RLock()
+	nfd, sa, err := unix.Accept(fd)
+	if err == nil {
+		unix.CloseOnExec(nfd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return -1, nil, err
+	}
+	nfd, err = nonblocking(nfd)
+	return nfd, sa, err
+}
+
+func nonblocking(fd int) (int, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}

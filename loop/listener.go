@@ -1,0 +1,323 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Listener accepts connections for a loop. It is made by Loop.Listen and
+// Loop.Serve.
+type Listener struct {
+	l       *Loop
+	fd      int
+	addr    net.Addr
+	unlink  string // the socket file to remove
+	tcp     bool
+	handler Handler
+	deal    func(*Loop) *Loop // which loop is to serve a connection; nil: this one
+
+	registered bool
+	ready      bool // connections may wait
+	parked     bool // not polled, because there was no room for a connection
+	resting    bool // after an error that time may heal
+	rest       timer
+	warned     int64 // when it was last logged that accepting rests
+	closed     atomic.Bool
+}
+
+type acceptOutcome uint8
+
+const (
+	acceptDrained acceptOutcome = iota // none is left
+	acceptNext                         // this one is gone, the next may do
+	acceptLater                        // descriptors or memory have run out
+	acceptFailed                       // the listener is of no use any more
+)
+
+// restInterval is how long a listener rests when the process or the system has
+// no descriptor left. It ends early when a connection of the loop is closed.
+const restInterval = 100 * time.Millisecond
+
+// dealInterval is how soon a listener looks again whether another loop of its
+// group has room.
+const dealInterval = 5 * time.Millisecond
+
+// warnInterval is the least time between two log lines about that.
+const warnInterval = time.Second
+
+// Listen accepts connections at an address and runs h as a job for each.
+// Networks are those of net.Listen that have connections: "tcp", "tcp4",
+// "tcp6" and "unix". It may be called from any goroutine, before Run too: the
+// kernel queues connections from now on.
+func (l *Loop) Listen(network, address string, h Handler) (*Listener, error) {
+	ln, err := listen(network, address, false)
+	if err != nil {
+		return nil, err
+	}
+	return l.adopt(ln, h, nil)
+}
+
+// Serve accepts connections from a listener of package net (given by systemd,
+// say) and runs h as a job for each. It takes the listener over: ln is closed
+// when it has its own descriptor of it. It may be called from any goroutine.
+func (l *Loop) Serve(ln net.Listener, h Handler) (*Listener, error) {
+	return l.adopt(ln, h, nil)
+}
+
+// listen opens a listener, with reuse one of several at the same address.
+func listen(network, address string, reuse bool) (net.Listener, error) {
+	switch network {
+	case "tcp", "tcp4", "tcp6", "unix":
+	default:
+		return nil, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
+	}
+	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false) // its sockets have fewer options, and it is not free
+	if reuse {
+		lc.Control = func(_, _ string, rc syscall.RawConn) error { return setReusePort(rc) }
+	}
+	return lc.Listen(context.Background(), network, address)
+}
+
+// adopt takes a listener over. It closes ln in any case.
+func (l *Loop) adopt(ln net.Listener, h Handler, deal func(*Loop) *Loop) (*Listener, error) {
+	if h == nil {
+		ln.Close()
+		return nil, errors.New("loop: nil Handler")
+	}
+	n := &Listener{l: l, addr: ln.Addr(), handler: h, deal: deal}
+	n.rest.owner = n
+	_, n.tcp = ln.(*net.TCPListener)
+	fd, err := dupListener(ln)
+	if u, ok := ln.(*net.UnixListener); ok && err == nil {
+		u.SetUnlinkOnClose(false)
+		if a, ok := n.addr.(*net.UnixAddr); ok && a.Name != "" && a.Name[0] != '@' {
+			n.unlink = a.Name
+		}
+	}
+	// Left open, it would have the Go runtime wake up for every connection.
+	if cerr := ln.Close(); err == nil && cerr != nil {
+		sysClose(fd)
+		err = cerr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("loop: listen on %v: %w", n.addr, err)
+	}
+	n.fd = fd
+	if n.tcp && acceptInherits { // accepted sockets inherit it
+		setNoDelay(fd, true)
+	}
+	if err := l.send(message{listen: n}); err != nil {
+		n.release()
+		return nil, err
+	}
+	return n, nil
+}
+
+// register begins to accept, on the loop's goroutine.
+func (n *Listener) register() {
+	l := n.l
+	if n.closed.Load() || l.draining {
+		n.closed.Store(true)
+		n.release()
+		return
+	}
+	s := l.claim(n.fd)
+	s.ln = n
+	n.registered, n.ready = true, true
+	l.listeners = append(l.listeners, n)
+	n.poll()
+}
+
+// poll has the poller report connections.
+func (n *Listener) poll() {
+	if err := n.l.poller.add(n.fd, n.l.slots[n.fd].gen); err != nil {
+		n.fail(err)
+	}
+}
+
+// Addr returns the address the listener accepts at.
+func (n *Listener) Addr() net.Addr { return n.addr }
+
+// Close stops accepting. Connections that were accepted stay open. It may be
+// called from any goroutine.
+func (n *Listener) Close() error {
+	if n.closed.Swap(true) {
+		return &net.OpError{Op: "close", Net: n.addr.Network(), Addr: n.addr, Err: net.ErrClosed}
+	}
+	n.l.send(message{call: n.closeNow}) // if the loop has ended, it has closed it
+	return nil
+}
+
+// closeNow closes the listener, on the loop's goroutine.
+func (n *Listener) closeNow() {
+	n.closed.Store(true)
+	if !n.registered {
+		return
+	}
+	n.registered, n.ready = false, false
+	l := n.l
+	l.listeners = slices.DeleteFunc(l.listeners, func(o *Listener) bool { return o == n })
+	l.stopTimer(&n.rest)
+	l.poller.remove(n.fd) // the process it came from may keep the socket open
+	l.claim(n.fd)
+	n.release()
+}
+
+func (n *Listener) release() {
+	sysClose(n.fd)
+	if n.unlink != "" {
+		os.Remove(n.unlink)
+	}
+}
+
+func (l *Loop) closeListeners() {
+	for len(l.listeners) > 0 {
+		l.listeners[0].closeNow()
+	}
+}
+
+// event is told that connections wait.
+func (n *Listener) event() {
+	n.ready = true
+	if !n.parked && (n.resting || !n.hasRoom()) {
+		// Every further connection would wake the loop to no purpose.
+		n.parked = true
+		n.l.counts.AcceptsPaused++
+		n.l.poller.remove(n.fd)
+	}
+}
+
+// hasRoom reports whether a job could be started for a connection.
+func (n *Listener) hasRoom() bool {
+	if n.deal != nil {
+		return n.deal(n.l) != nil
+	}
+	return len(n.l.tasks) < n.l.cfg.MaxJobs
+}
+
+func (n *Listener) canAccept() bool { return n.ready && !n.resting && n.hasRoom() }
+
+func (l *Loop) canAccept() bool {
+	for _, n := range l.listeners {
+		if n.canAccept() {
+			return true
+		}
+	}
+	return false
+}
+
+// acceptAll accepts a bounded number of connections from each listener.
+func (l *Loop) acceptAll() {
+	for i := 0; i < len(l.listeners); i++ { // an accept may close its listener
+		n := l.listeners[i]
+		for budget := l.cfg.AcceptsPerTurn; budget > 0 && n.canAccept(); budget-- {
+			n.accept()
+		}
+		if n.deal != nil && n.ready && !n.resting && !n.hasRoom() {
+			// No other loop says when it has room again: look from time to time.
+			n.resting = true
+			l.setTimer(&n.rest, l.after(dealInterval))
+		}
+	}
+}
+
+func (n *Listener) accept() {
+	if n.parked {
+		n.parked = false
+		n.poll()
+	}
+	fd, remote, err := accept(n.fd)
+	if err == nil {
+		n.accepted(fd, remote)
+		return
+	}
+	switch acceptError(err) {
+	case acceptDrained:
+		n.ready = false
+	case acceptNext:
+	case acceptLater:
+		if n.warned == 0 || n.l.now-n.warned >= int64(warnInterval) {
+			n.warned = n.l.now
+			n.l.log(slog.LevelWarn, "cannot accept connections for now",
+				slog.String("address", n.addr.String()), slog.Any("error", os.NewSyscallError("accept", err)))
+		}
+		n.l.counts.AcceptsPaused++
+		n.resting = true
+		n.l.setTimer(&n.rest, n.l.after(restInterval))
+	case acceptFailed:
+		n.fail(os.NewSyscallError("accept", err))
+	}
+}
+
+func (n *Listener) fail(err error) {
+	n.l.log(slog.LevelError, "listener failed", slog.String("address", n.addr.String()), slog.Any("error", err))
+	n.closeNow()
+}
+
+// expire ends a rest.
+func (n *Listener) expire(int64) { n.resting = false }
+
+// descriptorFreed ends the rest of listeners that ran out of descriptors.
+func (l *Loop) descriptorFreed() {
+	for _, n := range l.listeners {
+		if n.resting {
+			n.resting = false
+			l.stopTimer(&n.rest)
+		}
+	}
+}
+
+// accepted gives a new connection a job.
+func (n *Listener) accepted(fd int, remote sockaddr) {
+	if n.tcp && !acceptInherits {
+		setNoDelay(fd, true)
+	}
+	n.l.counts.Accepted++
+	to := n.l
+	if n.deal != nil {
+		to = n.deal(n.l)
+	}
+	d := deal{fd: fd, remote: remote, tcp: n.tcp, handler: n.handler}
+	if to == n.l {
+		n.l.serveAccepted(&d)
+		return
+	}
+	to.load.Add(1)
+	if err := to.send(message{deal: &d}); err != nil {
+		d.drop()
+	}
+}
+
+// deal is a connection on its way from the loop that accepted it to the one
+// that will serve it.
+type deal struct {
+	fd      int
+	remote  sockaddr
+	tcp     bool
+	handler Handler
+}
+
+func (d *deal) drop() { sysClose(d.fd) }
+
+func (l *Loop) takeDeal(d *deal) {
+	l.load.Add(-1)
+	l.serveAccepted(d)
+}
+
+func (l *Loop) serveAccepted(d *deal) {
+	c, err := l.newConn(d.fd, d.remote, d.tcp)
+	if err != nil {
+		l.log(slog.LevelError, "cannot serve a connection", slog.Any("error", err))
+		return
+	}
+	c.serve(d.handler)
+}

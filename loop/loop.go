@@ -1,0 +1,366 @@
+// Package loop is an event loop that runs jobs: ordinary blocking code, many
+// pieces of it on one thread. Where a job would wait for a socket, a timer or
+// a key engine it pauses, the loop runs others, and resumes it when what it
+// waits for is ready.
+//
+// A server is a [Loop], a [Handler] that is run as a job for each connection,
+// and [Loop.Listen]; [TLSHandler] puts crypto/tls in between. A program with
+// more than one core to use has a [Group] of loops. [Loop.Go] starts a job
+// that belongs to no connection; inside a job, [Sleep] and [Dial] wait without
+// blocking. A [Conn] is a net.Conn, so that libraries which take one, and
+// start no goroutine of their own, work on it as they are.
+//
+// # Rules
+//
+// Run locks its goroutine to its thread, and all jobs of the loop run there.
+// A job that waits in any way the loop does not know of (a channel, a
+// contended mutex, a file, net.Dial) stops all the others meanwhile. A mutex
+// that is held over a pause and wanted by another job of the loop is a
+// deadlock. What must block belongs on a goroutine of its own, which wakes the
+// job by the callback in its wait context, or by [Loop.Wake].
+//
+// The methods of Conn are for jobs of its loop, except Close, which may be
+// called from any goroutine. Where other functions may be called from, their
+// comments say; where a comment says "the loop's goroutine", that includes
+// jobs.
+package loop
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jobloop/jobloop/jobs"
+)
+
+// Loop runs jobs on one thread. It is made by New.
+type Loop struct {
+	cfg    Config
+	poller *poller
+	pool   *jobs.Pool
+	jobCtx context.Context // what the contexts of jobs derive from
+	epoch  time.Time
+	now    int64 // as of the last wait for events, on the loop's clock
+
+	slots     []slot // by descriptor
+	conns     int
+	listeners []*Listener
+
+	tasks     []*task // of all jobs alive or to be started
+	ready     taskList
+	starts    taskList
+	freeTasks *task
+	current   *task // whose job has the thread
+
+	timers   timerHeap
+	polled   []*task
+	nextPoll int64 // when the polled jobs are resumed; 0: there are none
+	nextTrim int64 // when the pool is trimmed; 0: it need not be
+	peakJobs int   // most jobs at a time since the last trim
+
+	beforeSleep    []func()
+	wakeCallback   func(any) error // wakeTask, made into a value once
+	added, deleted []int           // scratch of learn
+	events         [256]event
+
+	in       inbox
+	load     atomic.Int64 // len(tasks), and connections dealt but not yet taken
+	stopping atomic.Int32 // a stopLevel
+	draining bool
+	counts   Stats // of the loop's goroutine
+	stats    published
+
+	mu      sync.Mutex // guards the following
+	running bool
+	done    chan struct{} // closed when the loop has ended
+	ended   bool
+}
+
+const (
+	stopNot int32 = iota
+	stopDrain
+	stopNow
+)
+
+// slot is what the loop knows of one descriptor.
+type slot struct {
+	conn  *Conn
+	ln    *Listener
+	watch *watch
+	gen   generation
+}
+
+// New returns a loop that is not running yet. Its errors are ErrInvalidConfig,
+// ErrUnsupported, and those of the system.
+func New(cfg Config) (*Loop, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPoller()
+	if err != nil {
+		return nil, fmt.Errorf("loop: %w", err)
+	}
+	l := &Loop{cfg: cfg, poller: p, epoch: time.Now(), done: make(chan struct{})}
+	l.wakeCallback = l.wakeTask
+	return l, nil
+}
+
+type contextKey struct{}
+
+// FromContext returns the loop of the job that ctx was given to.
+func FromContext(ctx context.Context) (*Loop, bool) {
+	l, ok := ctx.Value(contextKey{}).(*Loop)
+	return l, ok
+}
+
+// Run runs the loop on the calling goroutine, which it locks to its thread,
+// until Close or Shutdown is called, and then returns nil; or until ctx is
+// done, and then returns ctx's error. In every case it ends as Close says.
+func (l *Loop) Run(ctx context.Context) error {
+	l.mu.Lock()
+	switch {
+	case l.ended:
+		l.mu.Unlock()
+		return ErrClosed
+	case l.running:
+		l.mu.Unlock()
+		return ErrRunning
+	}
+	l.running = true
+	l.mu.Unlock()
+
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	// The pool's coroutines remember that their creator was locked, and to
+	// which thread: it is made here, and closed before the thread is unlocked.
+	pool, err := jobs.NewPool(l.cfg.MaxJobs, l.cfg.InitialJobs)
+	if err != nil {
+		l.end()
+		return err
+	}
+	l.pool = pool
+	l.jobCtx = context.WithValue(context.WithoutCancel(ctx), contextKey{}, l)
+	defer context.AfterFunc(ctx, func() { l.stop(stopNow) })()
+
+	err = l.loop()
+	l.teardown()
+	l.end()
+	if err == nil {
+		err = context.Cause(ctx)
+		if ctx.Err() == nil {
+			err = nil
+		}
+	}
+	return err
+}
+
+// loop turns until it is told to stop.
+func (l *Loop) loop() error {
+	l.now = l.clock()
+	for {
+		switch l.stopping.Load() {
+		case stopNow:
+			return nil
+		case stopDrain:
+			l.drain()
+			if len(l.tasks) == 0 {
+				return nil
+			}
+		}
+		if err := l.turn(); err != nil {
+			return err
+		}
+	}
+}
+
+// turn polls once, and does what there is to do: first what is in progress,
+// then what is new. It blocks in the poller if there is nothing.
+func (l *Loop) turn() error {
+	if err := l.poll(); err != nil {
+		return err
+	}
+	l.counts.Turns++
+	l.takeMessages()
+	l.acceptAll()
+	l.runReady()
+	l.runTimers()
+	l.pollJobs()
+	l.trim()
+	l.publish()
+	return nil
+}
+
+// poll waits for events and marks what they make ready.
+func (l *Loop) poll() error {
+	timeout := l.timeout()
+	if timeout != 0 && len(l.beforeSleep) > 0 {
+		// Is there really nothing? Then gathered work has waited long enough.
+		n, err := l.poller.wait(l.events[:], 0)
+		if err != nil {
+			return err
+		}
+		if n > 0 || l.in.n.Load() > 0 {
+			l.dispatch(n)
+			return nil
+		}
+		for _, f := range l.beforeSleep {
+			l.call(f)
+		}
+		timeout = l.timeout()
+	}
+	if timeout != 0 {
+		l.publish()
+		l.in.sleeping.Store(true)
+		// A message that came before the flag was up has not woken the poller.
+		if l.in.n.Load() > 0 || l.stopping.Load() != stopNot && !l.draining {
+			timeout = 0
+		}
+	}
+	n, err := l.poller.wait(l.events[:], timeout)
+	l.in.sleeping.Store(false)
+	if err != nil {
+		return err
+	}
+	l.dispatch(n)
+	return nil
+}
+
+// timeout is how long the loop may sleep: 0 if there is something to do,
+// negative if nothing but an event can change that.
+func (l *Loop) timeout() time.Duration {
+	if l.ready.n > 0 || l.starts.n > 0 && l.room() || l.in.n.Load() > 0 || l.canAccept() {
+		return 0
+	}
+	next := int64(0)
+	if len(l.timers) > 0 {
+		next = l.timers[0].when
+	}
+	for _, when := range [...]int64{l.nextPoll, l.nextTrim} {
+		if when != 0 && (next == 0 || when < next) {
+			next = when
+		}
+	}
+	if next == 0 {
+		return -1
+	}
+	return time.Duration(max(next-l.clock(), 0))
+}
+
+// dispatch marks what n events make ready.
+func (l *Loop) dispatch(n int) {
+	l.now = l.clock()
+	l.counts.Events += uint64(n)
+	for i := range l.events[:n] {
+		e := &l.events[i]
+		if e.fd >= len(l.slots) {
+			continue
+		}
+		s := &l.slots[e.fd]
+		if e.gen != s.gen {
+			continue // of a descriptor that has been closed, and reused perhaps
+		}
+		if s.conn != nil {
+			s.conn.event(e)
+		}
+		if s.ln != nil {
+			s.ln.event()
+		}
+		if s.watch != nil {
+			s.watch.fire()
+		}
+	}
+}
+
+// runReady resumes the jobs that are ready, and then starts new ones. What
+// they make ready is for the next turn: the poller comes first.
+func (l *Loop) runReady() {
+	if l.ready.n == 0 && l.starts.n == 0 {
+		return
+	}
+	l.stats[statRunning].Store(1)
+	defer l.stats[statRunning].Store(0)
+	for range l.ready.n {
+		t := l.ready.pop()
+		t.queued = false
+		l.resume(t)
+	}
+	for range l.starts.n {
+		if !l.room() {
+			return
+		}
+		t := l.starts.pop()
+		if !l.start(t) {
+			l.starts.push(t)
+			return
+		}
+	}
+}
+
+// room reports whether the pool can start a job.
+func (l *Loop) room() bool { return len(l.tasks)-l.starts.n < l.cfg.MaxJobs }
+
+// slot returns the record of fd. The pointer is good until the next call.
+func (l *Loop) slot(fd int) *slot {
+	if fd >= len(l.slots) {
+		grown := make([]slot, max(fd+1, 2*len(l.slots), 64))
+		copy(grown, l.slots)
+		l.slots = grown
+	}
+	return &l.slots[fd]
+}
+
+// claim gives fd's slot to a new owner. What the slot held belongs to a
+// descriptor that has been closed behind the loop's back.
+func (l *Loop) claim(fd int) *slot {
+	s := l.slot(fd)
+	*s = slot{gen: s.gen.next()}
+	return s
+}
+
+// BeforeSleep makes the loop call f each time it has nothing left to do and
+// would sleep: work that gathers requests does its gathered share there at the
+// latest. If f makes a job ready, the loop does not sleep. It is for the loop's
+// goroutine.
+func (l *Loop) BeforeSleep(f func()) { l.beforeSleep = append(l.beforeSleep, f) }
+
+// Current returns the job that is running, the zero Job if none is. It is for
+// the loop's goroutine.
+func (l *Loop) Current() jobs.Job {
+	if l.current == nil {
+		return jobs.Job{}
+	}
+	return l.current.job
+}
+
+// trimInterval is how often the memory of coroutines that a burst of jobs has
+// left behind is given back.
+const trimInterval = time.Second
+
+// trim ends the coroutines that were not needed at any time in the last
+// interval.
+func (l *Loop) trim() {
+	s := l.pool.Stats()
+	busy := s.Paused
+	l.peakJobs = max(l.peakJobs, busy)
+	if l.nextTrim == 0 {
+		if s.Idle > l.cfg.InitialJobs {
+			l.nextTrim = l.after(trimInterval)
+			l.peakJobs = busy
+		}
+		return
+	}
+	if l.now < l.nextTrim {
+		return
+	}
+	l.nextTrim = 0
+	l.pool.Trim(max(l.peakJobs-busy, l.cfg.InitialJobs))
+}
+
+func (l *Loop) log(level slog.Level, msg string, attrs ...slog.Attr) {
+	l.cfg.Logger.LogAttrs(context.Background(), level, msg, attrs...)
+}

@@ -1,0 +1,249 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// The system calls that are the same on every Unix. unsupported.go has their
+// counterparts for the rest.
+
+type sockaddr = unix.Sockaddr
+
+const errnoEPERM = unix.EPERM
+
+func isErrno(err error, errno syscall.Errno) bool { return errors.Is(err, errno) }
+
+func wouldBlock(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }
+
+func interrupted(err error) bool { return err == unix.EINTR }
+
+func sysRead(fd int, p []byte) (int, error) { return unix.Read(fd, p) }
+
+// maxWrite is the most that is written at a time: Darwin and FreeBSD refuse
+// more than 2 GiB-1 with EINVAL.
+const maxWrite = 1 << 30
+
+func sysWrite(fd int, p []byte) (int, error) { return unix.Write(fd, p[:min(len(p), maxWrite)]) }
+
+func sysClose(fd int) error { return unix.Close(fd) }
+
+// sysPoll waits until fd is ready, or the timeout has passed; a negative
+// timeout means never. It serves code that may not pause.
+func sysPoll(fd int, ev waitctx.Events, timeout time.Duration) (ready bool, err error) {
+	pfd := [1]unix.PollFd{{Fd: int32(fd)}}
+	if ev&waitctx.Readable != 0 {
+		pfd[0].Events |= unix.POLLIN
+	}
+	if ev&waitctx.Writable != 0 {
+		pfd[0].Events |= unix.POLLOUT
+	}
+	ms := -1
+	if timeout >= 0 {
+		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
+	}
+	n, err := unix.Poll(pfd[:], ms)
+	if err == unix.EINTR {
+		return false, nil
+	}
+	return n > 0, os.NewSyscallError("poll", err)
+}
+
+// acceptError says what an error of accept means for the listener.
+func acceptError(err error) acceptOutcome {
+	switch err {
+	case unix.EAGAIN:
+		return acceptDrained
+	case unix.EINTR, unix.ECONNABORTED, unix.EPROTO:
+		return acceptNext
+	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+		return acceptLater
+	}
+	return acceptFailed
+}
+
+// dupListener returns a descriptor of its own for ln's socket.
+func dupListener(ln net.Listener) (int, error) {
+	sc, ok := ln.(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("loop: listener %T has no descriptor", ln)
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	nfd := -1
+	var derr error
+	if err := rc.Control(func(fd uintptr) {
+		nfd, derr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil {
+		return -1, err
+	}
+	if derr != nil {
+		return -1, os.NewSyscallError("fcntl", derr)
+	}
+	if err := unix.SetNonblock(nfd, true); err != nil {
+		unix.Close(nfd)
+		return -1, os.NewSyscallError("setnonblock", err)
+	}
+	return nfd, nil
+}
+
+func setReusePort(rc syscall.RawConn) error {
+	var serr error
+	if err := rc.Control(func(fd uintptr) {
+		serr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, reusePort, 1)
+	}); err != nil {
+		return err
+	}
+	return os.NewSyscallError("setsockopt", serr)
+}
+
+func setNoDelay(fd int, on bool) error {
+	return setsockoptBool(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, on)
+}
+
+func setKeepAlive(fd int, on bool) error {
+	return setsockoptBool(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, on)
+}
+
+func setBuffer(fd int, write bool, n int) error {
+	opt := unix.SO_RCVBUF
+	if write {
+		opt = unix.SO_SNDBUF
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, n))
+}
+
+func setLinger(fd, sec int) error {
+	l := unix.Linger{Linger: int32(max(sec, 0))}
+	if sec >= 0 {
+		l.Onoff = 1
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l))
+}
+
+func setsockoptBool(fd, level, opt int, on bool) error {
+	v := 0
+	if on {
+		v = 1
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, level, opt, v))
+}
+
+func sysShutdown(fd int, write bool) error {
+	how := unix.SHUT_RD
+	if write {
+		how = unix.SHUT_WR
+	}
+	return os.NewSyscallError("shutdown", unix.Shutdown(fd, how))
+}
+
+// sysConnect begins to connect a new socket to ra; the socket is connected, or
+// has failed, when it becomes writable.
+func sysConnect(ra, la sockaddr) (int, error) {
+	family := unix.AF_UNIX
+	switch ra.(type) {
+	case *unix.SockaddrInet4:
+		family = unix.AF_INET
+	case *unix.SockaddrInet6:
+		family = unix.AF_INET6
+	}
+	fd, err := socket(family, unix.SOCK_STREAM)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	if la != nil {
+		if err := unix.Bind(fd, la); err != nil {
+			unix.Close(fd)
+			return -1, os.NewSyscallError("bind", err)
+		}
+	}
+	for {
+		switch err := unix.Connect(fd, ra); err {
+		case nil, unix.EINPROGRESS, unix.EISCONN, unix.EALREADY:
+			return fd, nil
+		case unix.EINTR:
+		default:
+			unix.Close(fd)
+			return -1, os.NewSyscallError("connect", err)
+		}
+	}
+}
+
+// sysConnected tells how a connect ended: done is false if it has not.
+func sysConnected(fd int) (done bool, err error) {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return true, os.NewSyscallError("getsockopt", err)
+	}
+	if errno != 0 {
+		return true, os.NewSyscallError("connect", syscall.Errno(errno))
+	}
+	_, err = unix.Getpeername(fd)
+	return err == nil, nil
+}
+
+func localAddr(fd int) net.Addr {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil
+	}
+	return netAddr(sa)
+}
+
+// netAddr turns the kernel's form of an address into package net's.
+func netAddr(sa sockaddr) net.Addr {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)))
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(sa.Addr)
+		if ip.Is4In6() {
+			ip = ip.Unmap()
+		} else if sa.ZoneId != 0 {
+			ip = ip.WithZone(zoneName(sa.ZoneId))
+		}
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(sa.Port)))
+	case *unix.SockaddrUnix:
+		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
+	}
+	return nil
+}
+
+func zoneName(id uint32) string {
+	if ifi, err := net.InterfaceByIndex(int(id)); err == nil {
+		return ifi.Name
+	}
+	return strconv.Itoa(int(id))
+}
+
+func inetSockaddr(ap netip.AddrPort) sockaddr {
+	ip := ap.Addr().Unmap()
+	if ip.Is4() {
+		return &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ip.As4()}
+	}
+	sa := &unix.SockaddrInet6{Port: int(ap.Port()), Addr: ip.As16()}
+	if zone := ip.Zone(); zone != "" {
+		if ifi, err := net.InterfaceByName(zone); err == nil {
+			sa.ZoneId = uint32(ifi.Index)
+		} else if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+			sa.ZoneId = uint32(n)
+		}
+	}
+	return sa
+}
+
+func unixSockaddr(name string) sockaddr { return &unix.SockaddrUnix{Name: name} }

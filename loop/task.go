@@ -1,0 +1,259 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// task is the loop's record of one job. It is reused, with everything that
+// hangs on it, when the job has ended.
+type task struct {
+	loop  *Loop
+	job   jobs.Job
+	state taskState
+	wait  waitctx.WaitCtx
+
+	// What it runs: a function of Go's, or a connection's handler.
+	fn      func(context.Context) error
+	conn    *Conn
+	handler Handler
+
+	index    int   // in loop.tasks
+	next     *task // in the loop's ready, starts or free list
+	queued   bool  // in ready
+	cancel   bool  // is to be cancelled when it next has the thread
+	counted  bool  // in inbox.queued until it starts
+	resumes  uint64
+	ops      int      // system calls that moved bytes since it was resumed
+	inLoop   bool     // it pauses in a function of this package
+	yielding bool     // it pauses to let others go first
+	polled   bool     // in loop.polled
+	watching []*watch // descriptors of its WaitCtx
+	waitNext *task    // the next one that waits for the same side of a Conn
+	sleep    timer    // for Sleep
+	waking   wakeFlag // a wake is in the inbox
+	body     func(jobs.Job) error
+}
+
+type taskState uint8
+
+const (
+	taskFree     taskState = iota
+	taskStarting           // in loop.starts
+	taskRunning
+	taskPaused
+)
+
+// taskList is a queue of tasks, linked through task.next.
+type taskList struct {
+	head, tail *task
+	n          int
+}
+
+func (q *taskList) push(t *task) {
+	t.next = nil
+	if q.tail == nil {
+		q.head = t
+	} else {
+		q.tail.next = t
+	}
+	q.tail = t
+	q.n++
+}
+
+func (q *taskList) pop() *task {
+	t := q.head
+	q.head = t.next
+	if q.head == nil {
+		q.tail = nil
+	}
+	t.next = nil
+	q.n--
+	return t
+}
+
+// newTask queues a job to be started.
+func (l *Loop) newTask() *task {
+	t := l.freeTasks
+	if t != nil {
+		l.freeTasks = t.next
+		t.next = nil
+	} else {
+		t = &task{loop: l}
+		t.sleep.owner = t
+		t.body = t.main
+	}
+	t.state = taskStarting
+	t.index = len(l.tasks)
+	l.tasks = append(l.tasks, t)
+	l.load.Add(1)
+	l.starts.push(t)
+	return t
+}
+
+// freeTask takes a task whose job has ended, or never began.
+func (l *Loop) freeTask(t *task) {
+	last := len(l.tasks) - 1
+	l.tasks[t.index] = l.tasks[last]
+	l.tasks[t.index].index = t.index
+	l.tasks[last] = nil
+	l.tasks = l.tasks[:last]
+	l.load.Add(-1)
+	t.state = taskFree
+	t.job, t.fn, t.conn, t.handler = jobs.Job{}, nil, nil, nil
+	t.cancel = false
+	t.next = l.freeTasks
+	l.freeTasks = t
+}
+
+// main is the body of every job of the loop.
+func (t *task) main(j jobs.Job) error {
+	t.job = j
+	j.SetValue(t)
+	ctx := jobs.NewContext(t.loop.jobCtx, j)
+	if t.conn != nil {
+		return t.handler.Serve(ctx, t.conn)
+	}
+	return t.fn(ctx)
+}
+
+// currentTask returns the task of the job that ctx carries, if that job is
+// the one which is running.
+func currentTask(ctx context.Context) (*task, error) {
+	j, ok := jobs.FromContext(ctx)
+	if !ok {
+		return nil, ErrNotInJob
+	}
+	t, ok := j.Value().(*task)
+	if !ok || t.loop.current != t {
+		return nil, ErrNotInJob
+	}
+	return t, nil
+}
+
+// pause pauses t's job, in which the caller is. The pause is the loop's own:
+// events of the job's WaitCtx do not end it. paused is false if pausing is
+// blocked.
+func (t *task) pause() (paused bool, err error) {
+	n := t.resumes
+	t.inLoop = true
+	err = t.job.Pause()
+	t.inLoop = false
+	return t.resumes != n, err
+}
+
+// ready queues a paused job to be resumed.
+func (t *task) ready() {
+	if t.state == taskPaused && !t.queued {
+		t.queued = true
+		t.loop.ready.push(t)
+	}
+}
+
+// expire ends a Sleep.
+func (t *task) expire(int64) { t.ready() }
+
+// start starts t's job. It returns false if the pool is full.
+func (l *Loop) start(t *task) bool {
+	t.wait.SetCallback(l.wakeCallback, t)
+	t.state = taskRunning
+	t.ops = 0
+	l.current = t
+	_, st, err := l.pool.Start(&t.wait, t.body)
+	l.current = nil
+	if st == jobs.StatusNoJobs {
+		t.state = taskStarting
+		return false
+	}
+	if t.counted {
+		t.counted = false
+		l.in.release()
+	}
+	l.stopped(t, st, err)
+	return true
+}
+
+// resume resumes t's job, or cancels it.
+func (l *Loop) resume(t *task) {
+	t.state = taskRunning
+	t.resumes++
+	t.ops = 0
+	l.current = t
+	var st jobs.Status
+	var err error
+	if t.cancel {
+		st, err = t.job.Cancel()
+	} else {
+		st, err = t.job.Resume()
+	}
+	l.current = nil
+	l.stopped(t, st, err)
+}
+
+// stopped deals with a job that has paused or ended.
+func (l *Loop) stopped(t *task, st jobs.Status, err error) {
+	if st == jobs.StatusPaused {
+		t.state = taskPaused
+		l.learn(t)
+		return
+	}
+	c := t.conn
+	if c != nil && c.parked == nil && errors.Is(err, ErrWouldBlock) {
+		c.parked, err = t.handler, nil
+	}
+	if err != nil {
+		l.logEnd(t, st, err)
+	}
+	l.forget(t)
+	l.closeWait(t)
+	l.freeTask(t)
+	if c != nil {
+		c.served()
+	}
+}
+
+// closeWait runs the cleanups of descriptors that the job has left registered.
+func (l *Loop) closeWait(t *task) {
+	defer l.recoverPanic("cleanup of a wait descriptor panicked")
+	t.wait.Close()
+}
+
+func (l *Loop) logEnd(t *task, st jobs.Status, err error) {
+	if st == jobs.StatusFinished && !l.cfg.Logger.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 4)
+	if t.conn != nil {
+		if a := t.conn.RemoteAddr(); a != nil {
+			attrs = append(attrs, slog.String("remote", a.String()))
+		}
+	}
+	var p *jobs.PanicError
+	switch {
+	case st == jobs.StatusError && errors.As(err, &p):
+		attrs = append(attrs, slog.Any("panic", p.Value), slog.String("stack", string(p.Stack)))
+		l.log(slog.LevelError, "job panicked", attrs...)
+	case st == jobs.StatusError:
+		l.log(slog.LevelError, "job failed", append(attrs, slog.Any("error", err))...)
+	default:
+		l.log(slog.LevelDebug, "job returned an error", append(attrs, slog.Any("error", err))...)
+	}
+}
+
+// call calls a function that is not the loop's own, and survives its panic.
+func (l *Loop) call(f func()) {
+	defer l.recoverPanic("function called by the loop panicked")
+	f()
+}
+
+// recoverPanic is deferred.
+func (l *Loop) recoverPanic(msg string) {
+	if v := recover(); v != nil {
+		l.log(slog.LevelError, msg, slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+	}
+}

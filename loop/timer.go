@@ -1,0 +1,152 @@
+package loop
+
+import (
+	"container/heap"
+	"context"
+	"time"
+)
+
+// Times on a loop are nanoseconds since it was made; 0 means none.
+
+// timer is an entry in the loop's heap of timers. It is part of what it
+// belongs to.
+type timer struct {
+	when  int64
+	index int // in the heap, plus 1; 0: not there
+	owner interface{ expire(now int64) }
+}
+
+type timerHeap []*timer
+
+func (h timerHeap) Len() int           { return len(h) }
+func (h timerHeap) Less(i, j int) bool { return h[i].when < h[j].when }
+func (h timerHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i+1, j+1
+}
+func (h *timerHeap) Push(x any) {
+	t := x.(*timer)
+	t.index = len(*h) + 1
+	*h = append(*h, t)
+}
+func (h *timerHeap) Pop() any {
+	old := *h
+	last := len(old) - 1
+	t := old[last]
+	old[last] = nil
+	*h = old[:last]
+	t.index = 0
+	return t
+}
+
+// setTimer makes t expire at when.
+func (l *Loop) setTimer(t *timer, when int64) {
+	if t.index != 0 {
+		t.when = when
+		heap.Fix(&l.timers, t.index-1)
+		return
+	}
+	t.when = when
+	heap.Push(&l.timers, t)
+}
+
+func (l *Loop) stopTimer(t *timer) {
+	if t.index != 0 {
+		heap.Remove(&l.timers, t.index-1)
+	}
+}
+
+// runTimers expires what is due.
+func (l *Loop) runTimers() {
+	if len(l.timers) == 0 {
+		return
+	}
+	l.now = l.clock()
+	for len(l.timers) > 0 && l.timers[0].when <= l.now {
+		t := heap.Pop(&l.timers).(*timer)
+		t.owner.expire(l.now)
+	}
+}
+
+func (l *Loop) clock() int64 { return int64(time.Since(l.epoch)) }
+
+// at converts a time to the loop's clock.
+func (l *Loop) at(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(int64(t.Sub(l.epoch)), 1)
+}
+
+// after is the time on the loop's clock that is d from now.
+func (l *Loop) after(d time.Duration) int64 {
+	now := l.clock()
+	if at := now + int64(d); at > 0 {
+		return at
+	}
+	return 1<<63 - 1
+}
+
+// Timer calls a function later, on the loop's goroutine. It is made by
+// AfterFunc.
+type Timer struct {
+	l *Loop
+	t timer
+	f func()
+}
+
+// AfterFunc calls f on the loop's goroutine, outside any job, when d has
+// passed. It is called from inside a job or from a function that the loop
+// calls; from other goroutines, use Post.
+func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
+	t := &Timer{l: l, f: f}
+	t.t.owner = t
+	l.setTimer(&t.t, l.after(d))
+	return t
+}
+
+func (t *Timer) expire(int64) { t.l.call(t.f) }
+
+// Stop keeps the function from being called, and reports whether it was still
+// to be called. Like AfterFunc, it is for the loop's goroutine.
+func (t *Timer) Stop() bool {
+	pending := t.t.index != 0
+	t.l.stopTimer(&t.t)
+	return pending
+}
+
+// Reset makes the function be called when d has passed from now, and reports
+// whether it was still to be called. Like AfterFunc, it is for the loop's
+// goroutine.
+func (t *Timer) Reset(d time.Duration) bool {
+	pending := t.t.index != 0
+	t.l.setTimer(&t.t, t.l.after(d))
+	return pending
+}
+
+// Sleep pauses the job that ctx carries for at least d. It is called from
+// inside that job, and returns jobs.ErrCanceled if the job is cancelled
+// meanwhile.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t, err := currentTask(ctx)
+	if err != nil {
+		return err
+	}
+	l := t.loop
+	until := l.after(d)
+	l.setTimer(&t.sleep, until)
+	defer l.stopTimer(&t.sleep)
+	for {
+		paused, err := t.pause()
+		if err != nil {
+			return err
+		}
+		if !paused { // pausing is blocked
+			time.Sleep(time.Duration(until - l.clock()))
+			return nil
+		}
+		if l.now >= until {
+			return nil
+		}
+	}
+}

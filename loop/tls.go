@@ -1,0 +1,67 @@
+package loop
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// TLSHandler is a Handler that speaks TLS: crypto/tls as it is, in the
+// connection's job. A connection holds no job before its first bytes arrive.
+type TLSHandler struct {
+	// Config is the server's. Loops that share one resume each other's
+	// sessions.
+	Config *tls.Config
+
+	// HandshakeTimeout bounds the whole handshake from the accept on, 0 for 10
+	// seconds, negative for no bound.
+	HandshakeTimeout time.Duration
+
+	// Handler is called when the handshake is done. When it returns, the
+	// connection is closed with a close_notify alert (RFC 8446, section
+	// 6.1); unless its error is ErrWouldBlock: then it is called again when
+	// there is something to read. c.NetConn() is the *Conn.
+	Handler func(ctx context.Context, c *tls.Conn) error
+}
+
+// Serve waits for the first bytes and then does the handshake.
+func (h *TLSHandler) Serve(ctx context.Context, c *Conn) error {
+	if h.Config == nil || h.Handler == nil {
+		return errors.New("loop: TLSHandler without Config or Handler")
+	}
+	timeout := h.HandshakeTimeout
+	if timeout == 0 {
+		timeout = 10 * time.Second
+	}
+	if timeout > 0 {
+		c.SetDeadline(time.Now().Add(timeout))
+	}
+	return c.Park(&tlsSession{h: h})
+}
+
+// tlsSession is a TLSHandler's connection.
+type tlsSession struct {
+	h    *TLSHandler
+	conn *tls.Conn
+}
+
+// Serve runs the handler, at first after the handshake.
+func (s *tlsSession) Serve(ctx context.Context, c *Conn) error {
+	if s.conn == nil {
+		s.conn = tls.Server(c, s.h.Config)
+		if err := s.conn.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("TLS handshake: %w", err)
+		}
+		c.SetDeadline(time.Time{})
+	}
+	err := s.h.Handler(ctx, s.conn)
+	if c.parked != nil || errors.Is(err, ErrWouldBlock) {
+		return err
+	}
+	if cerr := s.conn.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

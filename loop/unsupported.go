@@ -1,0 +1,58 @@
+//go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
+
+package loop
+
+import (
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// On these systems New returns ErrUnsupported, and nothing below is ever
+// reached: it lets programs that have another way compile.
+
+type poller struct{}
+
+func newPoller() (*poller, error) { return nil, ErrUnsupported }
+
+func (*poller) close() error                                      { return ErrUnsupported }
+func (*poller) add(int, generation) error                         { return ErrUnsupported }
+func (*poller) arm(int, generation, waitctx.Events, bool) error   { return ErrUnsupported }
+func (*poller) remove(int) error                                  { return ErrUnsupported }
+func (*poller) wait(events []event, _ time.Duration) (int, error) { return 0, ErrUnsupported }
+func (*poller) wake() error                                       { return ErrUnsupported }
+
+type sockaddr any
+
+const (
+	reusePort      = 0
+	acceptInherits = false
+	errnoEPERM     = syscall.Errno(1)
+)
+
+func isErrno(error, syscall.Errno) bool { return false }
+func wouldBlock(error) bool             { return false }
+func interrupted(error) bool            { return false }
+func acceptError(error) acceptOutcome   { return acceptFailed }
+
+func accept(int) (int, sockaddr, error)                        { return -1, nil, ErrUnsupported }
+func dupListener(net.Listener) (int, error)                    { return -1, ErrUnsupported }
+func sysRead(int, []byte) (int, error)                         { return 0, ErrUnsupported }
+func sysWrite(int, []byte) (int, error)                        { return 0, ErrUnsupported }
+func sysClose(int) error                                       { return ErrUnsupported }
+func sysPoll(int, waitctx.Events, time.Duration) (bool, error) { return false, ErrUnsupported }
+func sysShutdown(int, bool) error                              { return ErrUnsupported }
+func sysConnect(_, _ sockaddr) (int, error)                    { return -1, ErrUnsupported }
+func sysConnected(int) (bool, error)                           { return true, ErrUnsupported }
+func setReusePort(syscall.RawConn) error                       { return ErrUnsupported }
+func setNoDelay(int, bool) error                               { return ErrUnsupported }
+func setKeepAlive(int, bool) error                             { return ErrUnsupported }
+func setBuffer(int, bool, int) error                           { return ErrUnsupported }
+func setLinger(int, int) error                                 { return ErrUnsupported }
+func localAddr(int) net.Addr                                   { return nil }
+func netAddr(sockaddr) net.Addr                                { return nil }
+func inetSockaddr(netip.AddrPort) sockaddr                     { return nil }
+func unixSockaddr(string) sockaddr                             { return nil }

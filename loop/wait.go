@@ -1,0 +1,197 @@
+package loop
+
+import (
+	"log/slog"
+	"slices"
+
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// watch is one descriptor that jobs wait for by their WaitCtx. It is armed for
+// one event; the next job to pause on it arms it again.
+type watch struct {
+	fd     int
+	gen    generation
+	tasks  []*task
+	armed  waitctx.Events // what the poller will report
+	known  bool           // to the poller
+	always bool           // ready at any time, as regular files are
+}
+
+// learn brings what the loop watches up to date after a job has paused, and
+// arms it if the job waits for it.
+func (l *Loop) learn(t *task) {
+	if len(t.watching) == 0 {
+		l.added = t.wait.AllFDs(l.added[:0])
+		l.deleted = l.deleted[:0]
+	} else {
+		l.added, l.deleted = t.wait.ChangedFDs(l.added[:0], l.deleted[:0])
+	}
+	// Cleared ones first: their numbers may be among the new ones again.
+	for _, fd := range l.deleted {
+		l.unwatch(t, fd)
+	}
+	for _, fd := range l.added {
+		l.watch(t, fd)
+	}
+	if t.inLoop {
+		if t.yielding {
+			t.ready()
+		}
+		return
+	}
+	if t.conn != nil && t.conn.abandoned() {
+		t.cancel = true
+		t.ready()
+		return
+	}
+	for _, w := range t.watching {
+		if err := l.armWatch(w); err != nil {
+			l.log(slog.LevelError, "cannot watch a job's descriptor; job canceled", slog.Int("fd", w.fd), slog.Any("error", err))
+			t.cancel = true
+			t.ready()
+			return
+		}
+	}
+	if l.mustPoll(t) && !t.polled {
+		t.polled = true
+		l.polled = append(l.polled, t)
+		if l.nextPoll == 0 {
+			l.nextPoll = l.after(l.cfg.PollInterval)
+		}
+	}
+}
+
+// mustPoll reports whether nothing will tell when the paused job can go on.
+func (l *Loop) mustPoll(t *task) bool {
+	switch t.wait.Status() {
+	case waitctx.StatusEAgain:
+		return true
+	case waitctx.StatusOK:
+		return false
+	}
+	return len(t.watching) == 0 && !t.wait.CallbackTaken()
+}
+
+// watch adds fd to those t's job waits for.
+func (l *Loop) watch(t *task, fd int) {
+	s := l.slot(fd)
+	w := s.watch
+	if w == nil {
+		w = &watch{fd: fd, gen: s.gen}
+		s.watch = w
+	}
+	if !slices.Contains(w.tasks, t) {
+		w.tasks = append(w.tasks, t)
+		t.watching = append(t.watching, w)
+	}
+}
+
+// unwatch is told that the job has cleared fd.
+func (l *Loop) unwatch(t *task, fd int) {
+	i := slices.IndexFunc(t.watching, func(w *watch) bool { return w.fd == fd })
+	if i < 0 {
+		return
+	}
+	w := t.watching[i]
+	if slices.Contains(l.added, fd) {
+		// Registered again: it may be another file by the same number.
+		w.armed = 0
+	} else if t.wait.Events(fd) != 0 {
+		return // still registered under another key
+	}
+	t.watching = slices.Delete(t.watching, i, i+1)
+	l.dropWatch(t, w)
+}
+
+func (l *Loop) dropWatch(t *task, w *watch) {
+	if i := slices.Index(w.tasks, t); i >= 0 {
+		w.tasks = slices.Delete(w.tasks, i, i+1)
+	}
+	s := l.slot(w.fd)
+	if len(w.tasks) > 0 || s.watch != w {
+		return
+	}
+	s.watch = nil
+	if s.conn == nil && s.ln == nil {
+		s.gen = s.gen.next()
+		if w.known {
+			if err := l.poller.remove(w.fd); err != nil {
+				l.log(slog.LevelError, "cannot stop watching a descriptor", slog.Int("fd", w.fd), slog.Any("error", err))
+			}
+		}
+	}
+}
+
+// forget removes all that the loop knows of what t's job waits for.
+func (l *Loop) forget(t *task) {
+	for i, w := range t.watching {
+		l.dropWatch(t, w)
+		t.watching[i] = nil
+	}
+	t.watching = t.watching[:0]
+	if t.polled {
+		t.polled = false
+		l.polled = slices.DeleteFunc(l.polled, func(u *task) bool { return u == t })
+	}
+}
+
+// armWatch makes the poller report what the jobs wait for, once.
+func (l *Loop) armWatch(w *watch) error {
+	var ev waitctx.Events
+	for _, t := range w.tasks {
+		ev |= t.wait.Events(w.fd)
+	}
+	s := l.slot(w.fd)
+	if s.conn != nil || s.ln != nil {
+		// The socket has a registration of the loop's own, edge-triggered, that
+		// reports what happens from now on. What has happened, poll tells.
+		ready, err := sysPoll(w.fd, ev, 0)
+		if ready {
+			w.fire()
+		}
+		return err
+	}
+	if w.always {
+		w.fire()
+		return nil
+	}
+	if w.armed == ev {
+		return nil
+	}
+	err := l.poller.arm(w.fd, w.gen, ev, !w.known)
+	if isErrno(err, errnoEPERM) { // epoll: a regular file or a directory
+		w.always = true
+		w.fire()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	w.known, w.armed = true, ev
+	return nil
+}
+
+// fire wakes the jobs that wait for w.
+func (w *watch) fire() {
+	w.armed = 0
+	for _, t := range w.tasks {
+		if !t.inLoop {
+			t.ready()
+		}
+	}
+}
+
+// pollJobs resumes the jobs that have to be polled, when it is time.
+func (l *Loop) pollJobs() {
+	if l.nextPoll == 0 || l.now < l.nextPoll {
+		return
+	}
+	l.nextPoll = 0
+	for i, t := range l.polled {
+		t.polled = false
+		t.ready()
+		l.polled[i] = nil
+	}
+	l.polled = l.polled[:0]
+}
