@@ -9,12 +9,12 @@ func NewContext(parent context.Context, j Job) context.Context {
 	return context.WithValue(parent, contextKey{}, j)
 }
 
-// FromContext returns the job that ctx carries; ok is false if it carries
-// none, or if that job has finished. (OpenSSL: ASYNC_get_current_job, where
-// the thread carries it.)
+// FromContext returns the job that ctx carries, to code inside that job. ok is
+// false if ctx carries none, or if the caller is not inside it. (OpenSSL:
+// ASYNC_get_current_job, where the thread carries it.)
 func FromContext(ctx context.Context) (j Job, ok bool) {
 	j, ok = ctx.Value(contextKey{}).(Job)
-	if !ok || !j.live() {
+	if !ok || !j.inside() {
 		return Job{}, false
 	}
 	return j, true

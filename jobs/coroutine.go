@@ -49,9 +49,23 @@ func (p *Pool) newCoroutine() *coroutine {
 // serve is the body of the coroutine: a job each time it is resumed idle.
 func (c *coroutine) serve(yield func(struct{}) bool) {
 	c.yield, c.pause = yield, yield
+	ended := false
+	defer func() {
+		if ended {
+			return
+		}
+		// runtime.Goexit: there is no way back into the loop. Hand over the
+		// result from here; end will resume this goroutine once more. This is
+		// not in run, because a Goexit goes on after run has recovered a panic
+		// in one of the calls the job had deferred.
+		c.exiting = true
+		yield(struct{}{})
+		panic(errExiting)
+	}()
 	for {
 		c.run()
 		if !yield(struct{}{}) {
+			ended = true
 			return
 		}
 	}
@@ -69,21 +83,14 @@ func (c *coroutine) run() {
 		if returned {
 			return
 		}
-		if v := recover(); v != nil {
-			c.failed = true
-			c.err = &PanicError{Value: v, Stack: debug.Stack()}
-			return
-		}
-		// runtime.Goexit: there is no way back into the loop of serve. Hand over
-		// the result from here; end will resume this goroutine once more.
-		if c.refused > maxRefused {
+		switch v := recover(); {
+		case v != nil:
+			c.failed, c.err = true, &PanicError{Value: v, Stack: debug.Stack()}
+		case c.refused > maxRefused:
 			c.err = errIgnoredCancel
-		} else {
+		default:
 			c.failed, c.err = true, ErrGoexit
 		}
-		c.exiting = true
-		c.yield(struct{}{})
-		panic(errExiting)
 	}()
 	c.err = c.fn(Job{c, c.id})
 	returned = true

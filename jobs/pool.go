@@ -37,6 +37,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"github.com/jobloop/jobloop/waitctx"
@@ -140,17 +141,31 @@ func (p *Pool) retire(c *coroutine) (Status, error) {
 		p.stats.Canceled++
 	}
 	p.stats.Finished++
-	if c.ownWait != nil {
-		c.ownWait.Close()
-	}
-	exiting := c.exiting
+	own, failed, exiting := c.ownWait, c.failed, c.exiting
 	c.reset()
 	if exiting {
 		p.remove(c)
 	} else {
 		p.idle = append(p.idle, c)
 	}
+	if own != nil { // last, because a cleanup may use the pool
+		if perr := closeWait(own); perr != nil && !failed {
+			st, err = StatusError, perr
+			p.stats.Panicked++
+		}
+	}
 	return st, err
+}
+
+// closeWait closes a job's own WaitCtx. A cleanup that panics is the job's
+// panic, and not that of whoever resumed it.
+func closeWait(w *waitctx.WaitCtx) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return w.Close()
 }
 
 // remove ends the coroutine, which has no job.
@@ -214,7 +229,8 @@ func (p *Pool) CancelAll() error {
 	slices.SortFunc(paused, func(a, b Job) int { return cmp.Compare(a.id, b.id) })
 	var errs []error
 	for _, j := range paused {
-		if st, err := j.Cancel(); st == StatusError {
+		// One may have ended meanwhile, by what another's cleanup did.
+		if st, err := j.Cancel(); st == StatusError && err != ErrFinished {
 			errs = append(errs, err)
 		}
 	}

@@ -53,7 +53,8 @@ var (
 	ErrGoexit = errors.New("jobs: job called runtime.Goexit")
 )
 
-// PanicError is the error of a job that panicked. It comes with StatusError.
+// PanicError is the error of a job that panicked, or of whose own WaitCtx a
+// cleanup did. It comes with StatusError.
 type PanicError struct {
 	Value any    // what the job panicked with
 	Stack []byte // the job's own stack at the panic, as runtime/debug.Stack prints it

@@ -71,16 +71,28 @@ func New() *WaitCtx { return new(WaitCtx) }
 func (w *WaitCtx) Close() error {
 	fds := w.fds
 	*w = WaitCtx{}
-	for i := range fds {
-		if f := &fds[i]; !f.deleted && f.cleanup != nil {
-			f.cleanup(w, f.key, f.fd, f.data)
-		}
-	}
+	w.cleanUp(fds)
 	if w.fds == nil { // no cleanup registered anything: keep the memory
 		clear(fds)
 		w.fds = fds[:0]
 	}
 	return nil
+}
+
+// cleanUp calls all cleanups, even if one of them panics.
+func (w *WaitCtx) cleanUp(fds []waitFD) {
+	defer func() {
+		if len(fds) > 0 {
+			w.cleanUp(fds)
+		}
+	}()
+	for len(fds) > 0 {
+		f := &fds[0]
+		fds = fds[1:]
+		if !f.deleted && f.cleanup != nil {
+			f.cleanup(w, f.key, f.fd, f.data)
+		}
+	}
 }
 
 // SetWaitFD registers fd as one the job waits to read from, under a key that
@@ -104,7 +116,7 @@ func (w *WaitCtx) SetWaitFDEvents(key any, fd int, events Events, data any, clea
 	if events == 0 || events&^(Readable|Writable) != 0 {
 		return fmt.Errorf("%w: %#x for fd %d", ErrInvalidEvents, uint8(events), fd)
 	}
-	if key != nil && !reflect.ValueOf(key).Comparable() {
+	if !isComparable(key) {
 		return fmt.Errorf("%w: %T for fd %d", ErrInvalidKey, key, fd)
 	}
 	w.fds = append(w.fds, waitFD{
@@ -112,6 +124,20 @@ func (w *WaitCtx) SetWaitFDEvents(key any, fd int, events Events, data any, clea
 	})
 	w.nadded++
 	return nil
+}
+
+// isComparable reports whether a comparison with key cannot panic.
+func isComparable(key any) bool {
+	if key == nil {
+		return true
+	}
+	v := reflect.ValueOf(key)
+	switch v.Kind() {
+	case reflect.Array, reflect.Struct: // there may be an interface in it
+		return v.Comparable() // which allocates in Go 1.26
+	default:
+		return v.Type().Comparable()
+	}
 }
 
 // find returns the index of the newest registration under key, or -1.
