@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// clientTimeout bounds one connection of a client, from the dial to the answer.
+const clientTimeout = 30 * time.Second
+
+// clients are the demo's clients: ordinary ones, with a goroutine each. Each
+// connects, checks the server's certificate, asks for something, checks the
+// answer, and connects again.
+type clients struct {
+	addr   string
+	number int
+	limit  int64 // of handshakes; 0: until the context is done
+	tls    *tls.Config
+
+	begun    atomic.Int64
+	finished atomic.Int64
+
+	mu       sync.Mutex
+	latency  *hdrhistogram.Histogram // of handshakes that worked, in microseconds
+	versions map[uint16]int64        // of handshakes that worked
+	failures map[string]int64        // by what was wrong
+}
+
+func newClients(addr string, number int, limit int64, config *tls.Config) *clients {
+	return &clients{
+		addr: addr, number: number, limit: limit, tls: config,
+		latency:  hdrhistogram.New(1, clientTimeout.Microseconds(), 3),
+		versions: make(map[uint16]int64),
+		failures: make(map[string]int64),
+	}
+}
+
+// run runs the clients until the context is done or the limit is reached. What
+// has been begun is finished.
+func (cs *clients) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for range cs.number {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				n := cs.begun.Add(1)
+				if cs.limit > 0 && n > cs.limit {
+					return
+				}
+				cs.one(n)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// one is the n-th connection. Even ones speak TLS 1.3, odd ones TLS 1.2.
+func (cs *clients) one(n int64) {
+	version := uint16(tls.VersionTLS13)
+	if n%2 == 1 {
+		version = tls.VersionTLS12
+	}
+	took, err := cs.visit(version, fmt.Sprintf("/visit/%d", n))
+	cs.mu.Lock()
+	if err != nil {
+		cs.failures[err.Error()]++
+	} else {
+		cs.versions[version]++
+		cs.latency.RecordValue(max(took.Microseconds(), 1))
+	}
+	cs.mu.Unlock()
+	cs.finished.Add(1)
+}
+
+// visit makes a connection and a request, and returns how long the handshake
+// took, from the dial to its end.
+func (cs *clients) visit(version uint16, path string) (time.Duration, error) {
+	config := cs.tls.Clone()
+	config.MinVersion, config.MaxVersion = version, version
+	deadline := time.Now().Add(clientTimeout)
+	begin := time.Now()
+	raw, err := (&net.Dialer{Deadline: deadline}).Dial("tcp", cs.addr)
+	if err != nil {
+		return 0, cause(err)
+	}
+	defer raw.Close()
+	raw.SetDeadline(deadline)
+	conn := tls.Client(raw, config)
+	if err := conn.Handshake(); err != nil { // checks the certificate
+		return 0, fmt.Errorf("handshake: %w", cause(err))
+	}
+	took := time.Since(begin)
+	state := conn.ConnectionState()
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, config.ServerName); err != nil {
+		return 0, fmt.Errorf("request: %w", cause(err))
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0, fmt.Errorf("response: %w", cause(err))
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, fmt.Errorf("response: %w", cause(err))
+	}
+	want := fmt.Sprintf("GET %s\nbody: 0 bytes\nprotocol: %s\ncipher suite: %s\n",
+		path, tls.VersionName(version), tls.CipherSuiteName(state.CipherSuite))
+	if resp.StatusCode != http.StatusOK || !strings.HasPrefix(string(body), want) {
+		return 0, fmt.Errorf("wrong answer: %s", resp.Status)
+	}
+	return took, nil
+}
+
+// cause strips an error of the addresses in it, so that failures can be counted
+// by what was wrong.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return fmt.Errorf("%s: %w", op.Op, op.Err)
+	}
+	return err
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+	"time"
+)
+
+// A server whose connections are mostly idle wants them small. What is left of
+// an idle one is crypto/tls's own state and a loop.Conn, 6.7 KiB after a
+// handshake with a Go client; but resident memory is also what handshakes have
+// used and left behind, and Go lets that grow to as much again. Measured with
+// 4,000 idle connections of TLS 1.3: 12.1 KiB each as Go has it, 8.4 with a
+// memoryReturner, 7.8 with fewer spoils to begin with (saveMemory).
+
+// gcPercent costs 1 or 2 % of the time of an RSA handshake.
+const gcPercent = 50
+
+// saveMemory makes the garbage collector run more often than it would, unless
+// the environment says how often.
+func saveMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
+
+// quietTime is how long no handshake may have been done before memory is given
+// back.
+const quietTime = 2 * time.Second
+
+// memoryReturner returns a function to call after each handshake. When the
+// calls have stopped for quietTime, what the last burst of handshakes has left
+// behind is collected and given back to the system, once. Go does so only as
+// new work comes, and an idle server has none.
+func memoryReturner() func() {
+	t := time.AfterFunc(quietTime, debug.FreeOSMemory) // on a goroutine of its own
+	return func() { t.Reset(quietTime) }
+}

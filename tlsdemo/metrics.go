@@ -1,0 +1,136 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// metrics is what Prometheus is told. What jobs do for it is an atomic
+// addition; it is served by goroutines of its own, beside the loops.
+type metrics struct {
+	registry   *prometheus.Registry
+	took       prometheus.Histogram
+	handshakes *prometheus.CounterVec
+	responses  *prometheus.CounterVec
+}
+
+func newMetrics(loops []*loop.Loop) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tlsdemo_handshake_seconds",
+			Help:    "Time from the accept of a connection to the end of its handshake, of those that succeeded.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15), // 0.5 ms to 8 s
+		}),
+		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tlsdemo_handshakes_total",
+			Help: "Handshakes by TLS version (none: it failed before there was one) and result (full, resumed, timeout, closed, error).",
+		}, []string{"version", "result"}),
+		responses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tlsdemo_http_responses_total",
+			Help: "HTTP responses by status code.",
+		}, []string{"code"}),
+	}
+	m.registry.MustRegister(m.took, m.handshakes, m.responses, loopCollector(loops),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) onHandshake(h handshake) {
+	version := "none"
+	if h.version != 0 {
+		version = strings.TrimPrefix(tls.VersionName(h.version), "TLS ")
+	}
+	m.handshakes.WithLabelValues(version, h.result()).Inc()
+	if h.err == nil {
+		m.took.Observe(h.took.Seconds())
+	}
+}
+
+func (m *metrics) onResponse(code int) { m.responses.WithLabelValues(strconv.Itoa(code)).Inc() }
+
+// serve answers at the address until the server it returns is closed.
+func (m *metrics) serve(addr string, withPprof bool) (*http.Server, net.Addr, error) {
+	if strings.HasPrefix(addr, ":") {
+		addr = "127.0.0.1" + addr // the whole world has to be asked for: 0.0.0.0:PORT
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	if withPprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go srv.Serve(ln)
+	return srv, ln.Addr(), nil
+}
+
+// loopCollector reads the loops' counts when Prometheus asks for them.
+type loopCollector []*loop.Loop
+
+// loopMetric is one of those counts.
+type loopMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	get  func(loop.Stats) uint64
+}
+
+var loopMetrics = []loopMetric{
+	gauge("jobs_running", "Jobs that have the thread at this moment.", func(s loop.Stats) uint64 { return s.JobsRunning }),
+	gauge("jobs_paused", "Jobs that are paused at this moment.", func(s loop.Stats) uint64 { return s.JobsPaused }),
+	gauge("jobs_queued", "Jobs to be started when the pool has room.", func(s loop.Stats) uint64 { return s.JobsQueued }),
+	total("jobs_started_total", "Jobs started.", func(s loop.Stats) uint64 { return s.JobsStarted }),
+	total("jobs_finished_total", "Jobs finished, including those canceled and panicked.", func(s loop.Stats) uint64 { return s.JobsFinished }),
+	total("jobs_canceled_total", "Jobs canceled.", func(s loop.Stats) uint64 { return s.JobsCanceled }),
+	total("jobs_panicked_total", "Jobs that panicked.", func(s loop.Stats) uint64 { return s.JobsPanicked }),
+	gauge("pool_size", "Coroutines, with and without a job.", func(s loop.Stats) uint64 { return s.PoolSize }),
+	gauge("connections", "Open connections.", func(s loop.Stats) uint64 { return s.Conns }),
+	total("accepted_total", "Connections accepted.", func(s loop.Stats) uint64 { return s.Accepted }),
+	total("accepts_paused_total", "Times that accepting paused for want of jobs or descriptors.", func(s loop.Stats) uint64 { return s.AcceptsPaused }),
+	total("turns_total", "Turns of the loop.", func(s loop.Stats) uint64 { return s.Turns }),
+	total("events_total", "Events reported by the kernel.", func(s loop.Stats) uint64 { return s.Events }),
+}
+
+func total(name, help string, get func(loop.Stats) uint64) loopMetric {
+	return loopMetric{loopDesc(name, help), prometheus.CounterValue, get}
+}
+
+func gauge(name, help string, get func(loop.Stats) uint64) loopMetric {
+	return loopMetric{loopDesc(name, help), prometheus.GaugeValue, get}
+}
+
+func loopDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("jobloop_"+name, help, []string{"loop"}, nil)
+}
+
+func (loops loopCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range loopMetrics {
+		ch <- m.desc
+	}
+}
+
+func (loops loopCollector) Collect(ch chan<- prometheus.Metric) {
+	for i, l := range loops {
+		s := l.Stats()
+		for _, m := range loopMetrics {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, float64(m.get(s)), strconv.Itoa(i))
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// fetch returns what a path of the metrics server says.
+func fetch(t *testing.T, base, path string) string {
+	t.Helper()
+	resp, err := http.Get(base + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%s: %s %v", path, resp.Status, err)
+	}
+	return string(body)
+}
+
+func TestMetrics(t *testing.T) {
+	s := serve(t, "--key", "ecdsa-p256", "--loops", "2", "--metrics", ":0", "--pprof")
+	base := strings.TrimPrefix(strings.TrimSpace(s.line()), "metrics at ")
+	base, ok := strings.CutSuffix(base, "/metrics")
+	if !ok || !strings.HasPrefix(base, "http://127.0.0.1:") {
+		t.Fatalf("no address of metrics: %q", base)
+	}
+	// One idle connection, one that has ended, one that is no TLS.
+	ask(t, s, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET")
+	_, _, rest := ask(t, s, "nonsense\r\n\r\n", "GET")
+	wantEOF(t, "nonsense", rest)
+	if _, err := http.Get("http://" + s.addr); err == nil {
+		t.Error("HTTP without TLS was answered")
+	}
+	got := fetch(t, base, "/metrics")
+	for _, want := range []string{
+		`tlsdemo_handshakes_total\{result="full",version="1\.3"\} 2`,
+		`tlsdemo_handshakes_total\{result="error",version="none"\} 1`,
+		`tlsdemo_handshake_seconds_count 2`,
+		`tlsdemo_handshake_seconds_bucket\{le="\+Inf"\} 2`,
+		`tlsdemo_http_responses_total\{code="200"\} 1`,
+		`tlsdemo_http_responses_total\{code="400"\} 1`,
+		`jobloop_jobs_panicked_total\{loop="0"\} 0`,
+		`jobloop_jobs_panicked_total\{loop="1"\} 0`,
+		`go_goroutines \d+`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(got) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+	// The idle connection holds no job. (A loop publishes its counts once a
+	// turn, which may be a little after the response.)
+	sum := func(name string) int {
+		n := 0
+		for _, m := range regexp.MustCompile(`(?m)^jobloop_`+name+`\{loop="\d"\} (\d+)$`).FindAllStringSubmatch(fetch(t, base, "/metrics"), -1) {
+			n += int(m[1][0] - '0')
+		}
+		return n
+	}
+	for tries := 0; sum("jobs_paused") != 0 || sum("jobs_running") != 0 || sum("connections") != 1; tries++ {
+		if tries == 1000 {
+			t.Fatal("an idle connection holds a job, or one that has ended is open")
+		}
+	}
+	if got := fetch(t, base, "/debug/pprof/goroutine?debug=1"); !strings.Contains(got, "loop.(*Loop).Run") {
+		t.Errorf("no loop among the goroutines:\n%s", got)
+	}
+	s.stop()
+}

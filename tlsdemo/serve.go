@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// serveCmd is "tlsdemo serve".
+type serveCmd struct {
+	Addr  string `default:"127.0.0.1:8443" placeholder:"ADDR" help:"Where to listen: HOST:PORT, with port 0 for a free one, or unix:PATH (default ${default}). A socket passed by systemd goes first."`
+	Loops int    `default:"1" placeholder:"N" help:"Event loops, each on one thread (default ${default})."`
+
+	Key     keyKind `placeholder:"KIND" help:"Make a certificate in memory with a key of this kind: rsa2048, rsa3072, rsa4096, ecdsa-p256, ecdsa-p384 or ed25519 (default rsa2048)."`
+	Cert    string  `placeholder:"FILE" help:"Use the certificate chain in this PEM file; needs --keyfile. SIGHUP reads both again."`
+	Keyfile string  `placeholder:"FILE" help:"The private key of --cert, in PEM."`
+	TLSMin  string  `name:"tls-min" default:"1.2" enum:"1.2,1.3" placeholder:"VERSION" help:"The oldest TLS version to accept, 1.2 or 1.3 (default ${default})."`
+
+	HandshakeTimeout time.Duration `default:"10s" placeholder:"TIME" help:"From the accept of a connection to the end of its handshake (default ${default})."`
+	RequestTimeout   time.Duration `default:"10s" placeholder:"TIME" help:"From the first byte of a request to its last (default ${default})."`
+	IdleTimeout      time.Duration `default:"2m" placeholder:"TIME" help:"How long a connection is kept between requests (default ${default})."`
+	DrainTimeout     time.Duration `default:"10s" placeholder:"TIME" help:"After SIGTERM or SIGINT, how long requests may take to end (default ${default})."`
+	MaxJobs          int           `default:"10000" placeholder:"N" help:"Most jobs of a loop at a time (default ${default}). While there are so many, nothing is accepted."`
+
+	Metrics string `placeholder:"ADDR" help:"Serve Prometheus metrics at http://ADDR/metrics. Without a host (:9090) that is 127.0.0.1."`
+	Pprof   bool   `help:"Serve profiles of the process at /debug/pprof/ of --metrics."`
+	Verbose bool   `help:"Tell on stderr why connections ended."`
+}
+
+// Help is the second paragraph of "tlsdemo serve --help".
+func (*serveCmd) Help() string {
+	return `Answers every request with a few lines about it: path, TLS version, cipher suite, loop and job. Connections are kept alive (HTTP/1.1); an idle one holds no job.
+
+Times are numbers with a unit: 500ms, 10s, 2m.
+
+Examples:
+
+    tlsdemo serve --addr 127.0.0.1:0 --key ecdsa-p256
+    tlsdemo serve --cert cert.pem --keyfile key.pem --tls-min 1.3
+    tlsdemo serve --loops 2 --metrics :9090
+    curl -k https://127.0.0.1:8443/hello
+
+Signals: SIGHUP reads --cert and --keyfile again; SIGTERM and SIGINT stop accepting, let requests end, and exit with status 0; a second one exits at once.`
+}
+
+// Validate finds what makes no sense before anything is started.
+func (c *serveCmd) Validate() error {
+	if _, _, err := splitAddr(c.Addr); err != nil {
+		return fmt.Errorf("--addr: %w", err)
+	}
+	if c.Metrics != "" {
+		if network, _, err := splitAddr(c.Metrics); err != nil || network != "tcp" {
+			return fmt.Errorf("--metrics: %q is not HOST:PORT", c.Metrics)
+		}
+	}
+	switch {
+	case c.Loops < 1:
+		return fmt.Errorf("--loops: %d, at least 1 is needed", c.Loops)
+	case c.MaxJobs < 1:
+		return fmt.Errorf("--max-jobs: %d, at least 1 is needed", c.MaxJobs)
+	case c.Cert != "" && c.Keyfile == "":
+		return errors.New("--cert needs --keyfile")
+	case c.Keyfile != "" && c.Cert == "":
+		return errors.New("--keyfile needs --cert")
+	case c.Key != "" && c.Cert != "":
+		return errors.New("--key makes a certificate, --cert reads one: choose")
+	case c.Pprof && c.Metrics == "":
+		return errors.New("--pprof needs --metrics")
+	}
+	for _, t := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"handshake-timeout", c.HandshakeTimeout},
+		{"request-timeout", c.RequestTimeout},
+		{"idle-timeout", c.IdleTimeout},
+		{"drain-timeout", c.DrainTimeout},
+	} {
+		if t.value <= 0 {
+			return fmt.Errorf("--%s: %v is not a time to wait", t.flag, t.value)
+		}
+	}
+	return nil
+}
+
+// Run serves until a signal says to stop.
+func (c *serveCmd) Run(con *console) error {
+	kind := c.Key
+	if kind == "" {
+		kind = defaultKey
+	}
+	group, err := loop.NewGroup(c.Loops, loop.Config{MaxJobs: c.MaxJobs, Logger: c.logger(con.err)})
+	if err != nil {
+		return err
+	}
+	defer group.Close()
+	certs, err := newCertSource(c.Cert, c.Keyfile, kind)
+	if err != nil {
+		return err
+	}
+	srv := newServer(group.Loops(), &tls.Config{GetCertificate: certs.get, MinVersion: c.tlsMin()})
+	srv.handshakeTimeout, srv.requestTimeout, srv.idleTimeout = c.HandshakeTimeout, c.RequestTimeout, c.IdleTimeout
+
+	saveMemory()
+	returnMemory := memoryReturner()
+	srv.onHandshake = func(handshake) { returnMemory() }
+
+	var scrape string
+	if c.Metrics != "" {
+		m := newMetrics(group.Loops())
+		srv.onHandshake = func(h handshake) { returnMemory(); m.onHandshake(h) }
+		srv.onResponse = m.onResponse
+		hs, addr, err := m.serve(c.Metrics, c.Pprof)
+		if err != nil {
+			return err
+		}
+		defer hs.Close()
+		scrape = fmt.Sprintf("metrics at http://%v/metrics\n", addr)
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	ln, err := listen(group, c.Addr, srv)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- group.Run(context.Background()) }()
+
+	what := "certificate " + c.Cert
+	if certs.inMemory() {
+		what = string(kind) + " certificate made in memory"
+	}
+	scheme := "https://"
+	if ln.Addr().Network() == "unix" {
+		scheme = "unix:"
+	}
+	fmt.Fprintf(con.out, "serving %s%v (loops: %d, %s)\n%s", scheme, ln.Addr(), c.Loops, what, scrape)
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				ln.Close()
+				return c.drain(con, srv, group, signals)
+			}
+			reload(con, certs)
+		}
+	}
+}
+
+// newServer returns a server for the loops, with a TLS configuration to which
+// it adds what it needs.
+func newServer(loops []*loop.Loop, config *tls.Config) *server {
+	config.NextProtos = []string{"http/1.1", "http/1.0"}
+	srv := &server{tls: config, loops: make(map[*loop.Loop]int)}
+	for i, l := range loops {
+		srv.loops[l] = i
+	}
+	// fasthttp has a goroutine that keeps the time for Date headers. The first
+	// response of the process starts it: this one, and not one in a job.
+	new(fasthttp.Response).WriteTo(io.Discard)
+	return srv
+}
+
+func (c *serveCmd) tlsMin() uint16 {
+	if c.TLSMin == "1.3" {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
+// logger returns the loops' logger. They have little to tell.
+func (c *serveCmd) logger(w io.Writer) *slog.Logger {
+	level := slog.LevelWarn
+	if c.Verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// reload does what SIGHUP asks for.
+func reload(con *console, certs *certSource) {
+	if certs.inMemory() {
+		fmt.Fprintln(con.err, "tlsdemo: nothing to reload: the certificate was made in memory")
+		return
+	}
+	if err := certs.reload(); err != nil {
+		fmt.Fprintf(con.err, "tlsdemo: not reloaded, the old certificate stays: %v\n", err)
+		return
+	}
+	fmt.Fprintf(con.out, "reloaded certificate %s\n", certs.certFile)
+}
+
+// lastCall is how long connections have to come with one more request, which
+// is answered with "Connection: close", before idle ones are closed. Without
+// it, a client that sends a request at the moment of the signal would find the
+// connection closed.
+const lastCall = 250 * time.Millisecond
+
+// drain lets what is in progress end, until it has taken too long or a second
+// signal comes.
+func (c *serveCmd) drain(con *console, srv *server, group *loop.Group, signals <-chan os.Signal) error {
+	fmt.Fprintf(con.out, "stopping: requests may take %v to end, a second signal exits at once\n", c.DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.DrainTimeout)
+	defer cancel()
+	srv.closing.Store(true)
+	drained := make(chan error, 1)
+	go func() {
+		if group.Stats().Conns > 0 {
+			time.Sleep(min(lastCall, c.DrainTimeout))
+		}
+		drained <- group.Shutdown(ctx)
+	}()
+	for {
+		select {
+		case err := <-drained:
+			if errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("requests were cut off: they took longer than %v", c.DrainTimeout)
+			}
+			return err
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				return errors.New("second signal: exiting at once")
+			}
+		}
+	}
+}
