@@ -1,0 +1,200 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"time"
+)
+
+// idle is the part that measures what connections cost that do nothing.
+type idle struct {
+	options
+	Key         string        `enum:"rsa2048,ecdsa-p256" default:"ecdsa-p256" help:"The servers' key: ${enum}."`
+	Connections []int         `default:"4000,10000" help:"How many connections."`
+	Watch       time.Duration `default:"10s" help:"How long to watch them idle."`
+	Rest        time.Duration `default:"12s" help:"How long they idle before that: timers of their handshakes and requests, 10 seconds in most servers, run out."`
+	Settle      time.Duration `default:"20s" help:"The longest wait for a server's memory to become steady."`
+	Servers     []string      `enum:"jobloop,goroutines,nethttp,fasthttp,nginx" default:"jobloop,goroutines,nethttp,fasthttp" help:"What to measure, of ${enum}."`
+}
+
+// idleResult is what one server needed for a number of connections.
+type idleResult struct {
+	Server      string        `json:"server"`
+	Connections int           `json:"connections"`
+	RSSBefore   int64         `json:"rss_before_bytes"`
+	RSSAfter    int64         `json:"rss_after_bytes"`
+	Watched     time.Duration `json:"watched_ns"`
+	CPU         time.Duration `json:"cpu_ns"`
+	Switches    int64         `json:"context_switches"`
+}
+
+func (r *idleResult) perConnection() float64 {
+	return float64(r.RSSAfter-r.RSSBefore) / float64(r.Connections) / 1000
+}
+
+func (d *idle) Run(ctx context.Context) error {
+	if d.Quick {
+		d.Connections, d.Watch, d.Rest, d.Settle = []int{200}, time.Second, 0, time.Second
+	}
+	r, err := newReport("idle")
+	if err != nil {
+		return err
+	}
+	return inTempDir(func(dir string) error {
+		contenders, err := d.contenders(ctx, dir, d.Servers)
+		if err != nil {
+			return err
+		}
+		keys, err := newKeys(dir, d.Key)
+		if err != nil {
+			return err
+		}
+		t := &table{header: []string{"server", "connections", "RSS before, MB", "with connections, MB", "KB each", "CPU while idle, ms/s", "context switches/s"}}
+		var results []*idleResult
+		for _, n := range d.Connections {
+			for _, c := range contenders {
+				res, err := d.measure(ctx, c, keys, n)
+				if err != nil {
+					return fmt.Errorf("%s, %d connections: %w", c.name, n, err)
+				}
+				results = append(results, res)
+				t.add(c.name, strconv.Itoa(n), figure(float64(res.RSSBefore)/1e6), figure(float64(res.RSSAfter)/1e6),
+					figure(res.perConnection()), figure(res.CPU.Seconds()*1e3/res.Watched.Seconds()),
+					figure(float64(res.Switches)/res.Watched.Seconds()))
+			}
+		}
+		r.Results = results
+		return r.finish(&d.options, []string{
+			fmt.Sprintf("%s, TLS 1.3; each connection made one request, idled for %v, was watched idle for %v, and then answered another.", d.Key, d.Rest, d.Watch),
+			"RSS is what the process holds when it has become steady, with what garbage its handshakes have left.",
+		}, t)
+	})
+}
+
+func (d *idle) measure(ctx context.Context, c contender, keys *keys, n int) (*idleResult, error) {
+	cert, err := keys.certificate()
+	if err != nil {
+		return nil, err
+	}
+	res := &idleResult{Server: c.name, Connections: n}
+	return res, c.with(ctx, serverOptions{cert: cert, cpu: d.ServerCPU, idleTimeout: time.Hour}, func(s *server) (err error) {
+		h, err := d.hold(ctx, s, cert, 1) // what the first connection costs, the program costs
+		if err != nil {
+			return err
+		}
+		if err := h.release(); err != nil {
+			return err
+		}
+		if res.RSSBefore, err = settledRSS(ctx, s.pid(), d.Settle); err != nil {
+			return err
+		}
+		if h, err = d.hold(ctx, s, cert, n); err != nil {
+			return err
+		}
+		if err := d.watch(ctx, s.pid(), res); err != nil {
+			return errors.Join(err, h.release())
+		}
+		return h.release()
+	})
+}
+
+// watch takes the figures of a server whose connections are idle.
+func (d *idle) watch(ctx context.Context, pid int, res *idleResult) (err error) {
+	if err := pause(ctx, d.Rest); err != nil {
+		return err
+	}
+	if res.RSSAfter, err = settledRSS(ctx, pid, d.Settle); err != nil {
+		return err
+	}
+	switches, err := contextSwitches(pid)
+	if err != nil {
+		return err
+	}
+	cpu, err := cpuTime(pid)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := pause(ctx, d.Watch); err != nil {
+		return err
+	}
+	res.Watched = time.Since(begin)
+	if res.CPU, err = cpuTime(pid); err != nil {
+		return err
+	}
+	if res.Switches, err = contextSwitches(pid); err != nil {
+		return err
+	}
+	res.CPU -= cpu
+	res.Switches -= switches
+	return nil
+}
+
+// holder is a client process that holds connections.
+type holder struct {
+	cmd    *exec.Cmd
+	stderr *tail
+	in     io.Closer
+	out    *bufio.Reader
+}
+
+// hold starts a holder and waits until all its connections are there.
+func (d *idle) hold(ctx context.Context, s *server, cert *certificate, n int) (*holder, error) {
+	cmd, stderr, err := clientCommand(ctx, "idle-client", s.addr,
+		"--connections", strconv.Itoa(n), "--serial", strconv.FormatInt(cert.serial, 10))
+	if err != nil {
+		return nil, err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := onCPU(d.ClientCPU, cmd.Start); err != nil {
+		return nil, err
+	}
+	h := &holder{cmd, stderr, in, bufio.NewReader(out)}
+	return h, h.expect(idleReport{Open: n})
+}
+
+// release has the client use every connection once more, and end.
+func (h *holder) release() error {
+	h.in.Close()
+	if err := h.expect(idleReport{Alive: true}); err != nil {
+		return err
+	}
+	return h.cmd.Wait()
+}
+
+// idleReport is a line of the client's.
+type idleReport struct {
+	Open  int  `json:"open,omitempty"`  // connections that are there and idle
+	Alive bool `json:"alive,omitempty"` // all of them have answered again
+}
+
+func (h *holder) expect(want idleReport) error {
+	var got idleReport
+	line, err := h.out.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &got)
+	}
+	if err == nil && got != want {
+		err = fmt.Errorf("the client said %+v instead of %+v", got, want)
+	}
+	if err == nil {
+		return nil
+	}
+	h.cmd.Process.Kill()
+	return fmt.Errorf("idle-client: %w", errors.Join(err, h.cmd.Wait(), errors.New(h.stderr.text())))
+}

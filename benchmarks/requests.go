@@ -1,0 +1,209 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// requests is the part that measures requests on connections that are kept.
+type requests struct {
+	options
+	Key      string        `enum:"rsa2048,ecdsa-p256" default:"ecdsa-p256" help:"The servers' key: ${enum}."`
+	Clients  int           `default:"64" help:"Connections."`
+	Rounds   int           `default:"5" help:"Rounds; in each, every server is measured once."`
+	Duration time.Duration `default:"15s" help:"How long a server is measured in a round."`
+	Servers  []string      `enum:"jobloop,goroutines,nethttp,fasthttp,nginx" default:"jobloop,goroutines,fasthttp,nginx" help:"What to measure, of ${enum}."`
+}
+
+// requestResult is what wrk said about one server in one round.
+type requestResult struct {
+	Requests  int64         `json:"requests"`
+	Rate      float64       `json:"requests_per_second"`
+	P50       time.Duration `json:"p50_ns"`
+	P99       time.Duration `json:"p99_ns"`
+	ServerCPU time.Duration `json:"server_cpu_ns"` // with the handshakes at the start
+	Trouble   string        `json:"trouble,omitempty"`
+}
+
+func (r *requests) Run(ctx context.Context) error {
+	if r.Quick {
+		r.Rounds, r.Duration = 1, time.Second
+	}
+	if _, err := exec.LookPath("wrk"); err != nil {
+		progress("requests: SKIPPED: %v; it is the client of this part", err)
+		return nil
+	}
+	rep, err := newReport("requests")
+	if err != nil {
+		return err
+	}
+	var names, notes []string
+	for _, name := range r.Servers {
+		if name == nameNginx {
+			if _, err := exec.LookPath(name); err != nil {
+				notes = append(notes, fmt.Sprintf("SKIPPED: %v.", err))
+				continue
+			}
+		}
+		names = append(names, name)
+	}
+	return inTempDir(func(dir string) error {
+		contenders, err := r.contenders(ctx, dir, names)
+		if err != nil {
+			return err
+		}
+		keys, err := newKeys(dir, r.Key)
+		if err != nil {
+			return err
+		}
+		results := make(map[string][]*requestResult)
+		for round := range r.Rounds {
+			for i := range contenders {
+				c := contenders[i]
+				if round%2 == 1 { // see handshakes.measure
+					c = contenders[len(contenders)-1-i]
+				}
+				res, err := r.measure(ctx, c, keys)
+				if err != nil {
+					return fmt.Errorf("%s: %w", c.name, err)
+				}
+				results[c.name] = append(results[c.name], res)
+			}
+		}
+		rep.Results = results
+		notes = append(notes, fmt.Sprintf("%s, %d connections, wrk with one thread, %d rounds of %v for each server in turn: median (least–greatest).",
+			r.Key, r.Clients, r.Rounds, r.Duration))
+		return errors.Join(rep.finish(&r.options, notes, requestTable(names, results)), requestErrors(names, results))
+	})
+}
+
+func (r *requests) measure(ctx context.Context, c contender, keys *keys) (*requestResult, error) {
+	cert, err := keys.certificate()
+	if err != nil {
+		return nil, err
+	}
+	var res *requestResult
+	return res, c.with(ctx, serverOptions{cert: cert, cpu: r.ServerCPU, idleTimeout: time.Minute}, func(s *server) error {
+		before, err := cpuTime(s.pid())
+		if err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, "wrk", "--threads", "1", "--connections", strconv.Itoa(r.Clients),
+			"--duration", strconv.Itoa(max(int(r.Duration.Seconds()), 1))+"s", "--latency", "https://"+s.addr+"/")
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := onCPU(r.ClientCPU, cmd.Start); err != nil {
+			return err
+		}
+		if err := cmd.Wait(); err != nil {
+			return fmt.Errorf("wrk: %w\n%s", err, out.Bytes())
+		}
+		if res, err = parseWrk(out.Bytes()); err != nil {
+			return err
+		}
+		after, err := cpuTime(s.pid())
+		res.ServerCPU = after - before
+		return err
+	})
+}
+
+var (
+	wrkRequests = regexp.MustCompile(`(?m)^\s*(\d+) requests in `)
+	wrkRate     = regexp.MustCompile(`(?m)^Requests/sec:\s+([\d.]+)`)
+	wrkP50      = regexp.MustCompile(`(?m)^\s*50%\s+(\S+)`)
+	wrkP99      = regexp.MustCompile(`(?m)^\s*99%\s+(\S+)`)
+	wrkTrouble  = regexp.MustCompile(`(?m)^\s*(Socket errors:.*|Non-2xx.*)$`)
+)
+
+func parseWrk(out []byte) (*requestResult, error) {
+	var errs []error
+	field := func(r *regexp.Regexp) string {
+		m := r.FindSubmatch(out)
+		if m == nil {
+			errs = append(errs, fmt.Errorf("wrk printed nothing like %q:\n%s", r, out))
+			return ""
+		}
+		return string(m[1])
+	}
+	keep := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	res := new(requestResult)
+	var err error
+	res.Requests, err = strconv.ParseInt(field(wrkRequests), 10, 64)
+	keep(err)
+	res.Rate, err = strconv.ParseFloat(field(wrkRate), 64)
+	keep(err)
+	res.P50, err = time.ParseDuration(field(wrkP50))
+	keep(err)
+	res.P99, err = time.ParseDuration(field(wrkP99))
+	keep(err)
+	if m := wrkTrouble.FindSubmatch(out); m != nil {
+		res.Trouble = string(m[1])
+	}
+	if errs != nil {
+		return nil, errs[0]
+	}
+	return res, nil
+}
+
+func requestTable(names []string, results map[string][]*requestResult) *table {
+	columns := []struct {
+		name string
+		f    func(*requestResult) float64
+	}{
+		{"requests/s", func(r *requestResult) float64 { return r.Rate }},
+		{"server CPU, µs each", func(r *requestResult) float64 { return float64(r.ServerCPU.Nanoseconds()) / 1e3 / float64(r.Requests) }},
+		{"p50, ms", func(r *requestResult) float64 { return r.P50.Seconds() * 1e3 }},
+		{"p99, ms", func(r *requestResult) float64 { return r.P99.Seconds() * 1e3 }},
+	}
+	values := func(name string, f func(*requestResult) float64) []float64 {
+		var v []float64
+		for _, r := range results[name] {
+			v = append(v, f(r))
+		}
+		return v
+	}
+	t := &table{header: []string{"server"}}
+	for _, c := range columns {
+		t.header = append(t.header, c.name)
+	}
+	for _, name := range names {
+		row := []string{name}
+		for _, c := range columns {
+			row = append(row, spread(values(name, c.f)))
+		}
+		t.add(row...)
+	}
+	for _, peer := range names[1:] {
+		row := []string{names[0] + " / " + peer}
+		for _, c := range columns {
+			row = append(row, ratio(values(names[0], c.f), values(peer, c.f)))
+		}
+		t.add(row...)
+	}
+	return t
+}
+
+// requestErrors says which rounds were not clean.
+func requestErrors(names []string, results map[string][]*requestResult) error {
+	var errs []error
+	for _, name := range names {
+		for i, r := range results[name] {
+			if r.Trouble != "" {
+				errs = append(errs, fmt.Errorf("%s, round %d: wrk: %s", name, i+1, r.Trouble))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,283 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// contender is a server that is measured beside others.
+type contender struct {
+	name  string
+	start func(context.Context, serverOptions) (*server, error)
+}
+
+// serverOptions is what all contenders are given alike.
+type serverOptions struct {
+	cert        *certificate
+	cpu         int
+	idleTimeout time.Duration
+	metrics     bool // if it has any
+}
+
+// server is a process under measurement.
+type server struct {
+	name    string
+	addr    string
+	metrics string // URL, if it has one
+	cmd     *exec.Cmd
+	stderr  tail
+	exited  chan struct{}
+	err     error // how it exited
+}
+
+func (s *server) pid() int { return s.cmd.Process.Pid }
+
+// Names of servers, on the command line and in the tables.
+const (
+	nameJobloop    = "jobloop"
+	nameGoroutines = "goroutines"
+	nameNginx      = "nginx"
+)
+
+// jobloop is our server: tlsdemo serve with one loop.
+func jobloop(program string) contender {
+	return contender{nameJobloop, func(ctx context.Context, o serverOptions) (*server, error) {
+		args := []string{"serve", "--addr", "127.0.0.1:0", "--loops", "1", "--cert", o.cert.certFile,
+			"--keyfile", o.cert.keyFile, "--idle-timeout", o.idleTimeout.String()}
+		if !o.metrics {
+			return startServer(ctx, nameJobloop, o.cpu, "", program, args...)
+		}
+		addr, err := freeAddr()
+		if err != nil {
+			return nil, err
+		}
+		s, err := startServer(ctx, nameJobloop, o.cpu, "", program, append(args, "--metrics", addr)...)
+		if err != nil {
+			return nil, err
+		}
+		s.metrics = "http://" + addr + "/metrics"
+		return s, nil
+	}}
+}
+
+// goPeer is one of the servers in peers.go.
+func goPeer(kind string) contender {
+	return contender{kind, func(ctx context.Context, o serverOptions) (*server, error) {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		return startServer(ctx, kind, o.cpu, "", self, "peer", kind,
+			"--cert", o.cert.certFile, "--keyfile", o.cert.keyFile, "--idle-timeout", o.idleTimeout.String())
+	}}
+}
+
+// contenders returns the servers of these names.
+func (o *options) contenders(ctx context.Context, dir string, names []string) ([]contender, error) {
+	all := make([]contender, len(names))
+	for i, name := range names {
+		switch name {
+		case nameJobloop:
+			program, err := o.program(ctx, dir)
+			if err != nil {
+				return nil, err
+			}
+			all[i] = jobloop(program)
+		case nameNginx:
+			all[i] = nginx(dir)
+		default:
+			all[i] = goPeer(name)
+		}
+	}
+	return all, nil
+}
+
+// program returns the tlsdemo to measure, which it builds in dir if none was
+// named.
+func (o *options) program(ctx context.Context, dir string) (string, error) {
+	if o.Tlsdemo != "" {
+		return o.Tlsdemo, nil
+	}
+	program := filepath.Join(dir, "tlsdemo")
+	progress("building tlsdemo")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/jobloop/jobloop/tlsdemo")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build tlsdemo (run this inside the module): %w\n%s", err, out)
+	}
+	return program, nil
+}
+
+var listenAddr = regexp.MustCompile(`127\.0\.0\.1:[1-9][0-9]*`)
+
+// startTimeout bounds the wait for a server's first line; making an RSA key
+// takes its time.
+const startTimeout = 30 * time.Second
+
+// startServer starts a server on a core of its own and waits for the line in
+// which it says where it listens; or, if addr is given, until it listens there.
+// With GOMAXPROCS=1 the Go servers are on equal terms: none has threads that
+// only wait for the core.
+func startServer(ctx context.Context, name string, cpu int, addr, program string, args ...string) (*server, error) {
+	s := &server{name: name, addr: addr, cmd: exec.CommandContext(ctx, program, args...), exited: make(chan struct{})}
+	s.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	s.cmd.Stderr = &s.stderr
+	s.cmd.SysProcAttr = endWithUs()
+	stdout, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := onCPU(cpu, s.cmd.Start); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	said := make(chan string, 1)
+	go func() {
+		r := bufio.NewReader(stdout)
+		for {
+			line, err := r.ReadString('\n')
+			if addr := listenAddr.FindString(line); addr != "" {
+				said <- addr
+				break
+			}
+			if err != nil {
+				break
+			}
+		}
+		io.Copy(io.Discard, r)
+		s.err = s.cmd.Wait()
+		close(s.exited)
+	}()
+	if addr != "" {
+		go dialUntil(ctx, s.exited, addr, said)
+	}
+	select {
+	case s.addr = <-said:
+		return s, nil
+	case <-s.exited:
+		return nil, fmt.Errorf("%s ended before it listened: %v%s", name, s.err, s.stderr.text())
+	case <-time.After(startTimeout):
+		err = fmt.Errorf("%s does not listen after %v", name, startTimeout)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	s.cmd.Process.Kill()
+	<-s.exited
+	return nil, fmt.Errorf("%w%s", err, s.stderr.text())
+}
+
+// dialUntil says when somebody listens at addr.
+func dialUntil(ctx context.Context, exited <-chan struct{}, addr string, said chan<- string) {
+	for pause(ctx, 20*time.Millisecond) == nil {
+		select {
+		case <-exited:
+			return
+		default:
+		}
+		if c, err := dial(ctx, new(net.Dialer), addr); err == nil {
+			c.Close()
+			said <- addr
+			return
+		}
+	}
+}
+
+// stop ends the server as an operator would. That it does not end well is an
+// error: then what was measured is in doubt.
+func (s *server) stop() error {
+	const limit = 20 * time.Second
+	s.cmd.Process.Signal(syscall.SIGTERM) // if it has exited, that shows below
+	select {
+	case <-s.exited:
+	case <-time.After(limit):
+		s.cmd.Process.Kill()
+		<-s.exited
+		return fmt.Errorf("%s did not end within %v of SIGTERM%s", s.name, limit, s.stderr.text())
+	}
+	if s.err != nil {
+		return fmt.Errorf("%s: %w%s", s.name, s.err, s.stderr.text())
+	}
+	return nil
+}
+
+// with starts a contender for f and stops it afterwards.
+func (c contender) with(ctx context.Context, o serverOptions, f func(*server) error) error {
+	progress("measuring %s", c.name)
+	s, err := c.start(ctx, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(s), s.stop())
+}
+
+// clientCommand returns the command that runs one of this program's clients, and
+// where its messages will be.
+func clientCommand(ctx context.Context, kind string, args ...string) (*exec.Cmd, *tail, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, append([]string{kind}, args...)...)
+	stderr := new(tail)
+	cmd.Stderr = stderr
+	cmd.SysProcAttr = endWithUs()
+	return cmd, stderr, nil
+}
+
+// endWithUs keeps a process from outliving this one, however it ends.
+func endWithUs() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+
+// runClient runs a client on a core of its own, to its end, and decodes what it
+// prints.
+func runClient(ctx context.Context, cpu int, result any, kind string, args ...string) error {
+	cmd, stderr, err := clientCommand(ctx, kind, args...)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := onCPU(cpu, cmd.Start); err != nil {
+		return fmt.Errorf("start %s: %w", kind, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%s: %w%s", kind, err, stderr.text())
+	}
+	if err := json.Unmarshal(out.Bytes(), result); err != nil {
+		return fmt.Errorf("%s printed %q: %w", kind, out.Bytes(), err)
+	}
+	return nil
+}
+
+// tail keeps the end of what a process writes to standard error.
+type tail struct{ b []byte }
+
+const tailSize = 4096
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.b = append(t.b, p...)
+	if n := len(t.b); n > 2*tailSize {
+		t.b = append(t.b[:0], t.b[n-tailSize:]...)
+	}
+	return len(p), nil
+}
+
+// text is for the end of an error. It is called when the process has ended.
+func (t *tail) text() string {
+	if len(t.b) == 0 {
+		return ""
+	}
+	return "\n" + strings.TrimSpace(string(t.b[max(len(t.b)-tailSize, 0):]))
+}

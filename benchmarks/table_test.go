@@ -1,0 +1,112 @@
+//go:build linux
+
+package main
+
+import (
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestMedian(t *testing.T) {
+	tests := []struct {
+		values []float64
+		want   float64
+	}{
+		{[]float64{3}, 3},
+		{[]float64{3, 1}, 2},
+		{[]float64{9, 1, 2}, 2},
+		{[]float64{4, 1, 3, 2}, 2.5},
+	}
+	for _, tt := range tests {
+		if got := median(tt.values); got != tt.want {
+			t.Errorf("median(%v) = %v, want %v", tt.values, got, tt.want)
+		}
+	}
+	if got := median(nil); !math.IsNaN(got) {
+		t.Errorf("median of nothing = %v, want NaN", got)
+	}
+	unsorted := []float64{2, 1}
+	if median(unsorted); unsorted[0] != 2 {
+		t.Error("median has sorted its argument")
+	}
+}
+
+func TestFigures(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0", 0.1234: "0.123", 0.9999: "1.00", 9.994: "9.99", 9.996: "10.0", 99.94: "99.9", 99.96: "100",
+		-12.34: "-12.3", 123456.7: "123457", math.NaN(): "–",
+	} {
+		if got := figure(v); got != want {
+			t.Errorf("figure(%v) = %s, want %s", v, got, want)
+		}
+	}
+	for want, values := range map[string][]float64{
+		"–":                {},
+		"2.00":             {2},
+		"2.00 (1.00–40.0)": {40, 1, 2},
+	} {
+		if got := spread(values); got != want {
+			t.Errorf("spread(%v) = %s, want %s", values, got, want)
+		}
+	}
+	if got := ratio([]float64{1, 2, 9}, []float64{4}); got != "0.50" {
+		t.Errorf("ratio of the medians = %s, want 0.50", got)
+	}
+	for _, peer := range [][]float64{nil, {0}} {
+		if got := ratio([]float64{1}, peer); got != "–" {
+			t.Errorf("ratio to %v = %s, want –", peer, got)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	tab := &table{header: []string{"server", "µs"}}
+	tab.add("a–b", "12.5")
+	tab.add("short")
+	var b strings.Builder
+	if err := tab.write(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `| server |   µs |
+|--------|-----:|
+| a–b    | 12.5 |
+| short  |      |
+`
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+}
+
+func TestHandshakeTable(t *testing.T) {
+	results := map[string][]*handshakeResult{
+		"ours": {{Handshakes: 100, Elapsed: 2e9, ServerCPU: 1e9, Errors: 1, FirstError: "lost"}, {Handshakes: 100, Elapsed: 1e9, ServerCPU: 1e9}},
+		"peer": {{Handshakes: 100, Elapsed: 1e9, ServerCPU: 2e8, OtherCPU: 1e8}},
+	}
+	names := []string{"ours", "peer"}
+	var b strings.Builder
+	if err := handshakeTable(names, results).write(&b); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	for i, want := range map[int][]string{
+		2: {"ours", "75.0 (50.0–100)", "10000 (10000–10000)", " 1 |"},
+		3: {"peer", " 100 ", " 2000 ", " 0 |"},
+		4: {"ours / peer", " 0.75 ", " 5.00 "},
+	} {
+		for _, w := range want {
+			if !strings.Contains(lines[i], w) {
+				t.Errorf("line %d lacks %q: %s", i, w, lines[i])
+			}
+		}
+	}
+	if err := handshakeErrors(names, results); err == nil || err.Error() != "ours, round 1: 1 handshakes failed, the first: lost" {
+		t.Errorf("errors: %v", err)
+	}
+	notes := strings.Join(handshakeWarnings(names, results), "\n")
+	for _, want := range []string{"1 of 2 rounds of ours its core was idle", "1 of 1 rounds of peer its core was idle", "up to 10 % of the core in a round of peer"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("warnings lack %q:\n%s", want, notes)
+		}
+	}
+}
