@@ -93,7 +93,7 @@ func servePeer(t *testing.T, kind string) (addr string, cert *certificate) {
 }
 
 func TestPeers(t *testing.T) {
-	for _, kind := range []string{"goroutines", "nethttp", "fasthttp"} {
+	for _, kind := range []string{"goroutines", "goroutines-frugal", "nethttp", "fasthttp"} {
 		t.Run(kind, func(t *testing.T) {
 			addr, cert := servePeer(t, kind)
 			nc, err := dial(t.Context(), new(net.Dialer), addr)

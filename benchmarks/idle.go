@@ -22,7 +22,7 @@ type idle struct {
 	Watch       time.Duration `default:"10s" help:"How long to watch them idle."`
 	Rest        time.Duration `default:"12s" help:"How long they idle before that: timers of their handshakes and requests, 10 seconds in most servers, run out."`
 	Settle      time.Duration `default:"20s" help:"The longest wait for a server's memory to become steady."`
-	Servers     []string      `enum:"jobloop,goroutines,nethttp,fasthttp,nginx" default:"jobloop,goroutines,nethttp,fasthttp" help:"What to measure, of ${enum}."`
+	Servers     []string      `enum:"jobloop,goroutines,goroutines-frugal,nethttp,fasthttp,nginx" default:"jobloop,goroutines,goroutines-frugal,nethttp,fasthttp" help:"What to measure, of ${enum}."`
 }
 
 // idleResult is what one server needed for a number of connections.

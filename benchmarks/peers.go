@@ -11,6 +11,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -22,7 +23,7 @@ import (
 
 // peer is the command that runs one of them.
 type peer struct {
-	Kind        string        `arg:"" enum:"goroutines,nethttp,fasthttp"`
+	Kind        string        `arg:"" enum:"goroutines,goroutines-frugal,nethttp,fasthttp"`
 	Cert        string        `required:""`
 	Keyfile     string        `required:""`
 	IdleTimeout time.Duration `default:"2m"`
@@ -46,7 +47,11 @@ func (p *peer) serve(ctx context.Context, ln net.Listener, config *tls.Config) (
 	context.AfterFunc(ctx, func() { ln.Close() })
 	switch p.Kind {
 	case nameGoroutines:
-		err = serveGoroutines(ln, config, p.IdleTimeout)
+		err = serveGoroutines(ln, config, p.IdleTimeout, func() {})
+	case nameFrugal:
+		debug.SetGCPercent(50)
+		t := time.AfterFunc(quietTime, debug.FreeOSMemory)
+		err = serveGoroutines(ln, config, p.IdleTimeout, func() { t.Reset(quietTime) })
 	case "nethttp":
 		s := &http.Server{
 			TLSConfig:         config,
@@ -72,6 +77,10 @@ func (p *peer) serve(ctx context.Context, ln net.Listener, config *tls.Config) (
 	return err
 }
 
+// quietTime is how long after the last handshake the frugal server gives memory
+// back, as tlsdemo does.
+const quietTime = 2 * time.Second
+
 const handshakeTimeout = 10 * time.Second
 
 // answerBody is as long as that of tlsdemo.
@@ -85,8 +94,9 @@ job: 1
 `
 
 // serveGoroutines is the model that an event loop replaces: a goroutine for
-// each connection, which blocks in crypto/tls.
-func serveGoroutines(ln net.Listener, config *tls.Config, idleTimeout time.Duration) error {
+// each connection, which blocks in crypto/tls. onHandshake is called after each
+// handshake.
+func serveGoroutines(ln net.Listener, config *tls.Config, idleTimeout time.Duration, onHandshake func()) error {
 	for {
 		c, err := ln.Accept()
 		if err != nil {
@@ -99,6 +109,7 @@ func serveGoroutines(ln net.Listener, config *tls.Config, idleTimeout time.Durat
 			if t.Handshake() != nil {
 				return
 			}
+			onHandshake()
 			c.SetDeadline(time.Time{})
 			defer t.Close()
 			r, w := bufio.NewReader(t), bufio.NewWriter(t)

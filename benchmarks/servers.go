@@ -51,6 +51,7 @@ func (s *server) pid() int { return s.cmd.Process.Pid }
 const (
 	nameJobloop    = "jobloop"
 	nameGoroutines = "goroutines"
+	nameFrugal     = "goroutines-frugal"
 	nameNginx      = "nginx"
 )
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/waitctx"
 )
 
@@ -44,7 +45,7 @@ type Conn struct {
 	timer  timer // at the earliest limit of rd and wr, or earlier
 	task   *task // that serves it
 	parked Handler
-	failed error // what reads end with: a parked connection's time is up, or the loop's
+	failed error // what reads end with instead of waiting: the time of a parked connection is up, or the loop's
 
 	closed       atomic.Bool
 	eof          bool // the peer will send no more
@@ -87,7 +88,7 @@ func (c *Conn) event(e *event) {
 	if e.readable {
 		c.rd.ready = true
 		c.rd.wake()
-		if c.parked != nil {
+		if c.isParked() {
 			c.unpark(nil)
 		}
 	}
@@ -154,6 +155,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 			}
 			c.rd.ready = false
 		}
+		if c.failed != nil {
+			return 0, c.opError("read", c.failed)
+		}
 		if c.nonblock {
 			return 0, ErrWouldBlock
 		}
@@ -164,7 +168,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 }
 
 // Write writes p, and pauses the job while the socket takes no more. It
-// returns fewer than len(p) bytes only with an error.
+// returns fewer than len(p) bytes only with an error. Writes that several jobs
+// make at once may be mixed.
 func (c *Conn) Write(p []byte) (int, error) {
 	done := 0
 	for {
@@ -204,10 +209,11 @@ func (c *Conn) usable(s *side) error {
 	switch {
 	case c.closed.Load():
 		return net.ErrClosed
-	case s == &c.rd && c.failed != nil:
-		return c.failed
 	case s.deadline != 0 && s.deadline <= c.l.now:
 		return os.ErrDeadlineExceeded
+	}
+	if t := c.l.current; t != nil && t.cancel && t.ops >= fairShare {
+		return jobs.ErrCanceled
 	}
 	return nil
 }
@@ -264,7 +270,7 @@ func (c *Conn) block(s *side, ev waitctx.Events) error {
 
 // fairShare is how many system calls a job may make in a row that moved bytes,
 // before others that are ready have their turn. 64 reads by crypto/tls are
-// about a megabyte.
+// about a megabyte. A job that is cancelled may make as many to say goodbye.
 const fairShare = 64
 
 // moved counts an operation of the job that did not have to wait.
@@ -273,12 +279,12 @@ func (c *Conn) moved() {
 	if t == nil {
 		return
 	}
-	if t.ops++; t.ops < fairShare {
+	if t.ops++; t.ops < fairShare || t.cancel {
 		return
 	}
 	t.ops = 0
 	t.yielding = true
-	t.pause() // a cancellation is noticed by the next operation
+	t.pause()
 	t.yielding = false
 }
 
@@ -298,18 +304,24 @@ func (c *Conn) SetReadNonblock(on bool) { c.nonblock = on }
 //	return c.Park(h)
 //
 // Data that a library has buffered above the connection does not count as
-// something to read: read until ErrWouldBlock before parking.
+// something to read: read until ErrWouldBlock before parking. Without a read
+// deadline, each time it is parked the idle timeout starts anew: set one if a
+// peer that trickles bytes is not to stay.
 func (c *Conn) Park(h Handler) error {
 	c.parked = h
 	return nil
 }
+
+// isParked reports whether the connection waits for a job. Between Park and
+// the handler's return, it has one still.
+func (c *Conn) isParked() bool { return c.parked != nil && c.task == nil }
 
 // served is called when the connection's job has ended.
 func (c *Conn) served() {
 	c.task = nil
 	h := c.parked
 	switch {
-	case h == nil || c.closed.Load() || c.l.draining && c.failed != nil:
+	case h == nil || c.closed.Load() || c.l.stopping.Load() == stopNow || c.l.draining && c.failed != nil:
 		c.closeNow()
 	case c.l.draining:
 		c.unpark(ErrShutdown)
@@ -321,7 +333,7 @@ func (c *Conn) served() {
 		if bound := c.l.cfg.IdleTimeout; c.rd.limit == 0 && bound > 0 {
 			c.rd.limit = c.l.after(bound)
 		}
-		c.schedule(c.rd.limit)
+		c.postpone(c.rd.limit)
 	}
 }
 
@@ -341,6 +353,7 @@ func (c *Conn) unpark(err error) {
 	c.nonblock = false
 	if err != nil {
 		c.failed = err
+		c.rd.ready = true // what has arrived already is read before
 	}
 	c.serve(h)
 }
@@ -354,6 +367,16 @@ func (c *Conn) schedule(limit int64) {
 	}
 }
 
+// postpone is schedule for a long wait, in which a timer left where it is could
+// wake the loop for nothing: one that would expire in the first half is moved.
+func (c *Conn) postpone(limit int64) {
+	if limit != 0 && c.timer.index != 0 && c.timer.when-c.l.now < (limit-c.l.now)/2 {
+		c.l.setTimer(&c.timer, limit)
+		return
+	}
+	c.schedule(limit)
+}
+
 // expire wakes who has waited long enough.
 func (c *Conn) expire(now int64) {
 	for _, s := range [...]*side{&c.rd, &c.wr} {
@@ -361,7 +384,7 @@ func (c *Conn) expire(now int64) {
 		case s.limit == 0:
 		case s.limit > now:
 			c.schedule(s.limit)
-		case s == &c.rd && c.parked != nil:
+		case s == &c.rd && c.isParked():
 			c.unpark(os.ErrDeadlineExceeded)
 		default:
 			s.wake()
@@ -398,7 +421,7 @@ func (c *Conn) setDeadline(s *side, t time.Time, bound time.Duration) error {
 		return c.opError("set", net.ErrClosed)
 	}
 	s.deadline = c.l.at(t)
-	if s.waiters == nil && (s != &c.rd || c.parked == nil) {
+	if s.waiters == nil && (s != &c.rd || !c.isParked()) {
 		return nil
 	}
 	s.limit = s.deadline
@@ -414,7 +437,8 @@ func (c *Conn) setDeadline(s *side, t time.Time, bound time.Duration) error {
 // by the loop, at the latest when it next has polled.
 func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
-		return c.opError("close", net.ErrClosed)
+		// Without addresses: only the loop's goroutine may look at those.
+		return &net.OpError{Op: "close", Net: c.network(), Err: net.ErrClosed}
 	}
 	c.l.send(message{conn: c}) // if the loop has ended, it has closed it
 	return nil
@@ -450,9 +474,12 @@ func (c *Conn) opError(op string, err error) error {
 	if err == ErrWouldBlock {
 		return err
 	}
-	e := &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
-	if !c.tcp {
-		e.Net = "unix"
+	return &net.OpError{Op: op, Net: c.network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+}
+
+func (c *Conn) network() string {
+	if c.tcp {
+		return "tcp"
 	}
-	return e
+	return "unix"
 }

@@ -70,7 +70,11 @@ func (d *Dialer) connect(l *Loop, ra sockaddr, limit int64) (*Conn, error) {
 	switch a := d.LocalAddr.(type) {
 	case nil:
 	case *net.TCPAddr:
-		la = inetSockaddr(a.AddrPort())
+		ap := a.AddrPort()
+		if !ap.Addr().IsValid() { // a port alone
+			ap = netip.AddrPortFrom(unspecified(ra), ap.Port())
+		}
+		la = inetSockaddr(ap)
 	case *net.UnixAddr:
 		la = unixSockaddr(a.Name)
 	default:
@@ -94,6 +98,9 @@ func (d *Dialer) connect(l *Loop, ra sockaddr, limit int64) (*Conn, error) {
 		if err == nil {
 			var done bool
 			if done, err = sysConnected(fd); !done && err == nil {
+				err = c.usable(&c.wr) // why await has returned, if not for an event
+			}
+			if !done && err == nil {
 				continue
 			}
 		}
@@ -108,6 +115,15 @@ func (d *Dialer) connect(l *Loop, ra sockaddr, limit int64) (*Conn, error) {
 		setNoDelay(fd, true)
 	}
 	return c, nil
+}
+
+// unspecified returns the address that means any of this host's, of the family
+// of ra.
+func unspecified(ra sockaddr) netip.Addr {
+	if a, ok := netAddr(ra).(*net.TCPAddr); ok && a.IP.To4() == nil {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 // resolve returns the addresses to try, before limit.
@@ -127,9 +143,9 @@ func (d *Dialer) resolve(t *task, network, address string, limit int64) ([]socka
 	ip, iperr := netip.ParseAddr(host)
 	switch {
 	case host == "":
-		ips = []netip.Addr{netip.IPv4Unspecified()} // this host
+		ips = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})} // this host
 		if network == "tcp6" {
-			ips[0] = netip.IPv6Unspecified()
+			ips[0] = netip.IPv6Loopback()
 		}
 	case iperr == nil:
 		ips = []netip.Addr{ip}
@@ -165,9 +181,10 @@ func (d *Dialer) lookUp(t *task, network, host, service string, ips []netip.Addr
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(limit-l.clock()))
 	defer cancel() // and if the job is cancelled, the result is dropped
 	var (
-		done atomic.Bool
-		port int
-		err  error
+		done     atomic.Bool
+		finished = make(chan struct{}) // for a job that may not pause
+		port     int
+		err      error
 	)
 	wake := l.wakeCallback
 	go func() {
@@ -178,6 +195,7 @@ func (d *Dialer) lookUp(t *task, network, host, service string, ips []netip.Addr
 			port, err = r.LookupPort(ctx, network, service)
 		}
 		done.Store(true)
+		close(finished)
 		wake(t)
 	}()
 	for !done.Load() {
@@ -186,7 +204,7 @@ func (d *Dialer) lookUp(t *task, network, host, service string, ips []netip.Addr
 			return nil, 0, perr
 		}
 		if !paused {
-			<-ctx.Done()
+			<-finished
 		}
 	}
 	return ips, uint64(port), err

@@ -1,8 +1,10 @@
 package loop
 
 import (
+	"encoding/binary"
 	"math"
 	"os"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -107,11 +109,11 @@ func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
 }
 
 func (p *poller) wake() error {
-	one := [8]byte{7: 1} // any number but 0, in either byte order
+	// What is written is added to a counter that nobody takes back: by ones,
+	// it reaches its maximum, where writing fails, after 2^64 calls.
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
 	_, err := unix.Write(p.wakeFD, one[:])
-	if err == unix.EAGAIN { // at its maximum: it has been woken before
-		return nil
-	}
 	return os.NewSyscallError("write eventfd", err)
 }
 
@@ -153,6 +155,17 @@ func socket(family, typ int) (int, error) {
 	return unix.Socket(family, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 }
 
+// accept uses package syscall, because x/sys makes a system call more, to ask
+// each socket that it returns an address of for its protocol.
 func accept(fd int) (int, unix.Sockaddr, error) {
-	return unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	nfd, sa, err := syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+	switch sa := sa.(type) {
+	case *syscall.SockaddrInet4:
+		return nfd, &unix.SockaddrInet4{Port: sa.Port, Addr: sa.Addr}, err
+	case *syscall.SockaddrInet6:
+		return nfd, &unix.SockaddrInet6{Port: sa.Port, ZoneId: sa.ZoneId, Addr: sa.Addr}, err
+	case *syscall.SockaddrUnix:
+		return nfd, &unix.SockaddrUnix{Name: sa.Name}, err
+	}
+	return nfd, nil, err
 }

@@ -160,11 +160,14 @@ func (g *Group) leastLoaded(from *Loop) *Loop {
 	turn := int(from.counts.Accepted % uint64(len(g.loops)))
 	for i := range g.loops {
 		l := g.loops[(turn+i)%len(g.loops)]
+		if l.ShuttingDown() {
+			continue
+		}
 		if n := l.load.Load(); best == nil || n < least {
 			best, least = l, n
 		}
 	}
-	if least >= int64(best.cfg.MaxJobs) {
+	if best == nil || least >= int64(best.cfg.MaxJobs) {
 		return nil
 	}
 	return best

@@ -176,7 +176,7 @@ func (l *Loop) Post(fn func()) error {
 	return l.sendBounded(message{call: fn})
 }
 
-// Wake resumes a paused job of the loop, from any goroutine. It does nothing
+// Wake resumes a paused job of this loop, from any goroutine. It does nothing
 // to one that has ended. Its errors are ErrQueueFull and ErrClosed. The
 // callback in a job's WaitCtx does the same at less cost.
 func (l *Loop) Wake(j jobs.Job) error { return l.sendBounded(message{job: j}) }

@@ -234,6 +234,9 @@ func (n *Listener) accept() {
 	if n.parked {
 		n.parked = false
 		n.poll()
+		if n.closed.Load() { // it cannot be polled
+			return
+		}
 	}
 	fd, remote, err := accept(n.fd)
 	if err == nil {
@@ -284,7 +287,10 @@ func (n *Listener) accepted(fd int, remote sockaddr) {
 	n.l.counts.Accepted++
 	to := n.l
 	if n.deal != nil {
-		to = n.deal(n.l)
+		// Other loops may have got full since this connection was to be accepted.
+		if to = n.deal(n.l); to == nil {
+			to = n.l
+		}
 	}
 	d := deal{fd: fd, remote: remote, tcp: n.tcp, handler: n.handler}
 	if to == n.l {

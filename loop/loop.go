@@ -147,16 +147,17 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.jobCtx = context.WithValue(context.WithoutCancel(ctx), contextKey{}, l)
 	defer context.AfterFunc(ctx, func() { l.stop(stopNow) })()
 
-	err = l.loop()
-	l.teardown()
-	l.end()
-	if err == nil {
-		err = context.Cause(ctx)
-		if ctx.Err() == nil {
-			err = nil
-		}
+	defer func() { // also if a function that the loop calls ends its goroutine
+		l.teardown()
+		l.end()
+	}()
+	if err := l.loop(); err != nil {
+		return err
 	}
-	return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // loop turns until it is told to stop.
@@ -217,7 +218,7 @@ func (l *Loop) poll() error {
 		l.publish()
 		l.in.sleeping.Store(true)
 		// A message that came before the flag was up has not woken the poller.
-		if l.in.n.Load() > 0 || l.stopping.Load() != stopNot && !l.draining {
+		if l.in.n.Load() > 0 || l.mustStop() {
 			timeout = 0
 		}
 	}
@@ -228,6 +229,12 @@ func (l *Loop) poll() error {
 	}
 	l.dispatch(n)
 	return nil
+}
+
+// mustStop reports whether loop has a call of Shutdown or Close to act on.
+func (l *Loop) mustStop() bool {
+	level := l.stopping.Load()
+	return level == stopNow || level == stopDrain && !l.draining
 }
 
 // timeout is how long the loop may sleep: 0 if there is something to do,
@@ -276,6 +283,11 @@ func (l *Loop) dispatch(n int) {
 	}
 }
 
+// startShare is how long a turn goes on starting jobs. New work is often long
+// (a handshake's signature), and what is in progress must not wait for all of
+// it: with this bound it waits for one such piece.
+const startShare = 200 * time.Microsecond
+
 // runReady resumes the jobs that are ready, and then starts new ones. What
 // they make ready is for the next turn: the poller comes first.
 func (l *Loop) runReady() {
@@ -289,8 +301,14 @@ func (l *Loop) runReady() {
 		t.queued = false
 		l.resume(t)
 	}
+	began := int64(0)
 	for range l.starts.n {
 		if !l.room() {
+			return
+		}
+		if now := l.clock(); began == 0 {
+			began = now
+		} else if now-began > int64(startShare) {
 			return
 		}
 		t := l.starts.pop()
@@ -342,23 +360,24 @@ func (l *Loop) Current() jobs.Job {
 const trimInterval = time.Second
 
 // trim ends the coroutines that were not needed at any time in the last
-// interval.
+// interval, and looks again after another one until none is left over.
 func (l *Loop) trim() {
 	s := l.pool.Stats()
 	busy := s.Paused
 	l.peakJobs = max(l.peakJobs, busy)
-	if l.nextTrim == 0 {
-		if s.Idle > l.cfg.InitialJobs {
-			l.nextTrim = l.after(trimInterval)
-			l.peakJobs = busy
+	if l.nextTrim != 0 {
+		if l.now < l.nextTrim {
+			return
 		}
-		return
+		l.nextTrim = 0
+		l.pool.Trim(max(l.peakJobs-busy, l.cfg.InitialJobs))
+		l.freeTasks = nil
+		s = l.pool.Stats()
 	}
-	if l.now < l.nextTrim {
-		return
+	if s.Idle > l.cfg.InitialJobs {
+		l.nextTrim = l.after(trimInterval)
+		l.peakJobs = busy
 	}
-	l.nextTrim = 0
-	l.pool.Trim(max(l.peakJobs-busy, l.cfg.InitialJobs))
 }
 
 func (l *Loop) log(level slog.Level, msg string, attrs ...slog.Attr) {

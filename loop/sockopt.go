@@ -112,6 +112,9 @@ func (r rawConn) do(op string, s *side, ev waitctx.Events, bound time.Duration, 
 			return nil
 		}
 		s.ready = false
+		if s == &r.c.rd && r.c.failed != nil {
+			return r.c.opError(op, r.c.failed)
+		}
 		if err := r.c.await(s, ev, bound); err != nil {
 			return r.c.opError(op, err)
 		}

@@ -82,7 +82,7 @@ func (l *Loop) drain() {
 	l.takeMessages() // listeners that were being added
 	l.closeListeners()
 	for fd := range l.slots {
-		if c := l.slots[fd].conn; c != nil && c.parked != nil {
+		if c := l.slots[fd].conn; c != nil && c.isParked() {
 			c.unpark(ErrShutdown)
 		}
 	}
@@ -90,6 +90,7 @@ func (l *Loop) drain() {
 
 // teardown ends all jobs and closes everything.
 func (l *Loop) teardown() {
+	l.stopping.Store(stopNow) // also if the poller has failed
 	l.draining = true
 	l.in.mu.Lock()
 	l.in.closed = true

@@ -5,6 +5,7 @@ package loop
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -37,6 +38,15 @@ func sysRead(fd int, p []byte) (int, error) { return unix.Read(fd, p) }
 const maxWrite = 1 << 30
 
 func sysWrite(fd int, p []byte) (int, error) { return unix.Write(fd, p[:min(len(p), maxWrite)]) }
+
+// sysIsOpen reports whether fd is an open descriptor.
+func sysIsOpen(fd int) bool {
+	if fd > math.MaxInt32 { // the kernel would look at its low bits only
+		return false
+	}
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil
+}
 
 func sysClose(fd int) error { return unix.Close(fd) }
 

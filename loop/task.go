@@ -106,7 +106,7 @@ func (l *Loop) freeTask(t *task) {
 	l.load.Add(-1)
 	t.state = taskFree
 	t.job, t.fn, t.conn, t.handler = jobs.Job{}, nil, nil, nil
-	t.cancel = false
+	t.cancel, t.inLoop, t.yielding = false, false, false
 	t.next = l.freeTasks
 	l.freeTasks = t
 }
@@ -203,6 +203,9 @@ func (l *Loop) stopped(t *task, st jobs.Status, err error) {
 		return
 	}
 	c := t.conn
+	if c != nil && st == jobs.StatusError { // it panicked, perhaps after Park
+		c.parked = nil
+	}
 	if c != nil && c.parked == nil && errors.Is(err, ErrWouldBlock) {
 		c.parked, err = t.handler, nil
 	}

@@ -80,8 +80,8 @@ func (l *Loop) at(t time.Time) int64 {
 
 // after is the time on the loop's clock that is d from now.
 func (l *Loop) after(d time.Duration) int64 {
-	now := l.clock()
-	if at := now + int64(d); at > 0 {
+	now := max(l.clock(), 1)
+	if at := now + max(int64(d), 0); at > 0 {
 		return at
 	}
 	return 1<<63 - 1

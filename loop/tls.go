@@ -24,6 +24,10 @@ type TLSHandler struct {
 	// 6.1); unless its error is ErrWouldBlock: then it is called again when
 	// there is something to read. c.NetConn() is the *Conn.
 	Handler func(ctx context.Context, c *tls.Conn) error
+
+	// OnHandshake, if not nil, is called in the job when a handshake has ended,
+	// with the time since its connection was accepted and its error.
+	OnHandshake func(c *tls.Conn, took time.Duration, err error)
 }
 
 // Serve waits for the first bytes and then does the handshake.
@@ -35,23 +39,29 @@ func (h *TLSHandler) Serve(ctx context.Context, c *Conn) error {
 	if timeout == 0 {
 		timeout = 10 * time.Second
 	}
+	now := time.Now()
 	if timeout > 0 {
-		c.SetDeadline(time.Now().Add(timeout))
+		c.SetDeadline(now.Add(timeout))
 	}
-	return c.Park(&tlsSession{h: h})
+	return c.Park(&tlsSession{h: h, accepted: now})
 }
 
 // tlsSession is a TLSHandler's connection.
 type tlsSession struct {
-	h    *TLSHandler
-	conn *tls.Conn
+	h        *TLSHandler
+	conn     *tls.Conn
+	accepted time.Time
 }
 
 // Serve runs the handler, at first after the handshake.
 func (s *tlsSession) Serve(ctx context.Context, c *Conn) error {
 	if s.conn == nil {
 		s.conn = tls.Server(c, s.h.Config)
-		if err := s.conn.HandshakeContext(ctx); err != nil {
+		err := s.conn.HandshakeContext(ctx)
+		if s.h.OnHandshake != nil {
+			s.h.OnHandshake(s.conn, time.Since(s.accepted), err)
+		}
+		if err != nil {
 			return fmt.Errorf("TLS handshake: %w", err)
 		}
 		c.SetDeadline(time.Time{})

@@ -42,6 +42,7 @@ func accept(int) (int, sockaddr, error)                        { return -1, nil,
 func dupListener(net.Listener) (int, error)                    { return -1, ErrUnsupported }
 func sysRead(int, []byte) (int, error)                         { return 0, ErrUnsupported }
 func sysWrite(int, []byte) (int, error)                        { return 0, ErrUnsupported }
+func sysIsOpen(int) bool                                       { return false }
 func sysClose(int) error                                       { return ErrUnsupported }
 func sysPoll(int, waitctx.Events, time.Duration) (bool, error) { return false, ErrUnsupported }
 func sysShutdown(int, bool) error                              { return ErrUnsupported }

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 
@@ -75,9 +76,14 @@ func (l *Loop) mustPoll(t *task) bool {
 
 // watch adds fd to those t's job waits for.
 func (l *Loop) watch(t *task, fd int) {
-	s := l.slot(fd)
-	w := s.watch
-	if w == nil {
+	var w *watch
+	if fd >= len(l.slots) && !sysIsOpen(fd) {
+		// Any number may come from a job. Only those of descriptors, which the
+		// system keeps small, get a slot; armWatch will refuse this one.
+		w = &watch{fd: fd}
+	} else if s := l.slot(fd); s.watch != nil {
+		w = s.watch
+	} else {
 		w = &watch{fd: fd, gen: s.gen}
 		s.watch = w
 	}
@@ -108,10 +114,10 @@ func (l *Loop) dropWatch(t *task, w *watch) {
 	if i := slices.Index(w.tasks, t); i >= 0 {
 		w.tasks = slices.Delete(w.tasks, i, i+1)
 	}
-	s := l.slot(w.fd)
-	if len(w.tasks) > 0 || s.watch != w {
+	if len(w.tasks) > 0 || !l.holds(w) {
 		return
 	}
+	s := &l.slots[w.fd]
 	s.watch = nil
 	if s.conn == nil && s.ln == nil {
 		s.gen = s.gen.next()
@@ -122,6 +128,13 @@ func (l *Loop) dropWatch(t *task, w *watch) {
 		}
 	}
 }
+
+// errNoDescriptor is why a watch cannot be armed whose descriptor the loop
+// does not know, or has seen closed.
+var errNoDescriptor = errors.New("not an open descriptor")
+
+// holds reports whether w still has the slot of its descriptor.
+func (l *Loop) holds(w *watch) bool { return w.fd < len(l.slots) && l.slots[w.fd].watch == w }
 
 // forget removes all that the loop knows of what t's job waits for.
 func (l *Loop) forget(t *task) {
@@ -138,11 +151,16 @@ func (l *Loop) forget(t *task) {
 
 // armWatch makes the poller report what the jobs wait for, once.
 func (l *Loop) armWatch(w *watch) error {
+	if !l.holds(w) {
+		return errNoDescriptor
+	}
 	var ev waitctx.Events
 	for _, t := range w.tasks {
-		ev |= t.wait.Events(w.fd)
+		if t.state == taskPaused && !t.inLoop { // and not in a Sleep, say
+			ev |= t.wait.Events(w.fd)
+		}
 	}
-	s := l.slot(w.fd)
+	s := &l.slots[w.fd]
 	if s.conn != nil || s.ln != nil {
 		// The socket has a registration of the loop's own, edge-triggered, that
 		// reports what happens from now on. What has happened, poll tells.

@@ -1,0 +1,192 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
+)
+
+// await pauses j, as code that knows nothing of loops does, until cond.
+func await(j jobs.Job, cond func() bool) error {
+	for !cond() {
+		if err := j.Pause(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func never() bool { return false }
+
+type callback func()
+
+// takeCallback is what an engine does that will call back.
+func takeCallback(j jobs.Job) (callback, error) {
+	fn, arg, ok := j.WaitCtx().Callback()
+	if !ok {
+		return nil, errors.New("no callback in the job's WaitCtx")
+	}
+	return func() { fn(arg) }, nil
+}
+
+// A client that resets its connection while an engine works for it: the job is
+// cancelled and cleans up; what the engine says later does no harm.
+func TestAbandonedInEngine(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	taken := make(chan callback, 1)
+	deferred := make(chan bool, 1)
+	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
+		defer func() { deferred <- true }()
+		j, _ := jobs.FromContext(ctx)
+		wake, err := takeCallback(j)
+		if err != nil {
+			return err
+		}
+		taken <- wake
+		return await(j, never)
+	})
+	wake := receive(t, taken)
+	settle(t, l)
+	reset(t, c)
+	if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+		t.Errorf("the job ended with %v, want %v", err, jobs.ErrCanceled)
+	}
+	receive(t, deferred)
+
+	// The late result: to a job that is no more, and to the next one in its place.
+	wake()
+	settle(t, l)
+	started := make(chan bool)
+	finish := false
+	next := spawn(t, l, func(ctx context.Context) error {
+		j, _ := jobs.FromContext(ctx)
+		own, err := takeCallback(j)
+		if err != nil {
+			return err
+		}
+		defer l.AfterFunc(5*time.Millisecond, func() { finish = true; own() }).Stop()
+		close(started)
+		return await(j, func() bool { return finish })
+	})
+	receive(t, started)
+	wake()
+	wake()
+	if err := receive(t, next); err != nil {
+		t.Error(err)
+	}
+	if s := settle(t, l); s.JobsCanceled != 1 || s.Conns != 0 {
+		t.Errorf("%+v, want 1 job canceled and no connection", s)
+	}
+}
+
+// The connection dies before the job comes to wait for the engine.
+func TestAbandonedBeforeEngine(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	gone := false
+	waiting := make(chan bool, 1)
+	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
+		waiting <- true
+		for !gone {
+			if err := loop.Sleep(ctx, time.Millisecond); err != nil {
+				return fmt.Errorf("Sleep: %w", err) // it is no wait for an engine
+			}
+		}
+		j, _ := jobs.FromContext(ctx)
+		if _, err := takeCallback(j); err != nil {
+			return err
+		}
+		return await(j, never)
+	})
+	receive(t, waiting)
+	reset(t, c)
+	settle(t, l)
+	call(t, l, func() { gone = true })
+	if err := receive(t, done); err != jobs.ErrCanceled {
+		t.Errorf("the job ended with %v, want %v", err, jobs.ErrCanceled)
+	}
+}
+
+// A client that only stops sending still wants its answer.
+func TestHalfClosedIsNotAbandoned(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	taken := make(chan callback, 1)
+	answer := ""
+	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
+		j, _ := jobs.FromContext(ctx)
+		wake, err := takeCallback(j)
+		if err != nil {
+			return err
+		}
+		taken <- wake
+		if err := await(j, func() bool { return answer != "" }); err != nil {
+			return err
+		}
+		_, err = c.Write([]byte(answer))
+		return err
+	})
+	wake := receive(t, taken)
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, l)
+	call(t, l, func() { answer = "42" })
+	wake()
+	expect(t, c, "42")
+	if err := receive(t, done); err != nil {
+		t.Error(err)
+	}
+}
+
+// A job that does not listen when it is cancelled is ended, and what comes
+// after it in the same place is not harmed.
+func TestAbandonedDoesNotListen(t *testing.T) {
+	for name, wait := range map[string]func(ctx context.Context, c *loop.Conn){
+		"Sleep": func(ctx context.Context, _ *loop.Conn) { loop.Sleep(ctx, time.Hour) },
+		"Pause": func(ctx context.Context, _ *loop.Conn) { j, _ := jobs.FromContext(ctx); j.Pause() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t, loop.Config{})
+			taken := make(chan callback, 1)
+			c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
+				j, _ := jobs.FromContext(ctx)
+				wake, err := takeCallback(j)
+				if err != nil {
+					return err
+				}
+				taken <- wake
+				j.Pause()
+				for {
+					wait(ctx, c)
+				}
+			})
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			defer w.Close()
+			if _, err := w.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			receive(t, taken)
+			reset(t, c)
+			if err := receive(t, done); err != errLeft {
+				t.Errorf("the job ended with %v, want Goexit", err)
+			}
+			must(t, l, func(ctx context.Context) error {
+				j, _ := jobs.FromContext(ctx)
+				if err := j.WaitCtx().SetWaitFD("r", int(r.Fd()), nil, nil); err != nil {
+					return err
+				}
+				return j.Pause()
+			})
+		})
+	}
+}

@@ -1,0 +1,84 @@
+package loop_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
+)
+
+// Jobs hand requests in; the gathered requests are done when nothing else is
+// left to do, and never later.
+func TestBeforeSleep(t *testing.T) {
+	l := newIdleLoop(t, loop.Config{})
+	var gathered []callback
+	var batches []int
+	busy := 0 // jobs that could go on without the batch
+	l.BeforeSleep(func() {
+		if busy > 0 {
+			t.Errorf("called with %d jobs ready", busy)
+		}
+		if len(gathered) > 0 {
+			batches = append(batches, len(gathered))
+		}
+		for _, wake := range gathered {
+			wake()
+		}
+		gathered = gathered[:0]
+	})
+	start(t, l)
+	const jobsAtATime, rounds = 8, 20
+	var all []<-chan error
+	call(t, l, func() {
+		for range jobsAtATime {
+			all = append(all, spawn(t, l, func(ctx context.Context) error {
+				j, _ := jobs.FromContext(ctx)
+				for range rounds {
+					wake, err := takeCallback(j)
+					if err != nil {
+						return err
+					}
+					done := false
+					gathered = append(gathered, func() { done = true; busy++; wake() })
+					if err := await(j, func() bool { return done }); err != nil {
+						return err
+					}
+					busy--
+				}
+				return nil
+			}))
+		}
+	})
+	for _, done := range all {
+		if err := receive(t, done); err != nil {
+			t.Error(err)
+		}
+	}
+	call(t, l, func() {
+		sum := 0
+		for _, n := range batches {
+			sum += n
+		}
+		if sum != jobsAtATime*rounds {
+			t.Errorf("%d requests were done, want %d", sum, jobsAtATime*rounds)
+		}
+		if len(batches) != rounds {
+			t.Errorf("%d batches, want %d of %d: %v", len(batches), rounds, jobsAtATime, batches)
+		}
+	})
+}
+
+func TestBeforeSleepPanics(t *testing.T) {
+	var out logged
+	l := newIdleLoop(t, loop.Config{Logger: out.logger()})
+	calls := 0
+	l.BeforeSleep(func() {
+		if calls++; calls == 1 {
+			panic("in a hook")
+		}
+	})
+	start(t, l)
+	settle(t, l)
+	wantOneLine(t, &out, "level=ERROR", "in a hook")
+}

@@ -1,0 +1,106 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package loop_test
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// A process that has run out of descriptors accepts nothing, neither fails nor
+// spins, and goes on when it has some again. That needs a limit, and so a
+// process, of its own.
+func TestAcceptWithoutDescriptors(t *testing.T) {
+	const env = "LOOP_TEST_WITHOUT_DESCRIPTORS"
+	if os.Getenv(env) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestAcceptWithoutDescriptors$", "-test.timeout=60s")
+		cmd.Env = append(os.Environ(), env+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+
+	var out logged
+	l := newLoop(t, loop.Config{Logger: out.logger()})
+	addr := serve(t, l, echo)
+	served := connect(t, addr)
+	send(t, served, "x")
+	expect(t, served, "x")
+	const waiting = 3
+	var clients [waiting]int
+	for i := range clients { // before there are none left
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		clients[i] = fd
+	}
+
+	restore := exhaust(t)
+	for _, fd := range clients {
+		a := addr.(*net.TCPAddr)
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.Write(fd, []byte("late")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// It is tried again from time to time, and logged less often.
+	eventually(t, "accepting fails", func() bool { return settle(t, l).AcceptsPaused > 3 })
+	wantFewTurns(t, l)
+	send(t, served, "still served")
+	expect(t, served, "still served")
+	restore()
+
+	for _, fd := range clients {
+		// The kernel's timeout for the test's patience.
+		tv := unix.NsecToTimeval(int64(patience))
+		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 10)
+		if n, err := unix.Read(fd, b); string(b[:max(n, 0)]) != "late" || err != nil {
+			t.Errorf("read %q, error %v", b[:max(n, 0)], err)
+		}
+	}
+	wantOneLine(t, &out, "level=WARN", addr.String())
+}
+
+// exhaust leaves the process without descriptors, until restore is called.
+func exhaust(t *testing.T) (restore func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	low := limit
+	low.Cur = 128
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Skip(err)
+	}
+	var fds []int
+	for {
+		fd, err := unix.Dup(0)
+		if err != nil {
+			break
+		}
+		fds = append(fds, fd)
+	}
+	return func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

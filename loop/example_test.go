@@ -1,0 +1,435 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package loop_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
+)
+
+// An echo server over TLS. Unmodified crypto/tls runs on one thread, and a
+// connection that waits for its client holds no job.
+func Example() {
+	cert, err := tls.LoadX509KeyPair("cert.pem", "key.pem")
+	if err != nil {
+		log.Fatal(err)
+	}
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = l.Listen("tcp", ":8443", &loop.TLSHandler{
+		Config: &tls.Config{Certificates: []tls.Certificate{cert}},
+		Handler: func(ctx context.Context, c *tls.Conn) error {
+			c.NetConn().(*loop.Conn).SetReadNonblock(true)
+			_, err := io.Copy(c, c) // ErrWouldBlock: called again when there is more
+			return err
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(l.Run(context.Background()))
+}
+
+// A job waits for a descriptor of its own: of a device, or of a key engine.
+func ExampleLoop_Go() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var engine [2]int // its answers come from engine[0]
+	if err := unix.Pipe(engine[:]); err != nil {
+		log.Fatal(err)
+	}
+	l.Go(func(ctx context.Context) error {
+		defer l.Close()
+		j, _ := jobs.FromContext(ctx)
+		j.WaitCtx().SetWaitFD("engine", engine[0], nil, nil)
+		fmt.Println("asked")
+		if err := j.Pause(); err != nil { // others run until it is readable
+			return err
+		}
+		answer := make([]byte, 10)
+		n, err := unix.Read(engine[0], answer)
+		fmt.Printf("%s\n", answer[:n])
+		return err
+	})
+	l.Go(func(ctx context.Context) error {
+		fmt.Println("another job")
+		_, err := unix.Write(engine[1], []byte("answered"))
+		return err
+	})
+	if err := l.Run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// asked
+	// another job
+	// answered
+}
+
+func ExampleLoop() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() { // Post, Go and Shutdown are for any goroutine
+		l.Post(func() { fmt.Println("on the loop's thread") })
+		l.Shutdown(context.Background())
+	}()
+	for _, s := range []string{"one", "two"} {
+		l.Go(func(ctx context.Context) error {
+			fmt.Println(s, "begins")
+			defer fmt.Println(s, "ends")
+			return loop.Sleep(ctx, 10*time.Millisecond) // while others run
+		})
+	}
+	if err := l.Run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// Few jobs at a time, and short timeouts, for a server that must not grow.
+func ExampleConfig() {
+	_, err := loop.New(loop.Config{
+		MaxJobs:     500,
+		InitialJobs: 1000,
+		IdleTimeout: 20 * time.Second,
+	})
+	fmt.Println(err)
+	// Output: loop: invalid configuration: InitialJobs is 1000, MaxJobs 500
+}
+
+// greeting is a Handler with something to say.
+type greeting string
+
+func (g greeting) Serve(ctx context.Context, c *loop.Conn) error {
+	_, err := io.WriteString(c, string(g))
+	return err
+}
+
+func ExampleHandler() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := l.Listen("tcp", "127.0.0.1:0", greeting("welcome"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		defer l.Close()
+		fmt.Println(ask(ln.Addr(), ""))
+	}()
+	l.Run(context.Background())
+	// Output: welcome
+}
+
+// ask is a client of the examples.
+func ask(addr net.Addr, request string) string {
+	c, err := net.Dial(addr.Network(), addr.String())
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	io.WriteString(c, request)
+	answer, err := io.ReadAll(c)
+	if err != nil {
+		return err.Error()
+	}
+	return string(answer)
+}
+
+func ExampleHandlerFunc() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	h := loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+		name, err := bufio.NewReader(c).ReadString('\n')
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprint(c, "hello ", name)
+		return err
+	})
+	ln, err := l.Listen("tcp", "127.0.0.1:0", h)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		defer l.Close()
+		fmt.Print(ask(ln.Addr(), "loop\n"))
+	}()
+	l.Run(context.Background())
+	// Output: hello loop
+}
+
+// A job reads what has come, and is given back until there is more.
+func ExampleConn_Park() {
+	var h loop.HandlerFunc
+	h = func(ctx context.Context, c *loop.Conn) error {
+		c.SetReadNonblock(true)
+		b := make([]byte, 1024)
+		for {
+			n, err := c.Read(b)
+			if errors.Is(err, loop.ErrWouldBlock) {
+				return c.Park(h)
+			}
+			if err != nil { // at the end, or after Config.IdleTimeout
+				return err
+			}
+			if _, err := c.Write(b[:n]); err != nil {
+				return err
+			}
+		}
+	}
+	_ = h // for Loop.Listen
+}
+
+// A Conn is a net.Conn whose waits are bounded.
+func ExampleConn() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := l.Listen("tcp", "127.0.0.1:0", loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+		c.SetReadDeadline(time.Now().Add(time.Millisecond))
+		_, err := c.Read(make([]byte, 1))
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() {
+			_, err = io.WriteString(c, "too late")
+		}
+		return err
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		defer l.Close()
+		fmt.Println(ask(ln.Addr(), ""))
+	}()
+	l.Run(context.Background())
+	// Output: too late
+}
+
+func ExampleListener() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := l.Listen("tcp", "127.0.0.1:0", greeting("welcome"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		defer l.Close()
+		fmt.Println(ask(ln.Addr(), ""))
+		ln.Close() // what has been accepted stays open
+	}()
+	l.Run(context.Background())
+	// Output: welcome
+}
+
+// A job that is a client.
+func ExampleDialer() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := l.Listen("tcp", "127.0.0.1:0", greeting("welcome"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	l.Go(func(ctx context.Context) error {
+		defer l.Close()
+		d := loop.Dialer{Timeout: 5 * time.Second}
+		c, err := d.Dial(ctx, "tcp", ln.Addr().String())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		b, err := io.ReadAll(c)
+		fmt.Printf("%s\n", b)
+		return err
+	})
+	l.Run(context.Background())
+	// Output: welcome
+}
+
+// A timer that starts itself again.
+func ExampleTimer() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	l.Post(func() {
+		var tick *loop.Timer
+		n := 0
+		tick = l.AfterFunc(time.Millisecond, func() {
+			n++
+			fmt.Println("tick", n)
+			if n == 3 {
+				l.Close()
+				return
+			}
+			tick.Reset(time.Millisecond)
+		})
+	})
+	l.Run(context.Background())
+	// Output:
+	// tick 1
+	// tick 2
+	// tick 3
+}
+
+func ExampleStats() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		l.Go(func(ctx context.Context) error { return loop.Sleep(ctx, time.Millisecond) })
+	}
+	l.Post(func() { go l.Shutdown(context.Background()) })
+	l.Run(context.Background())
+	s := l.Stats()
+	fmt.Println(s.JobsStarted, "started,", s.JobsFinished, "finished")
+	// Output: 3 started, 3 finished
+}
+
+// A loop for each of four cores.
+func ExampleGroup() {
+	g, err := loop.NewGroup(4, loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := g.Listen("tcp", "127.0.0.1:0", greeting("welcome"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		for range 3 {
+			fmt.Println(ask(ln.Addr(), ""))
+		}
+		g.Shutdown(context.Background())
+	}()
+	if err := g.Run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// welcome
+	// welcome
+	// welcome
+}
+
+// A listener that was opened elsewhere: by systemd, say.
+func ExampleGroupListener() {
+	g, err := loop.NewGroup(2, loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	given, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := g.Serve(given, greeting("welcome"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		fmt.Println(ask(ln.Addr(), ""))
+		ln.Close()
+		g.Shutdown(context.Background())
+	}()
+	if err := g.Run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	// Output: welcome
+}
+
+func ExampleTLSHandler() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := l.Listen("tcp", "127.0.0.1:0", &loop.TLSHandler{
+		Config:           serverConfig(),
+		HandshakeTimeout: 5 * time.Second,
+		Handler: func(ctx context.Context, c *tls.Conn) error {
+			_, err := io.WriteString(c, tls.VersionName(c.ConnectionState().Version))
+			return err
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		defer l.Close()
+		c, err := tls.Dial("tcp", ln.Addr().String(), clientConfig())
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer c.Close()
+		b, err := io.ReadAll(c)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s\n", b)
+	}()
+	l.Run(context.Background())
+	// Output: TLS 1.3
+}
+
+// Work that gathers requests does them together when nothing else is left.
+func ExampleLoop_BeforeSleep() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var gathered []func()
+	l.BeforeSleep(func() {
+		if len(gathered) > 0 {
+			fmt.Println(len(gathered), "requests together")
+		}
+		for _, done := range gathered {
+			done()
+		}
+		gathered = gathered[:0]
+	})
+	for range 3 {
+		l.Go(func(ctx context.Context) error {
+			j, _ := jobs.FromContext(ctx)
+			fn, arg, _ := j.WaitCtx().Callback()
+			done := false
+			gathered = append(gathered, func() { done = true; fn(arg) })
+			for !done {
+				if err := j.Pause(); err != nil {
+					return err
+				}
+			}
+			fmt.Println("served")
+			return nil
+		})
+	}
+	l.Post(func() { go l.Shutdown(context.Background()) })
+	l.Run(context.Background())
+	// Output:
+	// 3 requests together
+	// served
+	// served
+	// served
+}

@@ -1,0 +1,103 @@
+package loop_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// A peer that is never slower than its job, in either direction, does not keep
+// the loop to itself.
+func TestFastPeerIsNotAlone(t *testing.T) {
+	zeros := make([]byte, 64<<10)
+	for name, h := range map[string]loop.HandlerFunc{
+		"reads": func(_ context.Context, c *loop.Conn) error {
+			for b := make([]byte, 1); ; {
+				if _, err := c.Read(b); err != nil {
+					return err
+				}
+			}
+		},
+		"writes": func(_ context.Context, c *loop.Conn) error {
+			for {
+				if _, err := c.Write(zeros[:1]); err != nil {
+					return err
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t, loop.Config{})
+			busy := serve(t, l, h)
+			other := serve(t, l, echo)
+			peer := connect(t, busy)
+			ended := make(chan bool)
+			go func() { // fast enough
+				defer close(ended)
+				if name == "reads" {
+					for {
+						if _, err := peer.Write(zeros); err != nil {
+							return
+						}
+					}
+				}
+				io.Copy(io.Discard, peer)
+			}()
+			c := connect(t, other)
+			for range 50 {
+				send(t, c, "echo")
+				expect(t, c, "echo")
+				call(t, l, func() {})
+			}
+			must(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, 1) })
+			reset(t, peer)
+			receive(t, ended)
+		})
+	}
+}
+
+// The operations of one job between two turns of the loop are bounded.
+func TestFairShare(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	full := make(chan bool)
+	reads := 0
+	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
+		<-full // all its bytes are there
+		for b := make([]byte, 1); ; {
+			if _, err := c.Read(b); err != nil {
+				return nil
+			}
+			reads++
+		}
+	})
+	const n = 1000
+	if _, err := c.Write(make([]byte, n)); err != nil {
+		t.Fatal(err)
+	}
+	c.(*net.TCPConn).CloseWrite()
+	var seen []int
+	var look func()
+	look = func() { // once a turn
+		seen = append(seen, reads)
+		if reads < n {
+			l.Post(look)
+		}
+	}
+	if err := l.Post(look); err != nil {
+		t.Fatal(err)
+	}
+	close(full)
+	if err := receive(t, done); err != nil {
+		t.Error(err)
+	}
+	call(t, l, func() {
+		for i := 1; i < len(seen); i++ {
+			if d := seen[i] - seen[i-1]; d > 64 {
+				t.Errorf("%d reads in one turn", d)
+			}
+		}
+	})
+}

@@ -1,0 +1,301 @@
+package loop_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// newGroup returns a group that is running, and is shut down when the test
+// ends.
+func newGroup(t *testing.T, n int, cfg loop.Config) *loop.Group {
+	t.Helper()
+	loop.CheckLeaks(t)
+	g, err := loop.NewGroup(n, cfg)
+	if errors.Is(err, loop.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := make(chan error, 1)
+	go func() { ran <- g.Run(context.Background()) }()
+	for _, l := range g.Loops() {
+		call(t, l, func() {})
+	}
+	t.Cleanup(func() {
+		shutDown(t, g)
+		if err := receive(t, ran); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		wantNothingLeft(t, g)
+	})
+	return g
+}
+
+// named says which loop serves, and keeps the connection.
+var named = loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+	if l, ok := loop.FromContext(ctx); !ok || c.Loop() != l {
+		return errors.New("the connection is of another loop")
+	}
+	if _, err := fmt.Fprintf(c, "%p\n", c.Loop()); err != nil {
+		return err
+	}
+	return c.Park(echo)
+})
+
+func TestGroupInvalid(t *testing.T) {
+	for _, n := range []int{0, -1} {
+		if _, err := loop.NewGroup(n, loop.Config{}); !errors.Is(err, loop.ErrInvalidConfig) {
+			t.Errorf("NewGroup(%d): %v", n, err)
+		}
+	}
+	if _, err := loop.NewGroup(2, loop.Config{MaxJobs: -1}); !errors.Is(err, loop.ErrInvalidConfig) {
+		t.Errorf("NewGroup of an invalid Config: %v", err)
+	}
+}
+
+// Whoever deals the connections, the kernel or one of the loops, every loop
+// gets some.
+func TestGroupDeals(t *testing.T) {
+	tests := []struct {
+		name   string
+		listen func(t *testing.T, g *loop.Group) (*loop.GroupListener, error)
+		even   bool
+	}{
+		{"kernel", func(_ *testing.T, g *loop.Group) (*loop.GroupListener, error) {
+			return g.Listen("tcp", "127.0.0.1:0", named)
+		}, false},
+		{"Unix socket", func(t *testing.T, g *loop.Group) (*loop.GroupListener, error) {
+			return g.Listen("unix", filepath.Join(t.TempDir(), "s"), named)
+		}, true},
+		{"Serve", func(t *testing.T, g *loop.Group) (*loop.GroupListener, error) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g.Serve(ln, named)
+		}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			const loops, conns = 3, 60
+			g := newGroup(t, loops, loop.Config{})
+			ln, err := tt.listen(t, g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			byLoop := map[string]int{}
+			for range conns {
+				c := connect(t, ln.Addr())
+				name := make([]byte, len(fmt.Sprintf("%p\n", g.Loops()[0])))
+				if _, err := io.ReadFull(c, name); err != nil {
+					t.Fatal(err)
+				}
+				byLoop[string(name)]++
+				send(t, c, "x")
+				expect(t, c, "x")
+			}
+			if len(byLoop) != loops {
+				t.Errorf("%d loops got connections, want %d: %v", len(byLoop), loops, byLoop)
+			}
+			for name, n := range byLoop {
+				if tt.even && n < conns/loops/2 {
+					t.Errorf("loop %s got %d connections of %d", strings.TrimSpace(name), n, conns)
+				}
+			}
+			for _, l := range g.Loops() {
+				settle(t, l)
+			}
+			if s := g.Stats(); s.Accepted != conns || s.Conns != conns {
+				t.Errorf("%+v, want %d connections", s, conns)
+			}
+			if err := ln.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("the second Close: %v, want %v", err, net.ErrClosed)
+			}
+			for _, l := range g.Loops() {
+				settle(t, l)
+			}
+			wantRefused(t, ln.Addr())
+		})
+	}
+}
+
+// Each loop can go on with a session that another one has begun.
+func TestGroupResumesSessions(t *testing.T) {
+	g := newGroup(t, 2, loop.Config{})
+	given, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := g.Serve(given, resumedBy(serverConfig()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := clientConfig()
+	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	loops := map[string]bool{}
+	for i := range 20 {
+		b, err := io.ReadAll(tls.Client(connect(t, ln.Addr()), cfg))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resumed, by, _ := strings.Cut(string(b), " ")
+		loops[by] = true
+		if want := fmt.Sprint(i > 0); resumed != want {
+			t.Errorf("connection %d: resumed %s, want %s", i, resumed, want)
+		}
+	}
+	if len(loops) != 2 {
+		t.Errorf("%d loops served, want 2", len(loops))
+	}
+}
+
+// With every loop full, connections wait in the backlog until one has room.
+func TestGroupFull(t *testing.T) {
+	for _, serve := range []bool{false, true} {
+		t.Run(fmt.Sprintf("Serve %t", serve), func(t *testing.T) {
+			const loops, conns = 2, 12
+			g := newGroup(t, loops, loop.Config{MaxJobs: 1})
+			h := loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+				if _, err := io.WriteString(c, "hello"); err != nil {
+					return err
+				}
+				return readAll(c, "bye")
+			})
+			ln, err := g.Listen("tcp", "127.0.0.1:0", h)
+			if serve {
+				ln.Close()
+				var given net.Listener
+				if given, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+					t.Fatal(err)
+				}
+				ln, err = g.Serve(given, h)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all []net.Conn
+			for range conns {
+				all = append(all, connect(t, ln.Addr()))
+			}
+			eventually(t, "a loop is full", func() bool { return g.Stats().JobsPaused > 0 })
+			for _, l := range g.Loops() {
+				wantFewTurns(t, l)
+			}
+			if n := g.Stats().Accepted; n > loops {
+				t.Errorf("%d connections accepted for %d jobs", n, loops)
+			}
+			done := make(chan error, conns)
+			for _, c := range all {
+				go func() {
+					b := make([]byte, 5)
+					_, err := io.ReadFull(c, b)
+					if err == nil {
+						_, err = io.WriteString(c, "bye")
+					}
+					if err == nil {
+						_, err = c.Read(b)
+					}
+					done <- err
+				}()
+			}
+			for range conns {
+				if err := receive(t, done); err != io.EOF {
+					t.Errorf("a connection ended with %v", err)
+				}
+			}
+		})
+	}
+}
+
+// Connections on their way from one loop to another when the group is closed.
+func TestGroupClosedWhileDealing(t *testing.T) {
+	g := newGroup(t, 2, loop.Config{})
+	given, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := g.Serve(given, echo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocked, release := make(chan bool), make(chan bool)
+	if err := g.Loops()[1].Post(func() { close(blocked); <-release }); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, blocked)
+	const n = 10
+	for range n {
+		connect(t, ln.Addr())
+	}
+	eventually(t, "all are accepted", func() bool { return g.Loops()[0].Stats().Accepted == n })
+	g.Close()
+	close(release)
+}
+
+func TestGroupRunEnds(t *testing.T) {
+	t.Run("context", func(t *testing.T) {
+		loop.CheckLeaks(t)
+		g, err := loop.NewGroup(2, loop.Config{})
+		if err != nil {
+			t.Skip(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ran := make(chan error, 1)
+		go func() { ran <- g.Run(ctx) }()
+		call(t, g.Loops()[1], func() {})
+		cancel()
+		if err := receive(t, ran); err != context.Canceled {
+			t.Errorf("Run: %v, want %v", err, context.Canceled)
+		}
+	})
+	t.Run("one fails", func(t *testing.T) {
+		loop.CheckLeaks(t)
+		g, err := loop.NewGroup(3, loop.Config{})
+		if err != nil {
+			t.Skip(err)
+		}
+		g.Loops()[1].Close() // its Run will fail
+		if err := g.Run(context.Background()); !errors.Is(err, loop.ErrClosed) {
+			t.Errorf("Run: %v, want %v", err, loop.ErrClosed)
+		}
+	})
+	t.Run("Shutdown gives up", func(t *testing.T) {
+		g := newGroup(t, 2, loop.Config{})
+		sleeping := make(chan bool)
+		g.Loops()[1].Go(func(ctx context.Context) error {
+			close(sleeping)
+			return loop.Sleep(ctx, time.Hour)
+		})
+		receive(t, sleeping)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+		defer cancel()
+		if err := g.Shutdown(ctx); err != context.DeadlineExceeded {
+			t.Errorf("Shutdown: %v, want %v", err, context.DeadlineExceeded)
+		}
+	})
+	t.Run("never run", func(t *testing.T) {
+		loop.CheckLeaks(t)
+		g, err := loop.NewGroup(2, loop.Config{})
+		if err != nil {
+			t.Skip(err)
+		}
+		if _, err := g.Listen("tcp", "127.0.0.1:0", echo); err != nil {
+			t.Error(err)
+		}
+		g.Close()
+	})
+}

@@ -1,0 +1,266 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+func wantEcho(t *testing.T, addr net.Addr) {
+	t.Helper()
+	c := connect(t, addr)
+	defer c.Close()
+	send(t, c, "echo")
+	expect(t, c, "echo")
+}
+
+func wantRefused(t *testing.T, addr net.Addr) {
+	t.Helper()
+	if c, err := net.Dial(addr.Network(), addr.String()); err == nil {
+		c.Close()
+		t.Errorf("%v accepts connections", addr)
+	}
+}
+
+func TestListen(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	path := filepath.Join(t.TempDir(), "s")
+	for _, tt := range []struct{ network, address string }{
+		{"tcp", "127.0.0.1:0"}, {"tcp4", "127.0.0.1:0"}, {"tcp4", ":0"}, {"tcp6", "[::1]:0"}, {"unix", path},
+	} {
+		ln, err := l.Listen(tt.network, tt.address, echo)
+		if err != nil {
+			if tt.network == "tcp6" {
+				continue // no IPv6 here
+			}
+			t.Errorf("Listen(%s, %s): %v", tt.network, tt.address, err)
+			continue
+		}
+		wantEcho(t, ln.Addr())
+		if err := ln.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the second Close: %v, want %v", err, net.ErrClosed)
+		}
+		settle(t, l)
+		wantRefused(t, ln.Addr())
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket file is left: %v", err)
+	}
+}
+
+func TestListenFails(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	taken, err := l.Listen("tcp", "127.0.0.1:0", echo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ network, address string }{
+		{"udp", "127.0.0.1:0"},
+		{"unixpacket", filepath.Join(t.TempDir(), "s")},
+		{"", ""},
+		{"tcp", "no port"},
+		{"tcp", taken.Addr().String()},
+		{"unix", filepath.Join(t.TempDir(), "no", "such", "directory")},
+	} {
+		if ln, err := l.Listen(tt.network, tt.address, echo); err == nil {
+			ln.Close()
+			t.Errorf("Listen(%q, %q) works", tt.network, tt.address)
+		}
+	}
+	if _, err := l.Listen("tcp", "127.0.0.1:0", nil); err == nil {
+		t.Error("Listen without a Handler works")
+	}
+}
+
+func TestListenBeforeRun(t *testing.T) {
+	l := newIdleLoop(t, loop.Config{})
+	ln, err := l.Listen("tcp", "127.0.0.1:0", echo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, ln.Addr()) // the kernel queues it
+	send(t, c, "early")
+	start(t, l)
+	expect(t, c, "early")
+}
+
+// A listener of package net is taken over: as systemd hands one to a program,
+// by a descriptor, or as somebody else has opened it.
+func TestServe(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	opened, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := opened.(*net.TCPListener).File() // what a program finds as descriptor 3
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened.Close()
+	inherited, err := net.FileListener(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	path := filepath.Join(t.TempDir(), "s")
+	ul, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, given := range []net.Listener{inherited, ul} {
+		ln, err := l.Serve(given, echo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ln.Addr().String() != given.Addr().String() {
+			t.Errorf("Addr = %v, want %v", ln.Addr(), given.Addr())
+		}
+		if _, err := given.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept of the listener that was taken over: %v, want %v", err, net.ErrClosed)
+		}
+		wantEcho(t, ln.Addr())
+		ln.Close()
+		settle(t, l)
+		wantRefused(t, ln.Addr())
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket file is left: %v", err)
+	}
+}
+
+// The process that a listener came from keeps its socket; the loop must let go
+// of it all the same.
+func TestCloseSharedListener(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	given, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := given.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	ln, err := l.Serve(given, echo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantEcho(t, ln.Addr())
+	ln.Close()
+	settle(t, l)
+	before := l.Stats().Events
+	connect(t, ln.Addr()) // into the backlog
+	if n := settle(t, l).Events - before; n != 0 {
+		t.Errorf("%d events of a listener that is closed", n)
+	}
+}
+
+type otherListener struct{ net.Listener }
+
+func TestServeFails(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	for name, h := range map[string]loop.Handler{"no descriptor": echo, "no handler": nil} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		given := ln
+		if h != nil {
+			given = otherListener{ln}
+		}
+		if _, err := l.Serve(given, h); err == nil {
+			t.Errorf("%s: Serve works", name)
+		}
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s: the listener was not closed", name)
+		}
+	}
+}
+
+func TestListenerCloseKeepsConns(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	ln, err := l.Listen("tcp", "127.0.0.1:0", echo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, ln.Addr())
+	send(t, c, "a")
+	expect(t, c, "a")
+	ln.Close()
+	settle(t, l)
+	send(t, c, "b")
+	expect(t, c, "b")
+}
+
+// AcceptsPerTurn bounds what is accepted before work in progress comes again.
+func TestAcceptsPerTurn(t *testing.T) {
+	for _, per := range []int{1, 4} {
+		l := newIdleLoop(t, loop.Config{AcceptsPerTurn: per})
+		const n = 16
+		last := make(chan uint64, n)
+		ln, err := l.Listen("tcp", "127.0.0.1:0", loop.HandlerFunc(func(context.Context, *loop.Conn) error {
+			// Published at the end of the turn before.
+			last <- l.Stats().Accepted
+			return nil
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range n {
+			connect(t, ln.Addr())
+		}
+		start(t, l)
+		for i := range n {
+			if got, want := receive(t, last), uint64(i/per*per); got != want {
+				t.Errorf("%d accepts a turn: connection %d served after %d accepts, want %d", per, i, got, want)
+			}
+		}
+	}
+}
+
+// With its pool full a loop accepts nothing, and does nothing about it, until a
+// job ends.
+func TestFullPool(t *testing.T) {
+	l := newLoop(t, loop.Config{MaxJobs: 2})
+	var served atomic.Int64
+	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		served.Add(1)
+		fmt.Fprint(c, "hello")
+		return readAll(c, "bye")
+	}))
+	c1, c2 := connect(t, addr), connect(t, addr)
+	expect(t, c1, "hello")
+	expect(t, c2, "hello")
+	c3 := connect(t, addr)
+	eventually(t, "the listener is left alone", func() bool { return settle(t, l).AcceptsPaused > 0 })
+	c4 := connect(t, addr)
+	before := settle(t, l)
+	wantFewTurns(t, l)
+	after := settle(t, l)
+	if served.Load() != 2 || after.Accepted != 2 || after.AcceptsPaused != before.AcceptsPaused {
+		t.Errorf("%d connections are served, Stats %+v", served.Load(), after)
+	}
+	send(t, c2, "bye")
+	expect(t, c3, "hello")
+	for _, c := range []net.Conn{c1, c3} {
+		send(t, c, "bye")
+		expectEOF(t, c)
+	}
+	expect(t, c4, "hello")
+	send(t, c4, "bye")
+	expectEOF(t, c4)
+	// And the listener is polled again.
+	c5 := connect(t, addr)
+	expect(t, c5, "hello")
+	send(t, c5, "bye")
+}

@@ -1,0 +1,104 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
+)
+
+// A job that panics, or leaves in another way, takes its connection with it and
+// nothing else. The log says where it happened.
+func TestHandlerEndsBadly(t *testing.T) {
+	tests := []struct {
+		name string
+		end  func()
+		log  []string
+	}{
+		{"panic", func() { panicHere("oh no") }, []string{"oh no", "panicHere", "level=ERROR", "remote=127.0.0.1"}},
+		{"nil panic", func() { panicHere(nil) }, []string{"panicHere", "level=ERROR"}},
+		{"Goexit", runtime.Goexit, []string{"level=ERROR", "remote=127.0.0.1"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out logged
+			l := newLoop(t, loop.Config{Logger: out.logger()})
+			addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+				b := make([]byte, 1)
+				for {
+					if _, err := c.Read(b); err != nil {
+						return nil
+					}
+					if b[0] == '!' {
+						tt.end()
+					}
+					if _, err := c.Write(b); err != nil {
+						return err
+					}
+				}
+			}))
+			bystander, c := connect(t, addr), connect(t, addr)
+			send(t, bystander, "a")
+			expect(t, bystander, "a")
+			send(t, c, "!")
+			expectEOF(t, c)
+			send(t, bystander, "b")
+			expect(t, bystander, "b")
+			if s := settle(t, l); s.JobsPanicked != 1 || s.Conns != 1 {
+				t.Errorf("%+v, want 1 job panicked, 1 connection", s)
+			}
+			wantOneLine(t, &out, tt.log...)
+		})
+	}
+}
+
+func panicHere(v any) { panic(v) }
+
+func TestJobPanics(t *testing.T) {
+	var out logged
+	l := newLoop(t, loop.Config{Logger: out.logger()})
+	if err := do(t, l, func(ctx context.Context) error {
+		if err := loop.Sleep(ctx, 1); err != nil { // it has been paused
+			return err
+		}
+		panicHere("after a pause")
+		return nil
+	}); err != errLeft {
+		t.Errorf("the job returned %v", err)
+	}
+	settle(t, l)
+	wantOneLine(t, &out, "level=ERROR", "after a pause", "panicHere")
+}
+
+// A posted function that ends the loop's goroutine ends the loop, as Close
+// would: nothing hangs.
+func TestGoexitInPostedFunction(t *testing.T) {
+	l := newIdleLoop(t, loop.Config{})
+	canceled := make(chan error, 1)
+	if err := l.Go(func(ctx context.Context) error {
+		err := loop.Sleep(ctx, time.Hour)
+		canceled <- err
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Post(func() { l.AfterFunc(time.Millisecond, runtime.Goexit) }); err != nil {
+		t.Fatal(err)
+	}
+	go l.Run(context.Background())
+	if err := receive(t, canceled); !errors.Is(err, jobs.ErrCanceled) {
+		t.Errorf("the job ended with %v, want ErrCanceled", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := l.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if err := l.Go(func(context.Context) error { return nil }); !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("Go: %v, want ErrClosed", err)
+	}
+}

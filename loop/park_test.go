@@ -1,0 +1,333 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// wokenBy returns the connection's other end, and what the first Read of a
+// parked connection's new job returns.
+func wokenBy(t *testing.T, l *loop.Loop, before func(c *loop.Conn)) (net.Conn, <-chan error) {
+	t.Helper()
+	woken := make(chan error, 1)
+	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		if before != nil {
+			before(c)
+		}
+		return c.Park(loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+			n, err := c.Read(make([]byte, 1))
+			if n > 0 {
+				err = nil
+			}
+			woken <- err
+			return nil
+		}))
+	}))
+	c := connect(t, addr)
+	return c, woken
+}
+
+// parked waits until n connections are open and no job is alive.
+func parked(t *testing.T, l *loop.Loop, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d connections without a job", n), func() bool {
+		s := settle(t, l)
+		return s.Conns == uint64(n) && s.JobsPaused == 0 && s.JobsQueued == 0 && s.JobsStarted == s.JobsFinished
+	})
+}
+
+func TestParkUntilBytes(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	c, woken := wokenBy(t, l, nil)
+	parked(t, l, 1)
+	send(t, c, "x")
+	if err := receive(t, woken); err != nil {
+		t.Errorf("Read: %v", err)
+	}
+	expectEOF(t, c)
+}
+
+// Bytes that have come before the handler returns count too.
+func TestParkWithBytesThere(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	c, woken := wokenBy(t, l, func(c *loop.Conn) {
+		if err := readAll(c, "x"); err != nil {
+			t.Error(err)
+		}
+	})
+	send(t, c, "xy")
+	if err := receive(t, woken); err != nil {
+		t.Errorf("Read: %v", err)
+	}
+}
+
+func TestParkUntilEOF(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	c, woken := wokenBy(t, l, nil)
+	parked(t, l, 1)
+	c.Close()
+	if err := receive(t, woken); err != io.EOF {
+		t.Errorf("Read: %v, want EOF", err)
+	}
+}
+
+func TestParkUntilReset(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	c, woken := wokenBy(t, l, nil)
+	parked(t, l, 1)
+	reset(t, c)
+	if err := receive(t, woken); err == nil || err == io.EOF {
+		t.Errorf("Read: %v, want a reset", err)
+	}
+}
+
+func TestParkUntilTimeout(t *testing.T) {
+	t.Run("IdleTimeout", func(t *testing.T) {
+		l := newLoop(t, loop.Config{IdleTimeout: 5 * time.Millisecond})
+		_, woken := wokenBy(t, l, nil)
+		if err := wantTimeout("Read", receive(t, woken)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("deadline", func(t *testing.T) {
+		l := newLoop(t, loop.Config{})
+		_, woken := wokenBy(t, l, func(c *loop.Conn) { c.SetReadDeadline(soon()) })
+		if err := wantTimeout("Read", receive(t, woken)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("past deadline", func(t *testing.T) {
+		l := newLoop(t, loop.Config{})
+		_, woken := wokenBy(t, l, func(c *loop.Conn) { c.SetReadDeadline(past()) })
+		if err := wantTimeout("Read", receive(t, woken)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("deadline set while parked", func(t *testing.T) {
+		l := newLoop(t, loop.Config{})
+		conns := make(chan *loop.Conn, 1)
+		_, woken := wokenBy(t, l, func(c *loop.Conn) { conns <- c })
+		c := receive(t, conns)
+		parked(t, l, 1)
+		must(t, l, func(context.Context) error { return c.SetReadDeadline(soon()) })
+		if err := wantTimeout("Read", receive(t, woken)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A handler may give the peer more time.
+func TestParkTimeoutExtended(t *testing.T) {
+	l := newLoop(t, loop.Config{IdleTimeout: 5 * time.Millisecond})
+	timedOut := make(chan error, 1)
+	ended := make(chan error, 1)
+	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		return c.Park(loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+			_, err := c.Read(make([]byte, 1))
+			timedOut <- wantTimeout("Read", err)
+			c.SetReadDeadline(future())
+			ended <- readAll(c, "late")
+			return nil
+		}))
+	}))
+	c := connect(t, addr)
+	if err := receive(t, timedOut); err != nil {
+		t.Fatal(err)
+	}
+	send(t, c, "late")
+	if err := receive(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestParkUntilShutdown(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	_, woken := wokenBy(t, l, nil)
+	parked(t, l, 1)
+	shutDown(t, l)
+	if err := receive(t, woken); !errors.Is(err, loop.ErrShutdown) {
+		t.Errorf("Read: %v, want %v", err, loop.ErrShutdown)
+	}
+}
+
+// A connection that is woken without bytes says why in raw access too.
+func TestParkThenRawRead(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	told := make(chan error, 1)
+	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		return c.Park(loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+			rc, err := c.SyscallConn()
+			if err != nil {
+				return err
+			}
+			told <- rc.Read(func(uintptr) bool { return false })
+			return nil
+		}))
+	}))
+	connect(t, addr)
+	parked(t, l, 1)
+	shutDown(t, l)
+	if err := receive(t, told); !errors.Is(err, loop.ErrShutdown) {
+		t.Errorf("raw Read: %v, want %v", err, loop.ErrShutdown)
+	}
+}
+
+// Parking again during Shutdown, at whatever stage, does not hold it up.
+func TestParkDuringShutdown(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	told := make(chan error, 10)
+	var again loop.HandlerFunc
+	again = func(_ context.Context, c *loop.Conn) error {
+		c.SetReadNonblock(true)
+		_, err := c.Read(make([]byte, 1))
+		told <- err
+		return c.Park(again)
+	}
+	addr := serve(t, l, again)
+	c := connect(t, addr)
+	receive(t, told)
+	parked(t, l, 1)
+	shutDown(t, l)
+	expectEOF(t, c)
+	if err := receive(t, told); !errors.Is(err, loop.ErrShutdown) {
+		t.Errorf("Read: %v, want %v", err, loop.ErrShutdown)
+	}
+	if len(told) != 0 {
+		t.Error("the handler was called again after that")
+	}
+}
+
+func TestParkByErrWouldBlock(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	calls := make(chan string, 10)
+	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		c.SetReadNonblock(true)
+		b, err := io.ReadAll(c)
+		calls <- string(b)
+		if err != nil {
+			return fmt.Errorf("wrapped: %w", err)
+		}
+		return nil
+	}))
+	c := connect(t, addr)
+	for _, s := range []string{"", "one", "two"} {
+		if s != "" {
+			send(t, c, s)
+		}
+		if got := receive(t, calls); got != s {
+			t.Errorf("the handler read %q, want %q", got, s)
+		}
+		parked(t, l, 1)
+	}
+	c.Close()
+	if got := receive(t, calls); got != "" {
+		t.Errorf("the handler read %q, want the end", got)
+	}
+	parked(t, l, 0)
+}
+
+// SetReadNonblock is off again in each new job.
+func TestParkResetsNonblock(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
+		c.SetReadNonblock(true)
+		if _, err := c.Read(make([]byte, 1)); err != loop.ErrWouldBlock {
+			return fmt.Errorf("Read: %v, want %v", err, loop.ErrWouldBlock)
+		}
+		c.SetReadNonblock(false)
+		return readAll(c, "x")
+	})
+	send(t, c, "x")
+	if err := receive(t, done); err != nil {
+		t.Error(err)
+	}
+	got := make(chan error, 1)
+	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		c.SetReadNonblock(true)
+		return c.Park(loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+			got <- readAll(c, "xy")
+			return nil
+		}))
+	}))
+	c = connect(t, addr)
+	send(t, c, "x")
+	eventually(t, "a job waits for the rest", func() bool { return l.Stats().JobsPaused == 1 })
+	send(t, c, "y")
+	if err := receive(t, got); err != nil {
+		t.Error(err)
+	}
+}
+
+// Between Park and its return a handler may still pause. The next job must not
+// begin before it has ended.
+func TestParkThenPause(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	events := make(chan string, 10)
+	goOn := false
+	addr := serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+		c.SetReadDeadline(soon()) // which would end the parking too
+		c.Park(loop.HandlerFunc(func(context.Context, *loop.Conn) error {
+			events <- "second"
+			return nil
+		}))
+		events <- "parked"
+		for !goOn {
+			if err := loop.Sleep(ctx, time.Millisecond); err != nil {
+				return err
+			}
+		}
+		events <- "first"
+		return nil
+	}))
+	c := connect(t, addr)
+	if e := receive(t, events); e != "parked" {
+		t.Fatal(e)
+	}
+	send(t, c, "x")
+	settle(t, l)
+	call(t, l, func() { l.AfterFunc(10*time.Millisecond, func() { goOn = true }) })
+	for _, want := range []string{"first", "second"} {
+		if e := receive(t, events); e != want {
+			t.Fatalf("%s, want %s", e, want)
+		}
+	}
+}
+
+// A handler that parks and then panics has not parked.
+func TestParkThenPanic(t *testing.T) {
+	l := newLoop(t, loop.Config{Logger: silent()})
+	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		defer panic("after all")
+		return c.Park(echo)
+	}))
+	expectEOF(t, connect(t, addr))
+}
+
+func TestParkManyHoldNoJob(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	addr := serve(t, l, echo)
+	const n = 1000
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		conns[i] = connect(t, addr)
+	}
+	parked(t, l, n)
+	for i, c := range conns {
+		send(t, c, fmt.Sprint(i))
+	}
+	for i, c := range conns {
+		expect(t, c, fmt.Sprint(i))
+	}
+	parked(t, l, n)
+	for _, c := range conns {
+		c.Close()
+	}
+	parked(t, l, 0)
+}

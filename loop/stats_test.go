@@ -1,0 +1,93 @@
+package loop_test
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"testing"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// Every field takes part in Add, also those of the future.
+func TestStatsAdd(t *testing.T) {
+	var a, b loop.Stats
+	av, bv := reflect.ValueOf(&a).Elem(), reflect.ValueOf(&b).Elem()
+	for i := range av.NumField() {
+		av.Field(i).SetUint(uint64(i + 1))
+		bv.Field(i).SetUint(uint64(100 * (i + 1)))
+	}
+	a.Add(b)
+	for i := range av.NumField() {
+		if got, want := av.Field(i).Uint(), uint64(101*(i+1)); got != want {
+			t.Errorf("%s = %d, want %d", av.Type().Field(i).Name, got, want)
+		}
+		if got, want := bv.Field(i).Uint(), uint64(100*(i+1)); got != want {
+			t.Errorf("the other %s = %d, want %d", bv.Type().Field(i).Name, got, want)
+		}
+	}
+}
+
+func TestStatsOfNewLoop(t *testing.T) {
+	l := newIdleLoop(t, loop.Config{})
+	if s := l.Stats(); s != (loop.Stats{}) {
+		t.Errorf("a new loop has %+v", s)
+	}
+}
+
+func TestStats(t *testing.T) {
+	l := newLoop(t, loop.Config{Logger: silent(), InitialJobs: 3})
+	if s := settle(t, l); s.PoolSize != 3 {
+		t.Errorf("%d coroutines, want 3", s.PoolSize)
+	}
+	addr := serve(t, l, echo)
+	c := connect(t, addr)
+	send(t, c, "x")
+	expect(t, c, "x")
+	parked(t, l, 1)
+	do(t, l, func(context.Context) error {
+		if s := l.Stats(); s.JobsRunning != 1 {
+			t.Errorf("inside a job: %+v", s)
+		}
+		panic("for the count")
+	})
+	s := settle(t, l)
+	if s.Accepted != 1 || s.Conns != 1 || s.JobsPanicked != 1 || s.JobsRunning != 0 || s.Turns == 0 || s.Events == 0 {
+		t.Errorf("%+v", s)
+	}
+	c.Close()
+	parked(t, l, 0)
+	if got := settle(t, l); got.Accepted != 1 || got.JobsStarted < s.JobsStarted {
+		t.Errorf("totals went back: %+v after %+v", got, s)
+	}
+}
+
+// Stats is for any goroutine, at any time: the race detector looks on.
+func TestStatsConcurrently(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	addr := serve(t, l, echo)
+	stop := make(chan bool)
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			var last loop.Stats
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				s := l.Stats()
+				if s.Turns < last.Turns || s.JobsStarted < last.JobsStarted {
+					t.Errorf("%+v after %+v", s, last)
+				}
+				last = s
+			}
+		})
+	}
+	for range 50 {
+		wantEcho(t, addr)
+	}
+	close(stop)
+	readers.Wait()
+}
