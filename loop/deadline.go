@@ -1,0 +1,84 @@
+package loop
+
+import (
+	"net"
+	"os"
+	"time"
+)
+
+// A connection has one timer, for the deadlines of both its sides and for
+// being parked.
+
+// schedule makes the connection's timer expire at limit, if that is not 0, or
+// earlier. Most limits are replaced by later ones before they pass: then the
+// timer stays where it is, and finds out when it expires.
+func (c *Conn) schedule(limit int64) {
+	if limit != 0 && (c.timer.index == 0 || limit < c.timer.when) {
+		c.l.setTimer(&c.timer, limit)
+	}
+}
+
+// postpone is schedule for a long wait, in which a timer left where it is could
+// wake the loop for nothing: one that would expire in the first half is moved.
+func (c *Conn) postpone(limit int64) {
+	if limit != 0 && c.timer.index != 0 && c.timer.when-c.l.now < (limit-c.l.now)/2 {
+		c.l.setTimer(&c.timer, limit)
+		return
+	}
+	c.schedule(limit)
+}
+
+// expire wakes who has waited long enough.
+func (c *Conn) expire(now int64) {
+	for _, s := range [...]*side{&c.rd, &c.wr} {
+		switch {
+		case s.limit == 0:
+		case s.limit > now:
+			c.schedule(s.limit)
+		case s == &c.rd && c.isParked():
+			c.unpark(os.ErrDeadlineExceeded)
+		default:
+			s.wake()
+		}
+	}
+}
+
+// SetDeadline sets the read and write deadlines, also for waits in progress;
+// the zero time means none. Operations that have not ended by then end with
+// os.ErrDeadlineExceeded. Setting a deadline makes no system call and is cheap
+// enough to do before each read.
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// SetReadDeadline is SetDeadline for reads.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if c.failed == os.ErrDeadlineExceeded {
+		c.failed = nil
+	}
+	return c.setDeadline(&c.rd, t, c.l.cfg.IdleTimeout)
+}
+
+// SetWriteDeadline is SetDeadline for writes.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	return c.setDeadline(&c.wr, t, c.l.cfg.WriteTimeout)
+}
+
+func (c *Conn) setDeadline(s *side, t time.Time, bound time.Duration) error {
+	if c.closed.Load() {
+		return c.opError("set", net.ErrClosed)
+	}
+	s.deadline = c.l.at(t)
+	if s.waiters == nil && (s != &c.rd || !c.isParked()) {
+		return nil
+	}
+	s.limit = s.deadline
+	if s.limit == 0 && bound > 0 {
+		s.limit = c.l.after(bound)
+	}
+	c.schedule(s.limit)
+	return nil
+}
