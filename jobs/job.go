@@ -124,7 +124,8 @@ func (j Job) UnblockPause() {
 }
 
 // SetValue keeps v with the job until it finishes, for whoever runs the pool
-// to find its own record of the job by.
+// to find its own record of the job by. It is not for the job's own code: in
+// jobs that package loop runs, the value is loop's.
 func (j Job) SetValue(v any) {
 	if j.live() {
 		j.c.value = v

@@ -20,6 +20,9 @@ type Handler interface {
 	// something to read. Other errors are logged at debug level, a panic at
 	// error level.
 	//
+	// If the peer resets the connection while the job waits for something
+	// else (for a key engine: in jobs.Job.Pause), the job is cancelled.
+	//
 	// The context is as Loop.Go says.
 	Serve(ctx context.Context, c *Conn) error
 }
@@ -49,6 +52,8 @@ type Conn struct {
 
 	closed       atomic.Bool
 	eof          bool // the peer will send no more
+	ended        bool // and a Read has told so
+	urgent       bool // the peer has sent urgent data
 	dead         bool // in both directions
 	nonblock     bool // see SetReadNonblock
 	exposed      bool // the descriptor has been handed out
@@ -81,9 +86,13 @@ func (l *Loop) newConn(fd int, remote sockaddr, tcp bool) (*Conn, error) {
 	return c, nil
 }
 
+// Loop returns the loop the connection belongs to.
+func (c *Conn) Loop() *Loop { return c.l }
+
 // event marks what the poller has reported.
 func (c *Conn) event(e *event) {
 	c.eof = c.eof || e.eof
+	c.urgent = c.urgent || e.urgent
 	c.dead = c.dead || e.dead
 	if e.readable {
 		c.rd.ready = true
@@ -139,14 +148,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 			n, err := sysRead(c.fd, p)
 			switch {
 			case n > 0:
-				// A short read has emptied the buffer; what comes later, an edge
-				// will tell. The peer's end gives no edge a second time.
-				if n < len(p) && !c.eof {
+				// What comes later, an edge will tell.
+				if n < len(p) && c.shortIsAll() {
 					c.rd.ready = false
 				}
 				c.moved()
 				return n, nil
 			case err == nil:
+				c.ended = true
 				return 0, io.EOF
 			case interrupted(err):
 				continue
@@ -203,6 +212,12 @@ func (c *Conn) Write(p []byte) (int, error) {
 		}
 	}
 }
+
+// shortIsAll reports whether a read of fewer bytes than asked for has emptied
+// the buffer. It has not at the mark of urgent data, nor, on a Unix socket, at
+// the end of what descriptors were sent with; and the peer's end gives no edge
+// a second time.
+func (c *Conn) shortIsAll() bool { return seesUrgent && c.tcp && !c.urgent && !c.eof }
 
 // usable says why an operation must not begin, if so.
 func (c *Conn) usable(s *side) error {

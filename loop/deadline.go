@@ -21,6 +21,9 @@ func (c *Conn) schedule(limit int64) {
 // postpone is schedule for a long wait, in which a timer left where it is could
 // wake the loop for nothing: one that would expire in the first half is moved.
 func (c *Conn) postpone(limit int64) {
+	if w := c.wr.limit; w != 0 && (limit == 0 || w < limit) { // another job writes
+		limit = w
+	}
 	if limit != 0 && c.timer.index != 0 && c.timer.when-c.l.now < (limit-c.l.now)/2 {
 		c.l.setTimer(&c.timer, limit)
 		return
@@ -72,6 +75,9 @@ func (c *Conn) setDeadline(s *side, t time.Time, bound time.Duration) error {
 		return c.opError("set", net.ErrClosed)
 	}
 	s.deadline = c.l.at(t)
+	if s.deadline != 0 && s.deadline < c.l.now+int64(time.Second) && s.deadline <= c.l.clock() {
+		s.deadline = 1 // it has passed, though the loop's time of this turn may not tell
+	}
 	if s.waiters == nil && (s != &c.rd || !c.isParked()) {
 		return nil
 	}

@@ -35,7 +35,8 @@ func Dial(ctx context.Context, network, address string) (*Conn, error) {
 // Dial connects to an address from inside the job that ctx carries, and pauses
 // the job meanwhile. Networks and addresses are those of net.Dial: "tcp",
 // "tcp4", "tcp6" and "unix". The connection belongs to the job's loop, and is
-// closed by Close or when the loop ends. Errors are *net.OpError.
+// closed by Close or when the loop ends. Errors are *net.OpError, but for
+// ErrNotInJob.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	t, err := currentTask(ctx)
 	if err != nil {

@@ -44,7 +44,7 @@ func (p *poller) close() error {
 }
 
 func (p *poller) add(fd int, gen generation) error {
-	return p.ctl(unix.EPOLL_CTL_ADD, fd, gen, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+	return p.ctl(unix.EPOLL_CTL_ADD, fd, gen, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLPRI|unix.EPOLLRDHUP|unix.EPOLLET)
 }
 
 func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) error {
@@ -101,6 +101,7 @@ func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
 			readable: eof || e.Events&unix.EPOLLIN != 0,
 			writable: dead || e.Events&unix.EPOLLOUT != 0,
 			eof:      eof,
+			urgent:   e.Events&unix.EPOLLPRI != 0,
 			dead:     dead,
 		}
 		out++
@@ -147,6 +148,9 @@ func epollPoll(fd int, buf []unix.EpollEvent) (int, error) {
 // reusePort is the socket option that makes the kernel deal connections to the
 // listeners of one address: on Linux it does since 3.9.
 const reusePort = unix.SO_REUSEPORT
+
+// seesUrgent: events tell of urgent data.
+const seesUrgent = true
 
 // acceptInherits: an accepted socket has its listener's TCP_NODELAY.
 const acceptInherits = true

@@ -113,8 +113,10 @@ func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
 			e.eof = eof
 			e.dead = eof && k.Fflags != 0 // the socket's error
 		case unix.EVFILT_WRITE:
+			// The peer cannot receive any more. (Or this side has been shut:
+			// Conn knows about that.)
 			e.writable = true
-			e.dead = eof // the peer cannot receive any more
+			e.dead = eof
 		}
 		if e.dead {
 			e.readable, e.writable, e.eof = true, true, true
@@ -146,17 +148,22 @@ func (p *poller) delete(fd, filter int) error {
 	return err
 }
 
-// The generation travels in udata, whose type differs from system to system
-// (*byte, or an integer on NetBSD) and is always of a pointer's size.
+// The generation travels in udata, whose type differs from system to system:
+// *byte, or an integer on NetBSD, always of at least a pointer's size. The
+// runtime objects to a pointer that points nowhere, so a generation is the
+// address of its byte in here.
+var generations [maxGeneration + 1]byte
+
 func kevent(fd, filter, flags int, gen generation) unix.Kevent_t {
 	var k unix.Kevent_t
 	unix.SetKevent(&k, fd, filter, flags)
-	*(*uintptr)(unsafe.Pointer(&k.Udata)) = uintptr(gen)
+	*(*unsafe.Pointer)(unsafe.Pointer(&k.Udata)) = unsafe.Pointer(&generations[gen])
 	return k
 }
 
 func generationOf(k *unix.Kevent_t) generation {
-	return generation(*(*uintptr)(unsafe.Pointer(&k.Udata)))
+	p := *(*unsafe.Pointer)(unsafe.Pointer(&k.Udata))
+	return generation(uintptr(p) - uintptr(unsafe.Pointer(&generations)))
 }
 
 func (p *poller) openPipe() error {
@@ -198,6 +205,9 @@ var reusePort = map[string]int{
 	"freebsd":   0x10000,
 }[runtime.GOOS]
 
+// seesUrgent: each system has its own way to tell of urgent data, some have none.
+const seesUrgent = false
+
 // acceptInherits: FreeBSD's accepted sockets have their listener's TCP_NODELAY,
 // those of the other systems are not documented to.
 const acceptInherits = false
@@ -228,8 +238,10 @@ func accept(fd int) (int, unix.Sockaddr, error) {
 	if err != nil {
 		return -1, nil, err
 	}
-	nfd, err = nonblocking(nfd)
-	return nfd, sa, err
+	if nfd, err = nonblocking(nfd); err != nil {
+		return -1, nil, unix.ECONNABORTED // it is not the listener's error
+	}
+	return nfd, sa, nil
 }
 
 func nonblocking(fd int) (int, error) {

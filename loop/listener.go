@@ -19,7 +19,7 @@ type Listener struct {
 	l       *Loop
 	fd      int
 	addr    net.Addr
-	unlink  string // the socket file to remove
+	given   net.Listener // a Unix socket's, to be closed at the end
 	tcp     bool
 	handler Handler
 	deal    func(*Loop) *Loop // which loop is to serve a connection; nil: this one
@@ -29,7 +29,6 @@ type Listener struct {
 	parked     bool // not polled, because there was no room for a connection
 	resting    bool // after an error that time may heal
 	rest       timer
-	warned     int64 // when it was last logged that accepting rests
 	closed     atomic.Bool
 }
 
@@ -50,9 +49,6 @@ const restInterval = 100 * time.Millisecond
 // group has room.
 const dealInterval = 5 * time.Millisecond
 
-// warnInterval is the least time between two log lines about that.
-const warnInterval = time.Second
-
 // Listen accepts connections at an address and runs h as a job for each.
 // Networks are those of net.Listen that have connections: "tcp", "tcp4",
 // "tcp6" and "unix". It may be called from any goroutine, before Run too: the
@@ -66,8 +62,9 @@ func (l *Loop) Listen(network, address string, h Handler) (*Listener, error) {
 }
 
 // Serve accepts connections from a listener of package net (given by systemd,
-// say) and runs h as a job for each. It takes the listener over: ln is closed
-// when it has its own descriptor of it. It may be called from any goroutine.
+// say) and runs h as a job for each. It takes ln over, and closes it: at once,
+// or when the Listener is closed if ln is a Unix socket's, which knows whether
+// its file is to be removed then. It may be called from any goroutine.
 func (l *Loop) Serve(ln net.Listener, h Handler) (*Listener, error) {
 	return l.adopt(ln, h, nil)
 }
@@ -87,7 +84,7 @@ func listen(network, address string, reuse bool) (net.Listener, error) {
 	return lc.Listen(context.Background(), network, address)
 }
 
-// adopt takes a listener over. It closes ln in any case.
+// adopt takes a listener over. It closes ln, also if there is an error.
 func (l *Loop) adopt(ln net.Listener, h Handler, deal func(*Loop) *Loop) (*Listener, error) {
 	if h == nil {
 		ln.Close()
@@ -97,14 +94,10 @@ func (l *Loop) adopt(ln net.Listener, h Handler, deal func(*Loop) *Loop) (*Liste
 	n.rest.owner = n
 	_, n.tcp = ln.(*net.TCPListener)
 	fd, err := dupListener(ln)
-	if u, ok := ln.(*net.UnixListener); ok && err == nil {
-		u.SetUnlinkOnClose(false)
-		if a, ok := n.addr.(*net.UnixAddr); ok && a.Name != "" && a.Name[0] != '@' {
-			n.unlink = a.Name
-		}
-	}
-	// Left open, it would have the Go runtime wake up for every connection.
-	if cerr := ln.Close(); err == nil && cerr != nil {
+	if _, ok := ln.(*net.UnixListener); ok && err == nil {
+		n.given = ln
+	} else if cerr := ln.Close(); err == nil && cerr != nil {
+		// Left open, it would have the Go runtime wake up for every connection.
 		sysClose(fd)
 		err = cerr
 	}
@@ -137,11 +130,22 @@ func (n *Listener) register() {
 	n.poll()
 }
 
-// poll has the poller report connections.
+// poll has the poller report connections. If it cannot, the listener rests,
+// and tries again.
 func (n *Listener) poll() {
-	if err := n.l.poller.add(n.fd, n.l.slots[n.fd].gen); err != nil {
-		n.fail(err)
+	err := n.l.poller.add(n.fd, n.l.slots[n.fd].gen)
+	n.parked = err != nil
+	if n.parked {
+		n.restFrom(err)
 	}
+}
+
+// restFrom leaves the listener alone for a while.
+func (n *Listener) restFrom(err error) {
+	n.l.warn("cannot accept connections for now", slog.String("address", n.addr.String()), slog.Any("error", err))
+	n.l.counts.AcceptsPaused++
+	n.resting = true
+	n.l.setTimer(&n.rest, n.l.after(restInterval))
 }
 
 // Addr returns the address the listener accepts at.
@@ -174,8 +178,8 @@ func (n *Listener) closeNow() {
 
 func (n *Listener) release() {
 	sysClose(n.fd)
-	if n.unlink != "" {
-		os.Remove(n.unlink)
+	if n.given != nil {
+		n.given.Close()
 	}
 }
 
@@ -232,9 +236,7 @@ func (l *Loop) acceptAll() {
 
 func (n *Listener) accept() {
 	if n.parked {
-		n.parked = false
-		n.poll()
-		if n.closed.Load() { // it cannot be polled
+		if n.poll(); n.parked {
 			return
 		}
 	}
@@ -248,14 +250,7 @@ func (n *Listener) accept() {
 		n.ready = false
 	case acceptNext:
 	case acceptLater:
-		if n.warned == 0 || n.l.now-n.warned >= int64(warnInterval) {
-			n.warned = n.l.now
-			n.l.log(slog.LevelWarn, "cannot accept connections for now",
-				slog.String("address", n.addr.String()), slog.Any("error", os.NewSyscallError("accept", err)))
-		}
-		n.l.counts.AcceptsPaused++
-		n.resting = true
-		n.l.setTimer(&n.rest, n.l.after(restInterval))
+		n.restFrom(os.NewSyscallError("accept", err))
 	case acceptFailed:
 		n.fail(os.NewSyscallError("accept", err))
 	}
@@ -322,7 +317,7 @@ func (l *Loop) takeDeal(d *deal) {
 func (l *Loop) serveAccepted(d *deal) {
 	c, err := l.newConn(d.fd, d.remote, d.tcp)
 	if err != nil {
-		l.log(slog.LevelError, "cannot serve a connection", slog.Any("error", err))
+		l.warn("cannot serve a connection", slog.Any("error", err))
 		return
 	}
 	c.serve(d.handler)

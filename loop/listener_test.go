@@ -112,12 +112,14 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	path := filepath.Join(t.TempDir(), "s")
-	ul, err := net.Listen("unix", path)
+	own := filepath.Join(t.TempDir(), "own")
+	ul, err := net.Listen("unix", own)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, given := range []net.Listener{inherited, ul} {
+	others := filepath.Join(t.TempDir(), "others")
+	activated := activatedUnix(t, others)
+	for _, given := range []net.Listener{inherited, ul, activated} {
 		ln, err := l.Serve(given, echo)
 		if err != nil {
 			t.Fatal(err)
@@ -125,17 +127,43 @@ func TestServe(t *testing.T) {
 		if ln.Addr().String() != given.Addr().String() {
 			t.Errorf("Addr = %v, want %v", ln.Addr(), given.Addr())
 		}
-		if _, err := given.Accept(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Accept of the listener that was taken over: %v, want %v", err, net.ErrClosed)
-		}
 		wantEcho(t, ln.Addr())
 		ln.Close()
 		settle(t, l)
-		wantRefused(t, ln.Addr())
+		if _, err := given.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept of the listener that was taken over: %v, want %v", err, net.ErrClosed)
+		}
+		if given != activated { // whose socket its owner keeps
+			wantRefused(t, ln.Addr())
+		}
 	}
-	if _, err := os.Stat(path); !os.IsNotExist(err) {
+	if _, err := os.Stat(own); !os.IsNotExist(err) {
 		t.Errorf("the socket file is left: %v", err)
 	}
+	if _, err := os.Stat(others); err != nil {
+		t.Errorf("the socket file of the one who activates is gone: %v", err)
+	}
+}
+
+// activatedUnix returns a listener as a program has it whose socket systemd has
+// opened, and keeps.
+func activatedUnix(t *testing.T, path string) net.Listener {
+	t.Helper()
+	owner, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { owner.Close() })
+	f, err := owner.(*net.UnixListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ln, err := net.FileListener(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
 }
 
 // The process that a listener came from keeps its socket; the loop must let go

@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,7 +63,8 @@ type Loop struct {
 	nextTrim int64 // when the pool is trimmed; 0: it need not be
 	peakJobs int   // most jobs at a time since the last trim
 
-	beforeSleep    []func()
+	beforeSleep    []*func()
+	warned         int64           // when warn last logged
 	wakeCallback   func(any) error // wakeTask, made into a value once
 	added, deleted []int           // scratch of learn
 	events         [256]event
@@ -120,7 +122,7 @@ func FromContext(ctx context.Context) (*Loop, bool) {
 
 // Run runs the loop on the calling goroutine, which it locks to its thread,
 // until Close or Shutdown is called, and then returns nil; or until ctx is
-// done, and then returns ctx's error. In every case it ends as Close says.
+// done, and then returns context.Cause(ctx). In every case it ends as Close says.
 func (l *Loop) Run(ctx context.Context) error {
 	l.mu.Lock()
 	switch {
@@ -209,8 +211,8 @@ func (l *Loop) poll() error {
 			l.dispatch(n)
 			return nil
 		}
-		for _, f := range l.beforeSleep {
-			l.call(f)
+		for i := 0; i < len(l.beforeSleep); i++ { // which one may cut short
+			l.call(*l.beforeSleep[i])
 		}
 		timeout = l.timeout()
 	}
@@ -342,9 +344,14 @@ func (l *Loop) claim(fd int) *slot {
 
 // BeforeSleep makes the loop call f each time it has nothing left to do and
 // would sleep: work that gathers requests does its gathered share there at the
-// latest. If f makes a job ready, the loop does not sleep. It is for the loop's
-// goroutine.
-func (l *Loop) BeforeSleep(f func()) { l.beforeSleep = append(l.beforeSleep, f) }
+// latest. If f makes a job ready, the loop does not sleep. The function it
+// returns ends that. Both are for the loop's goroutine.
+func (l *Loop) BeforeSleep(f func()) (stop func()) {
+	l.beforeSleep = append(l.beforeSleep, &f)
+	return func() {
+		l.beforeSleep = slices.DeleteFunc(l.beforeSleep, func(g *func()) bool { return g == &f })
+	}
+}
 
 // Current returns the job that is running, the zero Job if none is. It is for
 // the loop's goroutine.
@@ -377,6 +384,17 @@ func (l *Loop) trim() {
 	if s.Idle > l.cfg.InitialJobs {
 		l.nextTrim = l.after(trimInterval)
 		l.peakJobs = busy
+	}
+}
+
+// warnInterval is the least time between two warnings, which may have one cause
+// and come with every connection.
+const warnInterval = time.Second
+
+func (l *Loop) warn(msg string, attrs ...slog.Attr) {
+	if l.warned == 0 || l.now-l.warned >= int64(warnInterval) {
+		l.warned = l.now
+		l.log(slog.LevelWarn, msg, attrs...)
 	}
 }
 

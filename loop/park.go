@@ -1,5 +1,7 @@
 package loop
 
+import "os"
+
 // A parked connection is open and has no job. This file gives the job back, and
 // starts another.
 
@@ -18,6 +20,9 @@ func (c *Conn) SetReadNonblock(on bool) { c.nonblock = on }
 //
 //	return c.Park(h)
 //
+// After io.EOF, or when its deadline has passed and Read has told so, parking
+// the connection again without setting a later one closes it.
+//
 // Data that a library has buffered above the connection does not count as
 // something to read: read until ErrWouldBlock before parking. Without a read
 // deadline, each time it is parked the idle timeout starts anew: set one if a
@@ -35,8 +40,15 @@ func (c *Conn) isParked() bool { return c.parked != nil && c.task == nil }
 func (c *Conn) served() {
 	c.task = nil
 	h := c.parked
+	// What a Read has told once would start one job after another: a connection
+	// that has ended or is overdue, and is parked all the same, is closed.
+	over := c.ended
+	if c.failed == os.ErrDeadlineExceeded {
+		over = over || c.rd.deadline != 0 && c.rd.deadline <= c.l.now
+		c.failed = nil
+	}
 	switch {
-	case h == nil || c.closed.Load() || c.l.stopping.Load() == stopNow || c.l.draining && c.failed != nil:
+	case h == nil || over || c.closed.Load() || c.l.stopping.Load() == stopNow || c.l.draining && c.failed != nil:
 		c.closeNow()
 	case c.l.draining:
 		c.unpark(ErrShutdown)

@@ -30,7 +30,8 @@ package loop
 //	wake() error
 //
 // Beside them stand what else differs from kernel to kernel: socket, accept,
-// and the option by which the kernel deals connections to several listeners.
+// the option by which the kernel deals connections to several listeners, and
+// whether the poller sees urgent data.
 //
 // An event carries the generation its descriptor was registered under, so that
 // one for a descriptor that was closed and reused within a batch of events can
@@ -40,8 +41,6 @@ package loop
 // they only have to differ within one batch of events.
 type generation uint16
 
-// maxGeneration keeps a generation, which kqueue stores where a pointer may
-// stand, below any address that Go's garbage collector would look up.
 const maxGeneration = 1<<12 - 1
 
 func (g generation) next() generation { return (g + 1) & maxGeneration }
@@ -53,5 +52,6 @@ type event struct {
 	readable bool
 	writable bool
 	eof      bool // the peer will send no more
+	urgent   bool // the peer has sent urgent data; only where seesUrgent
 	dead     bool // an error, or both directions are shut
 }

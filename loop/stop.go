@@ -55,7 +55,9 @@ func (l *Loop) Shutdown(ctx context.Context) error {
 	started := l.running
 	l.mu.Unlock()
 	if !started {
-		return l.Close()
+		l.Close()
+		<-l.done // Run may have been called meanwhile
+		return nil
 	}
 	l.stop(stopDrain)
 	select {

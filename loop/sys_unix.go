@@ -23,7 +23,10 @@ import (
 
 type sockaddr = unix.Sockaddr
 
-const errnoEPERM = unix.EPERM
+const (
+	errnoEPERM = unix.EPERM
+	errnoEPIPE = unix.EPIPE
+)
 
 func isErrno(err error, errno syscall.Errno) bool { return errors.Is(err, errno) }
 
@@ -76,12 +79,13 @@ func acceptError(err error) acceptOutcome {
 	switch err {
 	case unix.EAGAIN:
 		return acceptDrained
-	case unix.EINTR, unix.ECONNABORTED, unix.EPROTO:
-		return acceptNext
-	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-		return acceptLater
+	case unix.EBADF, unix.EINVAL, unix.ENOTSOCK:
+		return acceptFailed
+	case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM, unix.EACCES, unix.ETIMEDOUT,
+		unix.ENETDOWN, unix.ENETUNREACH, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENOPROTOOPT, unix.EOPNOTSUPP:
+		return acceptNext // accept(2) of Linux: errors of the new connection's network
 	}
-	return acceptFailed
+	return acceptLater // EMFILE, ENFILE, ENOBUFS, ENOMEM, and what is not known
 }
 
 // dupListener returns a descriptor of its own for ln's socket.

@@ -15,8 +15,9 @@ type TLSHandler struct {
 	// sessions.
 	Config *tls.Config
 
-	// HandshakeTimeout bounds the whole handshake from the accept on, 0 for 10
-	// seconds, negative for no bound.
+	// HandshakeTimeout bounds the whole handshake, waiting for the first bytes
+	// included: 0 for 10 seconds, negative for no bound but Config.IdleTimeout
+	// for each read.
 	HandshakeTimeout time.Duration
 
 	// Handler is called when the handshake is done. When it returns, the

@@ -30,7 +30,9 @@ type sockaddr any
 const (
 	reusePort      = 0
 	acceptInherits = false
+	seesUrgent     = false
 	errnoEPERM     = syscall.Errno(1)
+	errnoEPIPE     = syscall.Errno(32)
 )
 
 func isErrno(error, syscall.Errno) bool { return false }

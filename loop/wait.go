@@ -82,7 +82,10 @@ func (l *Loop) watch(t *task, fd int) {
 		// system keeps small, get a slot; armWatch will refuse this one.
 		w = &watch{fd: fd}
 	} else if s := l.slot(fd); s.watch != nil {
+		// Others wait for the number already; but if one of them has closed it
+		// and not said so, it is another file by now: it is armed anew.
 		w = s.watch
+		w.armed = 0
 	} else {
 		w = &watch{fd: fd, gen: s.gen}
 		s.watch = w
@@ -180,6 +183,10 @@ func (l *Loop) armWatch(w *watch) error {
 	err := l.poller.arm(w.fd, w.gen, ev, !w.known)
 	if isErrno(err, errnoEPERM) { // epoll: a regular file or a directory
 		w.always = true
+		w.fire()
+		return nil
+	}
+	if isErrno(err, errnoEPIPE) { // kqueue: a pipe whose reader is gone, which poll calls writable
 		w.fire()
 		return nil
 	}

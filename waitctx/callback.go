@@ -35,7 +35,8 @@ func (w *WaitCtx) SetCallback(fn func(arg any) error, arg any) {
 
 // Callback returns the function that wakes the job, for the code inside the
 // job to call as fn(arg) when what it waits for has happened. Whoever takes it
-// calls it, or the job may not be resumed. ok is false if none is set. (OpenSSL: ASYNC_WAIT_CTX_get_callback.)
+// calls it, or the job may not be resumed. ok is false if none is set.
+// (OpenSSL: ASYNC_WAIT_CTX_get_callback.)
 func (w *WaitCtx) Callback() (fn func(arg any) error, arg any, ok bool) {
 	if w.callback == nil {
 		return nil, nil, false
