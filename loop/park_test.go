@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -330,4 +331,83 @@ func TestParkManyHoldNoJob(t *testing.T) {
 		c.Close()
 	}
 	parked(t, l, 0)
+}
+
+// A handler that parks again whatever Read says is run once in an idle timeout,
+// and not over and over.
+func TestParkAgainAfterTimeout(t *testing.T) {
+	const timeout, runs = 5 * time.Millisecond, 5
+	l := newLoop(t, loop.Config{IdleTimeout: timeout})
+	enough := make(chan time.Duration, 1)
+	var first time.Time
+	n := 0
+	var again loop.HandlerFunc
+	again = func(_ context.Context, c *loop.Conn) error {
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("Read: %w", err)
+		}
+		if n++; n == runs {
+			enough <- time.Since(first)
+			return nil
+		}
+		return c.Park(again)
+	}
+	connect(t, serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		first = time.Now()
+		return c.Park(again)
+	})))
+	// Timers are never early, so a machine that is slow does not matter.
+	if took := receive(t, enough); took < runs*timeout {
+		t.Errorf("%d runs in %v, with a timeout of %v", runs, took, timeout)
+	}
+}
+
+// There is nothing more to wait for after the end of the stream, or after a
+// deadline that has passed and been told.
+func TestParkInVain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		park func(c *loop.Conn)
+		then func(client net.Conn)
+	}{
+		"end":      {func(*loop.Conn) {}, func(client net.Conn) { client.(*net.TCPConn).CloseWrite() }},
+		"deadline": {func(c *loop.Conn) { c.SetReadDeadline(soon()) }, func(net.Conn) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t, loop.Config{})
+			var again loop.HandlerFunc
+			again = func(_ context.Context, c *loop.Conn) error {
+				c.Read(make([]byte, 1))
+				return c.Park(again)
+			}
+			client := connect(t, serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+				tt.park(c)
+				return c.Park(again)
+			})))
+			tt.then(client)
+			expectEOF(t, client)
+		})
+	}
+}
+
+// A job that still writes on a parked connection is not forgotten.
+func TestParkWhileAnotherWrites(t *testing.T) {
+	l := newLoop(t, loop.Config{WriteTimeout: 5 * time.Millisecond, IdleTimeout: time.Hour})
+	wrote := make(chan error, 1)
+	connect(t, serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+		err := l.Go(func(context.Context) error {
+			_, err := c.Write(make([]byte, 64<<20)) // nobody reads it
+			wrote <- err
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := loop.Sleep(ctx, time.Millisecond); err != nil { // until it waits
+			return err
+		}
+		return c.Park(loop.HandlerFunc(func(context.Context, *loop.Conn) error { return nil }))
+	})))
+	if err := receive(t, wrote); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Write: %v, want a timeout", err)
+	}
 }
