@@ -49,7 +49,6 @@ func (p *peer) serve(ctx context.Context, ln net.Listener, config *tls.Config) (
 	case nameGoroutines:
 		err = serveGoroutines(ln, config, p.IdleTimeout, func() {})
 	case nameFrugal:
-		debug.SetGCPercent(50)
 		t := time.AfterFunc(quietTime, debug.FreeOSMemory)
 		err = serveGoroutines(ln, config, p.IdleTimeout, func() { t.Reset(quietTime) })
 	case "nethttp":

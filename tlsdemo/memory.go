@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"runtime/debug"
 	"time"
 )
@@ -11,18 +10,7 @@ import (
 // handshake with a Go client; but resident memory is also what handshakes have
 // used and left behind, and Go lets that grow to as much again. Measured with
 // 4,000 idle connections of TLS 1.3: 12.1 KiB each as Go has it, 8.4 with a
-// memoryReturner, 7.8 with fewer spoils to begin with (saveMemory).
-
-// gcPercent costs 1 or 2 % of the time of an RSA handshake.
-const gcPercent = 50
-
-// saveMemory makes the garbage collector run more often than it would, unless
-// the environment says how often.
-func saveMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-}
+// memoryReturner.
 
 // quietTime is how long no handshake may have been done before memory is given
 // back.

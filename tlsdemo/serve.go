@@ -112,7 +112,6 @@ func (c *serveCmd) Run(con *console) error {
 	srv := newServer(group.Loops(), &tls.Config{GetCertificate: certs.get, MinVersion: c.tlsMin()})
 	srv.handshakeTimeout, srv.requestTimeout, srv.idleTimeout = c.HandshakeTimeout, c.RequestTimeout, c.IdleTimeout
 
-	saveMemory()
 	returnMemory := memoryReturner()
 	srv.onHandshake = func(handshake) { returnMemory() }
 
