@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fetch returns what a path of the metrics server says.
@@ -53,8 +54,8 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, got)
 		}
 	}
-	// The idle connection holds no job. (A loop publishes its counts once a
-	// turn, which may be a little after the response.)
+	// The idle connection holds no job, and the refused one is closed: at the
+	// latest when the server has lingered (lingerTime) for its client to close it.
 	sum := func(name string) int {
 		n := 0
 		for _, m := range regexp.MustCompile(`(?m)^jobloop_`+name+`\{loop="\d"\} (\d+)$`).FindAllStringSubmatch(fetch(t, base, "/metrics"), -1) {
@@ -62,8 +63,9 @@ func TestMetrics(t *testing.T) {
 		}
 		return n
 	}
-	for tries := 0; sum("jobs_paused") != 0 || sum("jobs_running") != 0 || sum("connections") != 1; tries++ {
-		if tries == 1000 {
+	giveUp := time.Now().Add(20 * time.Second)
+	for sum("jobs_paused") != 0 || sum("jobs_running") != 0 || sum("connections") != 1 {
+		if time.Now().After(giveUp) {
 			t.Fatal("an idle connection holds a job, or one that has ended is open")
 		}
 	}
