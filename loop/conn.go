@@ -236,10 +236,7 @@ func (c *Conn) usable(s *side) error {
 // await waits until side s may be ready, or usable says why it never will.
 func (c *Conn) await(s *side, ev waitctx.Events, bound time.Duration) error {
 	l := c.l
-	s.limit = s.deadline
-	if s.limit == 0 && bound > 0 {
-		s.limit = l.after(bound)
-	}
+	s.limit = l.limit(s, bound)
 	t := l.current
 	if t == nil {
 		return c.block(s, ev)

@@ -9,6 +9,15 @@ import (
 // A connection has one timer, for the deadlines of both its sides and for
 // being parked.
 
+// limit is when a wait on side s that begins now has to end: at its deadline,
+// or if it has none when bound has passed; 0 for never.
+func (l *Loop) limit(s *side, bound time.Duration) int64 {
+	if s.deadline == 0 && bound > 0 {
+		return l.after(bound)
+	}
+	return s.deadline
+}
+
 // schedule makes the connection's timer expire at limit, if that is not 0, or
 // earlier. Most limits are replaced by later ones before they pass: then the
 // timer stays where it is, and finds out when it expires.
@@ -81,10 +90,7 @@ func (c *Conn) setDeadline(s *side, t time.Time, bound time.Duration) error {
 	if s.waiters == nil && (s != &c.rd || !c.isParked()) {
 		return nil
 	}
-	s.limit = s.deadline
-	if s.limit == 0 && bound > 0 {
-		s.limit = c.l.after(bound)
-	}
+	s.limit = c.l.limit(s, bound)
 	c.schedule(s.limit)
 	return nil
 }

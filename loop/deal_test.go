@@ -2,7 +2,6 @@ package loop
 
 import (
 	"context"
-	"errors"
 	"net"
 	"testing"
 	"time"
@@ -12,14 +11,7 @@ import (
 // the accept: by a job of Go's on another loop, say. The connection is served
 // all the same.
 func TestDealWithoutRoom(t *testing.T) {
-	CheckLeaks(t)
-	l, err := New(Config{})
-	if errors.Is(err, ErrUnsupported) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := newStopped(t)
 	given, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +20,7 @@ func TestDealWithoutRoom(t *testing.T) {
 	_, err = l.adopt(given, HandlerFunc(func(context.Context, *Conn) error {
 		served <- true
 		return nil
-	}), func(l *Loop) *Loop {
+	}), func() *Loop {
 		if l.counts.Accepted > 0 { // which is counted first
 			return nil
 		}

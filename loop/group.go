@@ -153,11 +153,11 @@ func (g *Group) Serve(ln net.Listener, h Handler) (*GroupListener, error) {
 }
 
 // leastLoaded returns the loop with the fewest jobs, nil if all are full. Among
-// equals they take turns.
-func (g *Group) leastLoaded(from *Loop) *Loop {
+// equals they take turns. The first loop, which accepts, calls it.
+func (g *Group) leastLoaded() *Loop {
 	var best *Loop
 	var least int64
-	turn := int(from.counts.Accepted % uint64(len(g.loops)))
+	turn := int(g.loops[0].counts.Accepted % uint64(len(g.loops)))
 	for i := range g.loops {
 		l := g.loops[(turn+i)%len(g.loops)]
 		if l.ShuttingDown() {

@@ -34,8 +34,6 @@ type message struct {
 	bounded bool // counted in inbox.queued
 }
 
-type wakeFlag = atomic.Bool
-
 // send gives the loop a message. It does not block, and makes a system call
 // only if the loop sleeps.
 func (l *Loop) send(m message) error {

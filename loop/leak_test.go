@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -63,4 +64,19 @@ func warmUp(t testing.TB) {
 		t.Fatal(err)
 	}
 	ln.Close()
+}
+
+// newStopped returns a loop that is not running, for a test that looks inside.
+func newStopped(t *testing.T) *Loop {
+	t.Helper()
+	CheckLeaks(t)
+	l, err := New(Config{})
+	if errors.Is(err, ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
 }

@@ -22,7 +22,7 @@ type Listener struct {
 	given   net.Listener // a Unix socket's, to be closed at the end
 	tcp     bool
 	handler Handler
-	deal    func(*Loop) *Loop // which loop is to serve a connection; nil: this one
+	deal    func() *Loop // which loop is to serve a connection; nil: this one
 
 	registered bool
 	ready      bool // connections may wait
@@ -85,7 +85,7 @@ func listen(network, address string, reuse bool) (net.Listener, error) {
 }
 
 // adopt takes a listener over. It closes ln, also if there is an error.
-func (l *Loop) adopt(ln net.Listener, h Handler, deal func(*Loop) *Loop) (*Listener, error) {
+func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, error) {
 	if h == nil {
 		ln.Close()
 		return nil, errors.New("loop: nil Handler")
@@ -203,7 +203,7 @@ func (n *Listener) event() {
 // hasRoom reports whether a job could be started for a connection.
 func (n *Listener) hasRoom() bool {
 	if n.deal != nil {
-		return n.deal(n.l) != nil
+		return n.deal() != nil
 	}
 	return len(n.l.tasks) < n.l.cfg.MaxJobs
 }
@@ -283,7 +283,7 @@ func (n *Listener) accepted(fd int, remote sockaddr) {
 	to := n.l
 	if n.deal != nil {
 		// Other loops may have got full since this connection was to be accepted.
-		if to = n.deal(n.l); to == nil {
+		if to = n.deal(); to == nil {
 			to = n.l
 		}
 	}

@@ -122,7 +122,8 @@ func FromContext(ctx context.Context) (*Loop, bool) {
 
 // Run runs the loop on the calling goroutine, which it locks to its thread,
 // until Close or Shutdown is called, and then returns nil; or until ctx is
-// done, and then returns context.Cause(ctx). In every case it ends as Close says.
+// done, and then returns context.Cause(ctx). In every case it ends as Close
+// says.
 func (l *Loop) Run(ctx context.Context) error {
 	l.mu.Lock()
 	switch {
@@ -217,7 +218,6 @@ func (l *Loop) poll() error {
 		timeout = l.timeout()
 	}
 	if timeout != 0 {
-		l.publish()
 		l.in.sleeping.Store(true)
 		// A message that came before the flag was up has not woken the poller.
 		if l.in.n.Load() > 0 || l.mustStop() {

@@ -1,11 +1,8 @@
 package loop
 
 import (
-	"errors"
 	"testing"
 	"time"
-
-	"github.com/jobloop/jobloop/jobs"
 )
 
 // A call of Close or Shutdown just before the loop says that it sleeps does
@@ -25,19 +22,7 @@ func TestStopBeforeSleep(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			CheckLeaks(t)
-			l, err := New(Config{})
-			if errors.Is(err, ErrUnsupported) {
-				t.Skip(err)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			if l.pool, err = jobs.NewPool(0, 0); err != nil {
-				t.Fatal(err)
-			}
-			defer l.pool.Close()
+			l := newStopped(t)
 			alarm := 20 * time.Second
 			if !tt.stop {
 				alarm = time.Millisecond
@@ -59,21 +44,9 @@ func TestStopBeforeSleep(t *testing.T) {
 // The same for a message that comes after the loop has looked for work, and
 // before it says that it sleeps.
 func TestPostBeforeSleep(t *testing.T) {
-	CheckLeaks(t)
-	l, err := New(Config{})
-	if errors.Is(err, ErrUnsupported) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if l.pool, err = jobs.NewPool(0, 0); err != nil {
-		t.Fatal(err)
-	}
-	defer l.pool.Close()
+	l := newStopped(t)
 	// Whether there is room for a connection is asked last: a way in.
-	l.listeners = []*Listener{{l: l, ready: true, deal: func(*Loop) *Loop {
+	l.listeners = []*Listener{{l: l, ready: true, deal: func() *Loop {
 		if err := l.Post(func() {}); err != nil {
 			t.Error(err)
 		}

@@ -39,6 +39,7 @@ func (c *Conn) isParked() bool { return c.parked != nil && c.task == nil }
 // served is called when the connection's job has ended.
 func (c *Conn) served() {
 	c.task = nil
+	c.nonblock = false
 	h := c.parked
 	// What a Read has told once would start one job after another: a connection
 	// that has ended or is overdue, and is parked all the same, is closed.
@@ -55,11 +56,7 @@ func (c *Conn) served() {
 	case c.rd.ready || c.failed != nil:
 		c.unpark(nil)
 	default:
-		c.nonblock = false
-		c.rd.limit = c.rd.deadline
-		if bound := c.l.cfg.IdleTimeout; c.rd.limit == 0 && bound > 0 {
-			c.rd.limit = c.l.after(bound)
-		}
+		c.rd.limit = c.l.limit(&c.rd, c.l.cfg.IdleTimeout)
 		c.postpone(c.rd.limit)
 	}
 }
@@ -77,7 +74,6 @@ func (c *Conn) unpark(err error) {
 	h := c.parked
 	c.parked = nil
 	c.rd.limit = 0
-	c.nonblock = false
 	if err != nil {
 		c.failed = err
 		c.rd.ready = true // what has arrived already is read before

@@ -11,12 +11,7 @@ import (
 // Within one batch of events, one of them may have a connection closed, and its
 // number go to the next. What the batch says of the first must not reach it.
 func TestStaleEvent(t *testing.T) {
-	CheckLeaks(t)
-	l, err := New(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := newStopped(t)
 	owned := func() int { // newConn takes it over
 		a, _ := socketPair(t)
 		fd, err := unix.Dup(a)

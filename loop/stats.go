@@ -43,7 +43,7 @@ func (s *Stats) fields() [numStats]*uint64 {
 const numStats = 13
 
 // published is the copy of the counts that other goroutines read. The loop
-// brings it up to date once a turn and before it sleeps.
+// brings it up to date at the end of each turn.
 type published [numStats]atomic.Uint64
 
 // Stats returns the loop's counts as of its last turn. It may be called from

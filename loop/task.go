@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/waitctx"
@@ -29,14 +30,14 @@ type task struct {
 	cancel   bool  // is to be cancelled when it next has the thread
 	counted  bool  // in inbox.queued until it starts
 	resumes  uint64
-	ops      int      // system calls that moved bytes since it was resumed
-	inLoop   bool     // it pauses in a function of this package
-	yielding bool     // it pauses to let others go first
-	polled   bool     // in loop.polled
-	watching []*watch // descriptors of its WaitCtx
-	waitNext *task    // the next one that waits for the same side of a Conn
-	sleep    timer    // for Sleep
-	waking   wakeFlag // a wake is in the inbox
+	ops      int         // system calls that moved bytes since it was resumed
+	inLoop   bool        // it pauses in a function of this package
+	yielding bool        // it pauses to let others go first
+	polled   bool        // in loop.polled
+	watching []*watch    // descriptors of its WaitCtx
+	waitNext *task       // the next one that waits for the same side of a Conn
+	sleep    timer       // for Sleep
+	waking   atomic.Bool // a wake is in the inbox
 	body     func(jobs.Job) error
 }
 

@@ -53,14 +53,7 @@ func TestTimerHeap(t *testing.T) {
 // A server sets a deadline before each read. That must not cost a timer each
 // time, nor leave any.
 func TestDeadlinesDoNotGrowHeap(t *testing.T) {
-	CheckLeaks(t)
-	l, err := New(Config{})
-	if errors.Is(err, ErrUnsupported) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := newStopped(t)
 	const n = 10_000
 	done := make(chan error, 1)
 	ln, err := l.Listen("tcp", "127.0.0.1:0", HandlerFunc(func(ctx context.Context, c *Conn) (err error) {

@@ -15,8 +15,8 @@ import (
 )
 
 // server is what the demo and serve have in common: HTTP over TLS on loops. It
-// is the handler of new connections. (loop.TLSHandler would do, but for the
-// measurements of handshakes.)
+// is the handler of new connections. (loop.TLSHandler does the same, but TLS runs
+// on the connection itself there, where the demo has to count its reads.)
 type server struct {
 	tls   *tls.Config // one for all loops: they resume each other's sessions
 	loops map[*loop.Loop]int
