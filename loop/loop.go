@@ -30,7 +30,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,7 +62,9 @@ type Loop struct {
 	nextTrim int64 // when the pool is trimmed; 0: it need not be
 	peakJobs int   // most jobs at a time since the last trim
 
-	beforeSleep    []*func()
+	beforeSleep    hooks
+	afterJobs      hooks
+	locals         map[any]any
 	warned         int64           // when warn last logged
 	wakeCallback   func(any) error // wakeTask, made into a value once
 	added, deleted []int           // scratch of learn
@@ -192,6 +193,7 @@ func (l *Loop) turn() error {
 	l.takeMessages()
 	l.acceptAll()
 	l.runReady()
+	l.callAll(&l.afterJobs)
 	l.runTimers()
 	l.pollJobs()
 	l.trim()
@@ -212,9 +214,7 @@ func (l *Loop) poll() error {
 			l.dispatch(n)
 			return nil
 		}
-		for i := 0; i < len(l.beforeSleep); i++ { // which one may cut short
-			l.call(*l.beforeSleep[i])
-		}
+		l.callAll(&l.beforeSleep)
 		timeout = l.timeout()
 	}
 	if timeout != 0 {
@@ -340,26 +340,6 @@ func (l *Loop) claim(fd int) *slot {
 	s := l.slot(fd)
 	*s = slot{gen: s.gen.next()}
 	return s
-}
-
-// BeforeSleep makes the loop call f each time it has nothing left to do and
-// would sleep: work that gathers requests does its gathered share there at the
-// latest. If f makes a job ready, the loop does not sleep. The function it
-// returns ends that. Both are for the loop's goroutine.
-func (l *Loop) BeforeSleep(f func()) (stop func()) {
-	l.beforeSleep = append(l.beforeSleep, &f)
-	return func() {
-		l.beforeSleep = slices.DeleteFunc(l.beforeSleep, func(g *func()) bool { return g == &f })
-	}
-}
-
-// Current returns the job that is running, the zero Job if none is. It is for
-// the loop's goroutine.
-func (l *Loop) Current() jobs.Job {
-	if l.current == nil {
-		return jobs.Job{}
-	}
-	return l.current.job
 }
 
 // trimInterval is how often the memory of coroutines that a burst of jobs has
