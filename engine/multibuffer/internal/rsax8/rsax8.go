@@ -1,59 +1,228 @@
 // Package rsax8 computes RSA private-key operations for up to eight requests
-// together, one in each 64-bit lane of AVX-512 registers.
+// together, one in each 64-bit lane of AVX-512 registers, in constant time.
+//
+// An operation is done modulo each prime, put together by the Chinese
+// remainder theorem (RFC 8017, section 5.1.2, 2.b), and verified with the public
+// exponent. There is an exponentiation for each prime of each request, and the
+// kernel does eight at a time: up to four requests cost one pass, more two.
+//
+// # Constant time
+//
+// What depends on a key or a message are the contents of the lanes, and never
+// a branch, an index or an address. The instructions of the kernel take the
+// same time whatever they work on. A window of the exponent chooses its entry
+// of the table by reading all of them, the last subtraction is computed always
+// and taken by a mask. Branches depend on what is public: the size of the keys,
+// the length of their primes, the number of requests, the public exponent, and
+// whether a result verifies.
 package rsax8
 
 import (
-	"crypto/rsa"
-	"errors"
-	"math/big"
+	"math/bits"
 )
 
 // Lanes is the most requests of one call of Do.
 const Lanes = 8
-
-// Supported reports whether this CPU has the instructions.
-func Supported() bool { return true }
-
-// Key is an RSA private key in the form that the kernel needs. It is not
-// changed after NewKey and may be used by any number of Units.
-type Key struct {
-	rsa *rsa.PrivateKey
-}
-
-// NewKey prepares a key of 2048, 3072 or 4096 bits with two primes.
-func NewKey(k *rsa.PrivateKey) (*Key, error) {
-	if n := k.N.BitLen(); n != 2048 && n != 3072 && n != 4096 || len(k.Primes) != 2 {
-		return nil, errors.New("unsupported")
-	}
-	return &Key{k}, nil
-}
-
-// Size is the length of the modulus in bytes.
-func (k *Key) Size() int { return k.rsa.Size() }
 
 // Request is one private-key operation.
 type Request struct {
 	Key *Key
 	In  []byte // Key.Size() bytes, big-endian, less than the modulus
 	Out []byte // Key.Size() bytes for In^d mod N
-	OK  bool   // set by Do: Out^e mod N has been computed and is In
+	OK  bool   // set by Do: Out is right, Out^e mod N is In
 }
 
 // Unit is the memory for operations with keys of one size. It is for one
 // goroutine at a time.
-type Unit struct{ bits int }
+type Unit struct {
+	prime, modulus field
+	memory         []vec // all that the numbers below and the fields consist of
 
-// NewUnit returns a Unit for keys of 2048, 3072 or 4096 bits.
-func NewUnit(bits int) *Unit { return &Unit{bits} }
+	exponent       []vec // of each lane, 64 bits a vector
+	table          num   // powers, one after the other
+	acc, x         num
+	p, q, mp, mq   num
+	qInv           num
+	c, s           num // of the size of the modulus, as are the following
+	sMont, power   num
+	product, other num
+}
+
+const (
+	windowBits   = 4
+	tableEntries = 1 << windowBits
+)
+
+// NewUnit returns a Unit for keys of so many bits: 2048, 3072 or 4096.
+func NewUnit(bits int) *Unit {
+	shape := shapes[bits]
+	n := shape.limbs()
+	u := &Unit{}
+	u.memory = alignedVecs(n*(tableEntries+20) + fieldVecs(n) + fieldVecs(2*n))
+	free := u.memory
+	take := func(limbs int) (v num) {
+		v, free = num(free[:limbs:limbs]), free[limbs:]
+		return v
+	}
+	u.prime.init(shape, take)
+	u.modulus.init(fieldShape{shape.block, 2 * shape.blocks}, take)
+	u.exponent = take(n)
+	u.table = take(n * tableEntries)
+	for _, v := range []*num{&u.acc, &u.x, &u.p, &u.q, &u.mp, &u.mq, &u.qInv} {
+		*v = take(n)
+	}
+	for _, v := range []*num{&u.c, &u.s, &u.sMont, &u.power, &u.product, &u.other} {
+		*v = take(2 * n)
+	}
+	return u
+}
+
+// half is a request modulo one of its primes.
+type half struct {
+	request *Request
+	prime   *prime
+	lane    int // of the request, where its result goes
+	result  num
+}
 
 // Do computes 1 to 8 requests, which may have different keys of the Unit's
-// size. It wipes what it has worked with. Out of a request that is not OK is
+// size, and wipes what it has worked with. Out of a request that is not OK is
 // zero.
 func (u *Unit) Do(reqs []*Request) {
-	for _, r := range reqs {
-		x := new(big.Int).SetBytes(r.In)
-		x.Exp(x, r.Key.rsa.D, r.Key.rsa.N)
-		x.FillBytes(r.Out)
-		r.OK = true
+	if len(reqs) == 0 || len(reqs) > Lanes {
+		panic("rsax8: not 1 to 8 requests")
+	}
+	var halves [2 * Lanes]half
+	for i, r := range reqs {
+		halves[i] = half{r, &r.Key.p, i, u.mp}
+		halves[len(reqs)+i] = half{r, &r.Key.q, i, u.mq}
+	}
+	all := halves[:2*len(reqs)]
+	if len(all) <= Lanes {
+		u.exponentiate(all)
+	} else {
+		u.exponentiate(all[:len(reqs)])
+		u.exponentiate(all[len(reqs):])
+	}
+	u.recombine(reqs)
+	u.verify(reqs)
+	clear(u.memory)
+	wipeRegisters()
+}
+
+// exponentiate sets the lanes of the halves' results to In^d modulo the prime.
+func (u *Unit) exponentiate(halves []half) {
+	f := &u.prime
+	f.reset()
+	clear(u.exponent)
+	clear(u.c)
+	length := 0 // of exponents, in bits
+	for i, h := range halves {
+		f.set(i, &h.prime.modulus)
+		u.c.setBytes(i, h.request.In)
+		for j, w := range h.prime.d {
+			u.exponent[j][i] = w
+		}
+		length = max(length, h.request.Key.primeBits)
+	}
+	// In is less than N, so In/R is less than a prime, and reduced to less than
+	// two. That divides by R, as does the product with R^3: In*R is left.
+	f.reduce(u.x, u.c)
+	f.mul(u.x, u.x, f.r3)
+
+	n := len(u.x)
+	entry := func(i int) num { return u.table[i*n : (i+1)*n] }
+	copy(entry(0), f.one)
+	copy(entry(1), u.x)
+	for i := 2; i < tableEntries; i += 2 {
+		f.square(entry(i), entry(i/2))
+		f.mul(entry(i+1), entry(i), u.x)
+	}
+	var index vec
+	windows := (length + windowBits - 1) / windowBits
+	for w := windows - 1; w >= 0; w-- {
+		word, shift := w*windowBits/64, w*windowBits%64
+		for l, e := range u.exponent[word] {
+			index[l] = e >> shift & (tableEntries - 1)
+		}
+		if w == windows-1 {
+			f.lookup(u.acc, u.table, &index)
+			continue
+		}
+		for range windowBits {
+			f.square(u.acc, u.acc)
+		}
+		f.lookup(u.x, u.table, &index)
+		f.mul(u.acc, u.acc, u.x)
+	}
+	clear(index[:])
+	f.fromMontgomery(u.acc, u.acc, u.x)
+	for i, h := range halves {
+		h.result.copyLane(h.lane, u.acc, i)
+	}
+}
+
+// recombine sets s = mq + q * ((mp - mq) / q mod p).
+func (u *Unit) recombine(reqs []*Request) {
+	f := &u.prime
+	f.reset()
+	clear(u.q)
+	clear(u.qInv)
+	for i, r := range reqs {
+		f.set(i, &r.Key.p.modulus)
+		u.q.setLane(i, r.Key.q.m)
+		u.qInv.setLane(i, r.Key.qInv)
+	}
+	// Products are less than 2p, also that with mq, which may be more than p
+	// but is less than R. So the difference plus 2p is between 0 and 4p.
+	f.mul(u.mp, u.mp, u.qInv)
+	f.mul(u.x, u.mq, u.qInv)
+	twice(u.acc, f.m)
+	u.mp.add(u.acc)
+	u.mp.subtract(u.x)
+	u.mp.subtractIfNotLess(u.acc, u.x)
+	u.mp.subtractIfNotLess(f.m, u.x)
+	f.shape.product(u.product, u.mp, u.q)
+	for i := range u.mq {
+		for l := range Lanes {
+			u.product[i][l] += u.mq[i][l]
+		}
+	}
+	normalize(u.s, u.product)
+}
+
+// verify computes s^e mod N, compares it with what was asked for, and writes
+// what is right. A result that is wrong modulo one prime gives the key away
+// (Boneh, DeMillo, Lipton, 1997), so it stays here.
+func (u *Unit) verify(reqs []*Request) {
+	f := &u.modulus
+	f.reset()
+	clear(u.c)
+	length := 0
+	for i, r := range reqs {
+		f.set(i, &r.Key.n)
+		u.c.setBytes(i, r.In)
+		length = max(length, bits.Len64(r.Key.e))
+	}
+	f.mul(u.sMont, u.s, f.r3)           // s * R^2
+	f.mul(u.sMont, u.sMont, f.plainOne) // s * R
+	copy(u.power, f.one)
+	for b := length - 1; b >= 0; b-- {
+		f.square(u.power, u.power)
+		f.mul(u.other, u.power, u.sMont)
+		for i, r := range reqs {
+			if r.Key.e>>b&1 != 0 {
+				u.power.copyLane(i, u.other, i)
+			}
+		}
+	}
+	f.fromMontgomery(u.power, u.power, u.other)
+	for i, r := range reqs {
+		r.OK = u.power.equalLane(u.c, i)
+		if r.OK {
+			u.s.bytes(i, r.Out)
+		} else {
+			clear(r.Out)
+		}
 	}
 }

@@ -1,0 +1,8 @@
+//go:build !purego
+
+package rsax8
+
+import "golang.org/x/sys/cpu"
+
+// Supported reports whether this CPU has the instructions.
+func Supported() bool { return cpu.X86.HasAVX512F && cpu.X86.HasAVX512IFMA }

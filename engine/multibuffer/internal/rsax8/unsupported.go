@@ -1,0 +1,26 @@
+//go:build !amd64 || purego
+
+package rsax8
+
+// Supported reports whether this CPU has the instructions.
+func Supported() bool { return false }
+
+// Nothing below is ever reached.
+
+const unsupported = "rsax8: unsupported"
+
+func amm20(_, _, _, _, _ *vec)     { panic(unsupported) }
+func ams20(_, _, _, _, _ *vec)     { panic(unsupported) }
+func mul15(_, _, _ *vec)           { panic(unsupported) }
+func mul20(_, _, _ *vec)           { panic(unsupported) }
+func mulAdd15(_, _, _ *vec)        { panic(unsupported) }
+func mulAdd20(_, _, _ *vec)        { panic(unsupported) }
+func sqr15(_, _ *vec)              { panic(unsupported) }
+func sqr20(_, _ *vec)              { panic(unsupported) }
+func red15(_, _, _, _ *vec)        { panic(unsupported) }
+func red20(_, _, _, _ *vec)        { panic(unsupported) }
+func sel15(_, _, _ *vec, _, _ int) { panic(unsupported) }
+func sel20(_, _, _ *vec, _, _ int) { panic(unsupported) }
+func norm(_, _ *vec, _ int)        { panic(unsupported) }
+func dbl(_, _ *vec, _ int)         { panic(unsupported) }
+func wipeRegisters()               { panic(unsupported) }
