@@ -21,6 +21,8 @@ import (
 	"math/bits"
 )
 
+//go:generate go run -C gen . -out ../kernel_amd64.s -stubs ../kernel_amd64.go -pkg rsax8
+
 // Lanes is the most requests of one call of Do.
 const Lanes = 8
 
@@ -209,11 +211,16 @@ func (u *Unit) verify(reqs []*Request) {
 	copy(u.power, f.one)
 	for b := length - 1; b >= 0; b-- {
 		f.square(u.power, u.power)
-		f.mul(u.other, u.power, u.sMont)
-		for i, r := range reqs {
-			if r.Key.e>>b&1 != 0 {
-				u.power.copyLane(i, u.other, i)
+		multiplied := false
+		for i, r := range reqs { // exponents are public, and mostly the same
+			if r.Key.e>>b&1 == 0 {
+				continue
 			}
+			if !multiplied {
+				f.mul(u.other, u.power, u.sMont)
+				multiplied = true
+			}
+			u.power.copyLane(i, u.other, i)
 		}
 	}
 	f.fromMontgomery(u.power, u.power, u.other)

@@ -4,86 +4,281 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
+	"slices"
 	"testing"
 )
 
-func testKey(t testing.TB, bits int) *rsa.PrivateKey {
+// request returns a request for in, and what must come out.
+func request(k *rsa.PrivateKey, key *Key, in *big.Int) (*Request, []byte) {
+	out := new(big.Int).Exp(in, k.D, k.N)
+	return &Request{
+		Key: key,
+		In:  in.FillBytes(make([]byte, k.Size())),
+		Out: bytes.Repeat([]byte{0xaa}, k.Size()),
+	}, out.FillBytes(make([]byte, k.Size()))
+}
+
+// check computes the requests and compares.
+func check(t *testing.T, u *Unit, reqs []*Request, want [][]byte) {
 	t.Helper()
-	k, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		t.Fatal(err)
+	u.Do(reqs)
+	for i, r := range reqs {
+		if !r.OK || !bytes.Equal(r.Out, want[i]) {
+			t.Errorf("request %d of %d: OK is %v, %x became\n%x, want\n%x", i, len(reqs), r.OK, r.In, r.Out, want[i])
+		}
 	}
-	return k
+	for i, v := range u.memory {
+		if v != (vec{}) {
+			t.Fatalf("vector %d of the unit is not wiped", i)
+		}
+	}
 }
 
 func TestDo(t *testing.T) {
-	if !Supported() {
-		t.Skip("this CPU has no AVX-512 IFMA")
-	}
+	needKernel(t)
 	for _, bits := range []int{2048, 3072, 4096} {
-		u := NewUnit(bits)
-		var keys []*rsa.PrivateKey
-		var prepared []*Key
-		for range 3 {
-			k := testKey(t, bits)
-			p, err := NewKey(k)
-			if err != nil {
-				t.Fatal(err)
+		t.Run(fmt.Sprint(bits), func(t *testing.T) {
+			u := NewUnit(bits)
+			var keys [3]*rsa.PrivateKey
+			var prepared [3]*Key
+			for i := range keys {
+				keys[i], prepared[i] = newKey(t, bits)
 			}
-			keys, prepared = append(keys, k), append(prepared, p)
+			for n := 1; n <= Lanes; n++ {
+				var reqs []*Request
+				var want [][]byte
+				for i := range n {
+					in, err := rand.Int(rand.Reader, keys[i%3].N)
+					if err != nil {
+						t.Fatal(err)
+					}
+					r, w := request(keys[i%3], prepared[i%3], in)
+					reqs, want = append(reqs, r), append(want, w)
+				}
+				check(t, u, reqs, want)
+			}
+		})
+	}
+}
+
+func TestDoEdges(t *testing.T) {
+	needKernel(t)
+	k, key := newKey(t, 2048)
+	u := NewUnit(2048)
+	p, q := k.Primes[0], k.Primes[1]
+	minus := func(x *big.Int, d int64) *big.Int { return new(big.Int).Sub(x, big.NewInt(d)) }
+	var reqs []*Request
+	var want [][]byte
+	for _, in := range []*big.Int{
+		new(big.Int), big.NewInt(1), big.NewInt(2), minus(k.N, 1),
+		p, q, // zero modulo one prime
+		minus(p, 1), minus(q, 1),
+	} {
+		r, w := request(k, key, in)
+		reqs, want = append(reqs, r), append(want, w)
+	}
+	check(t, u, reqs, want)
+}
+
+// Primes need not be half as long as the modulus each.
+func TestDoUnusualPrimes(t *testing.T) {
+	needKernel(t)
+	u := NewUnit(2048)
+	r := mathrand.New(mathrand.NewPCG(1, 2))
+	var reqs []*Request
+	var want [][]byte
+	for _, lengths := range [][2]int{{1024, 1024}, {1030, 1018}, {1018, 1030}, {1038, 1010}, {1010, 1038}, {1025, 1023}} {
+		k := unusualKey(t, lengths[0], lengths[1])
+		req, w := request(k, prepare(t, k), below(r, k.N))
+		reqs, want = append(reqs, req), append(want, w)
+	}
+	check(t, u, reqs, want)
+	check(t, u, reqs[1:3], want[1:3])
+}
+
+// Public exponents differ within a batch.
+func TestDoPublicExponents(t *testing.T) {
+	needKernel(t)
+	u := NewUnit(2048)
+	r := mathrand.New(mathrand.NewPCG(1, 2))
+	var reqs []*Request
+	var want [][]byte
+	for _, e := range []int{3, 17, 65537, 1<<31 - 1, 5} {
+		k := keyWithExponent(t, 1024, 1024, e)
+		req, w := request(k, prepare(t, k), below(r, k.N))
+		reqs, want = append(reqs, req), append(want, w)
+	}
+	check(t, u, reqs, want)
+}
+
+func unusualKey(t *testing.T, pBits, qBits int) *rsa.PrivateKey {
+	return keyWithExponent(t, pBits, qBits, 65537)
+}
+
+// keyWithExponent makes a key of 2048 bits.
+func keyWithExponent(t *testing.T, pBits, qBits, exponent int) *rsa.PrivateKey {
+	t.Helper()
+	one, e := big.NewInt(1), big.NewInt(int64(exponent))
+	for range 1000 {
+		p, err := rand.Prime(rand.Reader, pBits)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for n := 1; n <= 8; n++ {
+		q, err := rand.Prime(rand.Reader, qBits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p1, q1 := new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)
+		n := new(big.Int).Mul(p, q)
+		d := new(big.Int).ModInverse(e, new(big.Int).Mul(p1, q1))
+		if n.BitLen() != 2048 || d == nil {
+			continue
+		}
+		k := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: n, E: exponent}, D: d, Primes: []*big.Int{p, q}}
+		k.Precomputed.Dp = new(big.Int).Mod(d, p1)
+		k.Precomputed.Dq = new(big.Int).Mod(d, q1)
+		k.Precomputed.Qinv = new(big.Int).ModInverse(q, p)
+		return k
+	}
+	t.Fatal("no key found")
+	return nil
+}
+
+// What does not verify stays inside: here because of one wrong bit in what the
+// key holds for one of its primes.
+func TestFaultyResultStaysInside(t *testing.T) {
+	needKernel(t)
+	k, good := newKey(t, 2048)
+	u := NewUnit(2048)
+	r := mathrand.New(mathrand.NewPCG(1, 2))
+	for name, spoil := range map[string]func(*Key){
+		"exponent of p": func(key *Key) { key.p.d = flip(key.p.d, 3, 17) },
+		"exponent of q": func(key *Key) { key.q.d = flip(key.q.d, 0, 1) },
+		"inverse of q":  func(key *Key) { key.qInv = flip(key.qInv, 0, 0) },
+		"constant of p": func(key *Key) { key.p.r3 = flip(key.p.r3, 19, 5) },
+		"constant of q": func(key *Key) { key.q.k ^= 1 << 51 },
+		"prime p":       func(key *Key) { key.p.m = flip(key.p.m, 7, 30) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad := *good
+			spoil(&bad)
 			var reqs []*Request
 			var want [][]byte
-			for i := range n {
-				k := keys[i%3]
-				in, _ := rand.Int(rand.Reader, k.N)
-				out := new(big.Int).Exp(in, k.D, k.N)
-				want = append(want, out.FillBytes(make([]byte, bits/8)))
-				reqs = append(reqs, &Request{Key: prepared[i%3], In: in.FillBytes(make([]byte, bits/8)), Out: make([]byte, bits/8)})
+			for i := range 5 {
+				key := good
+				if i == 2 {
+					key = &bad
+				}
+				req, w := request(k, key, below(r, k.N))
+				reqs, want = append(reqs, req), append(want, w)
 			}
 			u.Do(reqs)
 			for i, r := range reqs {
-				if !r.OK || !bytes.Equal(r.Out, want[i]) {
-					t.Fatalf("%d bits, request %d of %d: OK %v", bits, i, n, r.OK)
+				if i == 2 {
+					if r.OK || !bytes.Equal(r.Out, make([]byte, len(r.Out))) {
+						t.Errorf("a wrong result came out: OK is %v, %x", r.OK, r.Out)
+					}
+				} else if !r.OK || !bytes.Equal(r.Out, want[i]) {
+					t.Errorf("request %d suffers from another's key", i)
 				}
 			}
+		})
+	}
+}
+
+func flip(v []uint64, word, bit int) []uint64 {
+	v = slices.Clone(v)
+	v[word] ^= 1 << bit
+	return v
+}
+
+// An input that is no residue is not In of anything.
+func TestInputNotLessThanModulus(t *testing.T) {
+	needKernel(t)
+	k, key := newKey(t, 2048)
+	for _, in := range []*big.Int{k.N, new(big.Int).Add(k.N, big.NewInt(2)), pow2(2048, -1)} {
+		r, _ := request(k, key, in)
+		NewUnit(2048).Do([]*Request{r})
+		if r.OK {
+			t.Errorf("OK for N + %v", new(big.Int).Sub(in, k.N))
 		}
+	}
+}
+
+func TestNewKeyRefuses(t *testing.T) {
+	k1024, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := keyWithExponent(t, 1024, 1024, 65537)
+	notPrecomputed := *good
+	notPrecomputed.Precomputed = rsa.PrecomputedValues{}
+	three := *good
+	three.Primes = append(three.Primes[:2:2], big.NewInt(3))
+	for name, k := range map[string]*rsa.PrivateKey{
+		"1024 bits":            k1024,
+		"three primes":         &three,
+		"not precomputed":      &notPrecomputed,
+		"prime much too large": keyWithExponent(t, 1039, 1009, 65537),
+	} {
+		if _, err := NewKey(k); !errors.Is(err, ErrUnsupportedKey) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestDoTakesOneToEight(t *testing.T) {
+	for _, n := range []int{0, 9} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%d requests: no panic", n)
+				}
+			}()
+			NewUnit(2048).Do(make([]*Request, n))
+		}()
 	}
 }
 
 func BenchmarkDo(b *testing.B) {
+	needKernel(b)
 	for _, bits := range []int{2048, 3072, 4096} {
-		k := testKey(b, bits)
-		p, err := NewKey(k)
-		if err != nil {
-			b.Fatal(err)
-		}
+		k, key := newKey(b, bits)
 		u := NewUnit(bits)
-		for _, n := range []int{1, 4, 5, 8} {
+		for n := 1; n <= Lanes; n++ {
 			b.Run(fmt.Sprintf("rsa%d/%d", bits, n), func(b *testing.B) {
 				var reqs []*Request
 				for range n {
-					in, _ := rand.Int(rand.Reader, k.N)
-					reqs = append(reqs, &Request{Key: p, In: in.FillBytes(make([]byte, bits/8)), Out: make([]byte, bits/8)})
+					in, err := rand.Int(rand.Reader, k.N)
+					if err != nil {
+						b.Fatal(err)
+					}
+					r, _ := request(k, key, in)
+					reqs = append(reqs, r)
 				}
 				for b.Loop() {
 					u.Do(reqs)
 				}
-				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "us/signature")
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/1000/float64(b.N*n), "us/signature")
 			})
 		}
+		digest := make([]byte, 32)
 		b.Run(fmt.Sprintf("rsa%d/crypto-rsa", bits), func(b *testing.B) {
-			d := make([]byte, 32)
 			for b.Loop() {
-				k.Sign(rand.Reader, d, &rsa.PSSOptions{Hash: 5})
+				if _, err := rsa.SignPKCS1v15(nil, k, 5, digest); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 		b.Run(fmt.Sprintf("rsa%d/new-key", bits), func(b *testing.B) {
 			for b.Loop() {
-				NewKey(k)
+				if _, err := NewKey(k); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

@@ -1,0 +1,233 @@
+//go:build linux && amd64 && !purego
+
+package rsax8
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/binary"
+	"flag"
+	"hash/maphash"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The instructions of Do must be the same ones in the same order whatever the
+// keys and the messages are. The test runs itself again as a child, follows
+// that instruction by instruction, and compares the addresses executed.
+
+var followFlag = flag.String("follow", "", "run TestTraceIsTheSame, with exponents of `length` short (half a minute) or full (ten times that)")
+
+const (
+	childEnv = "RSAX8_TRACED"
+	// shortBits is the length of the exponents otherwise: two windows of the
+	// same loop. The results do not verify, for any of the keys.
+	shortBits = 8
+)
+
+func TestMain(m *testing.M) {
+	if n, err := strconv.Atoi(os.Getenv(childEnv)); err == nil {
+		tracedChild(n)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// tracedChild does the same number of requests with different keys and
+// messages again and again, and stops before and after each.
+func tracedChild(primeBits int) {
+	runtime.LockOSThread() // the thread that is traced
+	debug.SetGCPercent(-1)
+	pid, tid := unix.Getpid(), unix.Gettid()
+	stop := func() {
+		if err := unix.Tgkill(pid, tid, unix.SIGSTOP); err != nil {
+			panic(err)
+		}
+	}
+	u := NewUnit(2048)
+	for i := range tracedRuns {
+		k, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			panic(err)
+		}
+		key, err := NewKey(k)
+		if err != nil {
+			panic(err)
+		}
+		if primeBits < key.primeBits {
+			key.primeBits = primeBits
+			key.e = 3 // a short verification
+		}
+		var reqs []*Request
+		for j := range 3 {
+			in, err := rand.Int(rand.Reader, k.N)
+			if err != nil {
+				panic(err)
+			}
+			switch { // and what is as different as can be
+			case i == 1: // but not 0 and 1, whose powers verify whatever the exponent
+				in.SetInt64(int64(j + 2))
+			case i == 2:
+				in.Sub(k.N, big.NewInt(int64(j+2)))
+			}
+			reqs = append(reqs, &Request{Key: key, In: in.FillBytes(make([]byte, 256)), Out: make([]byte, 256)})
+		}
+		if i == 0 {
+			u.Do(reqs) // grows the stack
+		}
+		stop()
+		u.Do(reqs)
+		stop()
+	}
+}
+
+const tracedRuns = 3
+
+func TestTraceIsTheSame(t *testing.T) {
+	needKernel(t)
+	bits := shortBits
+	switch *followFlag {
+	case "":
+		t.Skip("takes long: go test -run TestTraceIsTheSame -follow short")
+	case "full":
+		bits = 1 << 20
+	}
+	runtime.LockOSThread() // the tracer is a thread
+	defer runtime.UnlockOSThread()
+
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), childEnv+"="+strconv.Itoa(bits), "GODEBUG=asyncpreemptoff=1")
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	if err := cmd.Start(); err != nil {
+		t.Skipf("cannot trace here: %v", err)
+	}
+	pid := cmd.Process.Pid
+	defer func() {
+		cmd.Process.Kill()
+		unix.Wait4(pid, nil, 0, nil)
+	}()
+	tr := &tracer{t: t, pid: pid, seed: maphash.MakeSeed()}
+	tr.wait() // for its exec
+
+	var steps int
+	var hash uint64
+	for i := range tracedRuns {
+		tr.toStop()
+		tr.freezeOthers()
+		n, h := tr.follow()
+		tr.thawOthers()
+		t.Logf("run %d: %d instructions", i, n)
+		if n < 10_000 {
+			t.Fatalf("run %d: only %d instructions followed", i, n)
+		}
+		if i == 0 {
+			steps, hash = n, h
+		} else if n != steps || h != hash {
+			t.Errorf("run %d executes other instructions than run 0: %d, not %d", i, n, steps)
+		}
+	}
+}
+
+type tracer struct {
+	t      *testing.T
+	pid    int
+	seed   maphash.Seed
+	others []int
+}
+
+// wait waits for the traced thread to stop, and returns the signal.
+func (tr *tracer) wait() unix.Signal {
+	var ws unix.WaitStatus
+	for {
+		_, err := unix.Wait4(tr.pid, &ws, unix.WALL, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || !ws.Stopped() {
+			tr.t.Fatalf("the child is gone: %v, status %#x", err, ws)
+		}
+		return ws.StopSignal()
+	}
+}
+
+// toStop lets the child run until it stops itself.
+func (tr *tracer) toStop() {
+	sig := unix.Signal(0)
+	for sig != unix.SIGSTOP {
+		if err := unix.PtraceCont(tr.pid, 0); err != nil {
+			tr.t.Fatal(err)
+		}
+		sig = tr.wait()
+	}
+}
+
+// freezeOthers stops the child's other threads: the runtime's monitor would
+// make the traced one yield.
+func (tr *tracer) freezeOthers() {
+	dirs, err := filepath.Glob("/proc/" + strconv.Itoa(tr.pid) + "/task/*")
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	for _, d := range dirs {
+		tid, err := strconv.Atoi(filepath.Base(d))
+		if err != nil || tid == tr.pid {
+			continue
+		}
+		if err := unix.PtraceAttach(tid); err != nil {
+			tr.t.Fatal(err)
+		}
+		if _, err := unix.Wait4(tid, nil, unix.WALL, nil); err != nil {
+			tr.t.Fatal(err)
+		}
+		tr.others = append(tr.others, tid)
+	}
+}
+
+func (tr *tracer) thawOthers() {
+	for _, tid := range tr.others {
+		if err := unix.PtraceDetach(tid); err != nil {
+			tr.t.Fatal(err)
+		}
+	}
+	tr.others = tr.others[:0]
+}
+
+// follow steps to the next stop, and returns the number of instructions and a
+// hash of their addresses.
+func (tr *tracer) follow() (int, uint64) {
+	var h maphash.Hash
+	h.SetSeed(tr.seed)
+	var regs unix.PtraceRegs
+	var pc [8]byte
+	for n := 0; ; n++ {
+		if err := unix.PtraceSingleStep(tr.pid); err != nil {
+			tr.t.Fatal(err)
+		}
+		switch tr.wait() {
+		case unix.SIGSTOP:
+			return n, h.Sum64()
+		case unix.SIGTRAP:
+		default: // a signal, which is not delivered
+			continue
+		}
+		if err := unix.PtraceGetRegs(tr.pid, &regs); err != nil {
+			tr.t.Fatal(err)
+		}
+		binary.LittleEndian.PutUint64(pc[:], regs.Rip)
+		h.Write(pc[:])
+	}
+}
