@@ -55,6 +55,7 @@ type Conn struct {
 	ended        bool // and a Read has told so
 	urgent       bool // the peer has sent urgent data
 	dead         bool // in both directions
+	broken       bool // by a reset, and a Read has told so
 	nonblock     bool // see SetReadNonblock
 	exposed      bool // the descriptor has been handed out
 	closedWrite  bool
@@ -160,6 +161,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			case interrupted(err):
 				continue
 			case !wouldBlock(err):
+				c.broken = isErrno(err, errnoRESET)
 				return 0, c.opError("read", os.NewSyscallError("read", err))
 			}
 			c.rd.ready = false
@@ -187,6 +189,11 @@ func (c *Conn) Write(p []byte) (int, error) {
 		}
 		if done == len(p) {
 			return done, nil
+		}
+		if c.broken {
+			// The kernel would say the same, and send SIGPIPE. crypto/tls says
+			// goodbye on every connection.
+			return done, c.opError("write", os.NewSyscallError("write", errnoEPIPE))
 		}
 		if c.wr.ready {
 			n, err := sysWrite(c.fd, p[done:])

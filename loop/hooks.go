@@ -20,10 +20,14 @@ func (h *hooks) add(f func()) (remove func()) {
 	}
 }
 
-// callAll calls the hooks, one of which may remove others.
+// callAll calls the hooks, one of which may remove itself.
 func (l *Loop) callAll(h *hooks) {
-	for i := 0; i < len(*h); i++ {
-		l.call(*(*h)[i])
+	for i := 0; i < len(*h); {
+		f := (*h)[i]
+		l.call(*f)
+		if i < len(*h) && (*h)[i] == f {
+			i++
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ const (
 	seesUrgent     = false
 	errnoEPERM     = syscall.Errno(1)
 	errnoEPIPE     = syscall.Errno(32)
+	errnoRESET     = syscall.Errno(104)
 )
 
 func isErrno(error, syscall.Errno) bool { return false }
