@@ -13,13 +13,13 @@ import (
 // handshakes is the part that measures full handshakes.
 type handshakes struct {
 	options
-	Key      string        `enum:"rsa2048,ecdsa-p256" default:"rsa2048" help:"The servers' key: ${enum}."`
-	Clients  int           `default:"64" help:"Connections at a time."`
+	Key      string        `enum:"rsa2048,rsa3072,rsa4096,ecdsa-p256" default:"rsa2048" help:"The servers' key: ${enum}."`
+	Clients  int           `default:"64" help:"Connections at a time; 1 for the latency of a client that is alone."`
 	Rounds   int           `default:"5" help:"Rounds; in each, every server is measured once."`
 	Duration time.Duration `default:"30s" help:"How long a server is measured in a round."`
 	Warmup   time.Duration `default:"2s" help:"Load before that."`
 	Request  bool          `default:"true" negatable:"" help:"Make one request after each handshake: its answer proves that the server has finished the handshake too."`
-	Servers  []string      `enum:"jobloop,goroutines,nethttp,fasthttp,nginx" default:"jobloop,goroutines" help:"What to measure, of ${enum}."`
+	Servers  []string      `enum:"jobloop,jobloop-multibuffer,jobloop-offload,goroutines,nethttp,fasthttp,nginx" default:"jobloop-multibuffer,jobloop,goroutines,nginx" help:"What to measure, of ${enum}."`
 }
 
 func (h *handshakes) Run(ctx context.Context) error {
@@ -30,8 +30,12 @@ func (h *handshakes) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	names, notes, err := runnable(h.Servers, h.Key)
+	if err != nil {
+		return err
+	}
 	return inTempDir(func(dir string) error {
-		contenders, err := h.contenders(ctx, dir, h.Servers)
+		contenders, err := h.contenders(ctx, dir, names)
 		if err != nil {
 			return err
 		}
@@ -44,13 +48,13 @@ func (h *handshakes) Run(ctx context.Context) error {
 			return err
 		}
 		r.Results = results
-		notes := []string{fmt.Sprintf("%s, %d clients at a time, %d rounds of %v for each server in turn: median (least–greatest).",
-			h.Key, h.Clients, h.Rounds, h.Duration)}
+		notes = append(notes, fmt.Sprintf("%s, %d clients at a time, %d rounds of %v for each server in turn: median (least–greatest).",
+			h.Key, h.Clients, h.Rounds, h.Duration))
 		if h.Request {
 			notes = append(notes, "Figures are of a full TLS 1.3 handshake (X25519) with one request and its answer.")
 		}
-		notes = append(notes, handshakeWarnings(h.Servers, results)...)
-		return errors.Join(r.finish(&h.options, notes, handshakeTable(h.Servers, results)), handshakeErrors(h.Servers, results))
+		notes = append(notes, handshakeWarnings(names, h.Clients, results)...)
+		return errors.Join(r.finish(&h.options, notes, handshakeTable(names, results)), handshakeErrors(names, results))
 	})
 }
 
@@ -133,8 +137,8 @@ var handshakeColumns = []struct {
 	{"max, ms", (*handshakeResult).max},
 }
 
-// handshakeTable has a row for each server, and for each peer one with the
-// first server's figures divided by the peer's.
+// handshakeTable has a row for each server, and one for each pair of
+// comparisons with the one's figures divided by the other's.
 func handshakeTable(names []string, results map[string][]*handshakeResult) *table {
 	t := &table{header: []string{"server"}}
 	for _, c := range handshakeColumns {
@@ -155,19 +159,36 @@ func handshakeTable(names []string, results map[string][]*handshakeResult) *tabl
 		}
 		t.add(append(row, strconv.FormatInt(errs, 10))...)
 	}
-	for _, peer := range names[1:] {
-		row := []string{names[0] + " / " + peer}
+	for _, pair := range comparisons(names) {
+		row := []string{pair[0] + " / " + pair[1]}
 		for _, c := range handshakeColumns {
-			row = append(row, ratio(column(results, names[0], c.f), column(results, peer, c.f)))
+			row = append(row, ratio(column(results, pair[0], c.f), column(results, pair[1], c.f)))
 		}
 		t.add(row...)
 	}
 	return t
 }
 
+// comparisons returns which server to compare with which: each of ours with
+// every peer, and with those of ours that are named after it.
+func comparisons(names []string) (pairs [][2]string) {
+	ours := func(name string) bool { return engines[name] != "" }
+	for i, name := range names {
+		for j, other := range names {
+			if ours(name) && (!ours(other) || j > i) {
+				pairs = append(pairs, [2]string{name, other})
+			}
+		}
+	}
+	return pairs
+}
+
 // handshakeWarnings says which figures are not what they seem.
-func handshakeWarnings(names []string, results map[string][]*handshakeResult) []string {
+func handshakeWarnings(names []string, clients int, results map[string][]*handshakeResult) []string {
 	var notes []string
+	if clients == 1 {
+		notes = append(notes, "One client at a time: the server is idle while the client computes, and handshakes/s says nothing of the server's limit.")
+	}
 	for _, name := range names {
 		idle, disturbed := 0, 0.0
 		for _, r := range results[name] {
@@ -177,7 +198,7 @@ func handshakeWarnings(names []string, results map[string][]*handshakeResult) []
 				idle++
 			}
 		}
-		if idle > 0 {
+		if idle > 0 && clients > 1 {
 			notes = append(notes, fmt.Sprintf("In %d of %d rounds of %s its core was idle at times: the client was the limit, and handshakes/s and latency are the client's. CPU time is the server's all the same.",
 				idle, len(results[name]), name))
 		}

@@ -48,8 +48,12 @@ func (d *idle) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	names, notes, err := runnable(d.Servers, d.Key)
+	if err != nil {
+		return err
+	}
 	return inTempDir(func(dir string) error {
-		contenders, err := d.contenders(ctx, dir, d.Servers)
+		contenders, err := d.contenders(ctx, dir, names)
 		if err != nil {
 			return err
 		}
@@ -72,10 +76,10 @@ func (d *idle) Run(ctx context.Context) error {
 			}
 		}
 		r.Results = results
-		return r.finish(&d.options, []string{
+		return r.finish(&d.options, append(notes,
 			fmt.Sprintf("%s, TLS 1.3; each connection made one request, idled for %v, was watched idle for %v, and then answered another.", d.Key, d.Rest, d.Watch),
 			"RSS is what the process holds when it has become steady, with what garbage its handshakes have left.",
-		}, t)
+		), t)
 	})
 }
 

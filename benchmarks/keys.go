@@ -41,6 +41,10 @@ func newKeys(dir, kind string) (*keys, error) {
 	switch kind {
 	case "rsa2048":
 		k.key, err = rsa.GenerateKey(rand.Reader, 2048)
+	case "rsa3072":
+		k.key, err = rsa.GenerateKey(rand.Reader, 3072)
+	case "rsa4096":
+		k.key, err = rsa.GenerateKey(rand.Reader, 4096)
 	case "ecdsa-p256":
 		k.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	default:

@@ -3,7 +3,7 @@
 // Benchmarks measures jobloop's TLS server beside other servers: the same
 // work, on the same core, from the same client, in alternating rounds.
 //
-//	go run ./benchmarks handshakes|idle|soak|requests [flags]
+//	go run ./benchmarks handshakes|signatures|blocking|idle|soak|requests [flags]
 //
 // Every server is a process of its own, and so is the client where it counts.
 // README.md says what each part measures and how, and has the last tables.
@@ -20,6 +20,8 @@ import (
 
 type program struct {
 	Handshakes handshakes `cmd:"" help:"Full TLS 1.3 handshakes: rate, latency, server CPU each."`
+	Signatures signatures `cmd:"" help:"RSA signatures: one by one and in batches, without a network."`
+	Blocking   blocking   `cmd:"" help:"How long RSA handshakes keep another connection of the same loop waiting."`
 	Idle       idle       `cmd:"" help:"Memory and CPU of idle TLS connections."`
 	Soak       soak       `cmd:"" help:"Many clients that vanish at random moments; nothing may be left behind."`
 	Requests   requests   `cmd:"" help:"HTTPS keep-alive requests per second."`
@@ -28,6 +30,9 @@ type program struct {
 	Peer            peer            `cmd:"" hidden:""`
 	HandshakeClient handshakeClient `cmd:"" hidden:""`
 	IdleClient      idleClient      `cmd:"" hidden:""`
+	BlockingServer  blockingServer  `cmd:"" hidden:""`
+	Probe           probe           `cmd:"" hidden:""`
+	SignatureRound  signatureRound  `cmd:"" hidden:""`
 }
 
 func main() {

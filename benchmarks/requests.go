@@ -45,15 +45,9 @@ func (r *requests) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var names, notes []string
-	for _, name := range r.Servers {
-		if name == nameNginx {
-			if _, err := exec.LookPath(name); err != nil {
-				notes = append(notes, fmt.Sprintf("SKIPPED: %v.", err))
-				continue
-			}
-		}
-		names = append(names, name)
+	names, notes, err := runnable(r.Servers, r.Key)
+	if err != nil {
+		return err
 	}
 	return inTempDir(func(dir string) error {
 		contenders, err := r.contenders(ctx, dir, names)
@@ -185,10 +179,10 @@ func requestTable(names []string, results map[string][]*requestResult) *table {
 		}
 		t.add(row...)
 	}
-	for _, peer := range names[1:] {
-		row := []string{names[0] + " / " + peer}
+	for _, pair := range comparisons(names) {
+		row := []string{pair[0] + " / " + pair[1]}
 		for _, c := range columns {
-			row = append(row, ratio(values(names[0], c.f), values(peer, c.f)))
+			row = append(row, ratio(values(pair[0], c.f), values(pair[1], c.f)))
 		}
 		t.add(row...)
 	}

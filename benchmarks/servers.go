@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jobloop/jobloop/engine/multibuffer"
 )
 
 // contender is a server that is measured beside others.
@@ -38,6 +40,7 @@ type serverOptions struct {
 type server struct {
 	name    string
 	addr    string
+	said    string // the line that has the address in it
 	metrics string // URL, if it has one
 	cmd     *exec.Cmd
 	stderr  tail
@@ -49,29 +52,45 @@ func (s *server) pid() int { return s.cmd.Process.Pid }
 
 // Names of servers, on the command line and in the tables.
 const (
-	nameJobloop    = "jobloop"
-	nameGoroutines = "goroutines"
-	nameFrugal     = "goroutines-frugal"
-	nameNginx      = "nginx"
+	nameJobloop     = "jobloop"
+	nameMultibuffer = "jobloop-multibuffer"
+	nameOffload     = "jobloop-offload"
+	nameGoroutines  = "goroutines"
+	nameFrugal      = "goroutines-frugal"
+	nameNginx       = "nginx"
 )
 
-// jobloop is our server: tlsdemo serve with one loop.
-func jobloop(program string) contender {
-	return contender{nameJobloop, func(ctx context.Context, o serverOptions) (*server, error) {
-		args := []string{"serve", "--addr", "127.0.0.1:0", "--loops", "1", "--cert", o.cert.certFile,
+// engines has our servers' names, and the key engine each runs with.
+var engines = map[string]string{
+	nameJobloop:     "none",
+	nameMultibuffer: "multibuffer",
+	nameOffload:     "offload",
+}
+
+// jobloop is our server under one of its names: tlsdemo serve with one loop.
+func jobloop(name, program string) contender {
+	return contender{name, func(ctx context.Context, o serverOptions) (*server, error) {
+		engine := engines[name]
+		args := []string{"serve", "--addr", "127.0.0.1:0", "--loops", "1", "--engine", engine, "--cert", o.cert.certFile,
 			"--keyfile", o.cert.keyFile, "--idle-timeout", o.idleTimeout.String()}
-		if !o.metrics {
-			return startServer(ctx, nameJobloop, o.cpu, "", program, args...)
+		metrics := ""
+		if o.metrics {
+			addr, err := freeAddr()
+			if err != nil {
+				return nil, err
+			}
+			args = append(args, "--metrics", addr)
+			metrics = "http://" + addr + "/metrics"
 		}
-		addr, err := freeAddr()
+		s, err := startServer(ctx, name, o.cpu, "", program, args...)
 		if err != nil {
 			return nil, err
 		}
-		s, err := startServer(ctx, nameJobloop, o.cpu, "", program, append(args, "--metrics", addr)...)
-		if err != nil {
-			return nil, err
+		s.metrics = metrics
+		// It serves without the engine too, if it has to.
+		if !strings.Contains(s.said, "engine: "+engine+" ") {
+			return nil, errors.Join(fmt.Errorf("it serves without the engine %s: %s", engine, s.said), s.stop())
 		}
-		s.metrics = "http://" + addr + "/metrics"
 		return s, nil
 	}}
 }
@@ -91,21 +110,49 @@ func goPeer(kind string) contender {
 // contenders returns the servers of these names.
 func (o *options) contenders(ctx context.Context, dir string, names []string) ([]contender, error) {
 	all := make([]contender, len(names))
+	program := ""
 	for i, name := range names {
-		switch name {
-		case nameJobloop:
-			program, err := o.program(ctx, dir)
-			if err != nil {
-				return nil, err
+		switch {
+		case engines[name] != "":
+			if program == "" {
+				var err error
+				if program, err = o.program(ctx, dir); err != nil {
+					return nil, err
+				}
 			}
-			all[i] = jobloop(program)
-		case nameNginx:
+			all[i] = jobloop(name, program)
+		case name == nameNginx:
 			all[i] = nginx(dir)
 		default:
 			all[i] = goPeer(name)
 		}
 	}
 	return all, nil
+}
+
+// runnable returns the servers of those named that can run here with a key of
+// this kind, and says of each other why not. It is an error if none can.
+func runnable(names []string, key string) (can, notes []string, _ error) {
+	for _, name := range names {
+		var err error
+		switch name {
+		case nameNginx:
+			_, err = exec.LookPath(name)
+		case nameMultibuffer:
+			if err = multibuffer.Supported(); err == nil && !strings.HasPrefix(key, "rsa") {
+				err = errors.New("its engine is for RSA keys")
+			}
+		}
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("%s: SKIPPED: %v.", name, err))
+			continue
+		}
+		can = append(can, name)
+	}
+	if len(can) == 0 {
+		return nil, nil, fmt.Errorf("nothing to measure: %s", strings.Join(notes, " "))
+	}
+	return can, notes, nil
 }
 
 // program returns the tlsdemo to measure, which it builds in dir if none was
@@ -150,8 +197,8 @@ func startServer(ctx context.Context, name string, cpu int, addr, program string
 		r := bufio.NewReader(stdout)
 		for {
 			line, err := r.ReadString('\n')
-			if addr := listenAddr.FindString(line); addr != "" {
-				said <- addr
+			if listenAddr.MatchString(line) {
+				said <- strings.TrimSpace(line)
 				break
 			}
 			if err != nil {
@@ -166,7 +213,8 @@ func startServer(ctx context.Context, name string, cpu int, addr, program string
 		go dialUntil(ctx, s.exited, addr, said)
 	}
 	select {
-	case s.addr = <-said:
+	case s.said = <-said:
+		s.addr = listenAddr.FindString(s.said)
 		return s, nil
 	case <-s.exited:
 		return nil, fmt.Errorf("%s ended before it listened: %v%s", name, s.err, s.stderr.text())

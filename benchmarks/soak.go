@@ -24,7 +24,8 @@ type soak struct {
 	Handshakes int    `default:"20000" help:"How many connections."`
 	Clients    int    `default:"128" help:"Connections at a time, without those that have fallen silent."`
 	Silent     int    `default:"500" help:"The most connections at a time that have fallen silent."`
-	Key        string `enum:"rsa2048,ecdsa-p256" default:"ecdsa-p256" help:"The server's key: ${enum}."`
+	Key        string `enum:"rsa2048,rsa3072,rsa4096,ecdsa-p256" default:"ecdsa-p256" help:"The server's key: ${enum}."`
+	Server     string `enum:"jobloop,jobloop-multibuffer,jobloop-offload" default:"jobloop" help:"Which of our servers: ${enum}."`
 	Seed       uint64 `help:"Of the random choices; 0 takes one from the clock."`
 }
 
@@ -68,7 +69,11 @@ func (s *soak) Run(ctx context.Context) error {
 		return err
 	}
 	return inTempDir(func(dir string) error {
-		contenders, err := s.contenders(ctx, dir, []string{nameJobloop})
+		names, _, err := runnable([]string{s.Server}, s.Key)
+		if err != nil {
+			return err
+		}
+		contenders, err := s.contenders(ctx, dir, names)
 		if err != nil {
 			return err
 		}
@@ -87,8 +92,8 @@ func (s *soak) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("seed %d: %w", s.Seed, err)
 		}
-		notes := []string{fmt.Sprintf("%d connections in %v, %s, seed %d; each moment with each way of leaving: reset, close, half-close, and silence until the server's timeout.",
-			s.Handshakes, res.Elapsed.Round(time.Second), s.Key, s.Seed)}
+		notes := []string{fmt.Sprintf("%d connections in %v, %s with %s, seed %d; each moment with each way of leaving: reset, close, half-close, and silence until the server's timeout.",
+			s.Handshakes, res.Elapsed.Round(time.Second), s.Server, s.Key, s.Seed)}
 		return errors.Join(r.finish(&s.options, notes, momentTable(res), stateTable(res)), res.check())
 	})
 }

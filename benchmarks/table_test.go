@@ -80,19 +80,19 @@ func TestTable(t *testing.T) {
 
 func TestHandshakeTable(t *testing.T) {
 	results := map[string][]*handshakeResult{
-		"ours": {{Handshakes: 100, Elapsed: 2e9, ServerCPU: 1e9, Errors: 1, FirstError: "lost"}, {Handshakes: 100, Elapsed: 1e9, ServerCPU: 1e9}},
-		"peer": {{Handshakes: 100, Elapsed: 1e9, ServerCPU: 2e8, OtherCPU: 1e8}},
+		"jobloop": {{Handshakes: 100, Elapsed: 2e9, ServerCPU: 1e9, Errors: 1, FirstError: "lost"}, {Handshakes: 100, Elapsed: 1e9, ServerCPU: 1e9}},
+		"peer":    {{Handshakes: 100, Elapsed: 1e9, ServerCPU: 2e8, OtherCPU: 1e8}},
 	}
-	names := []string{"ours", "peer"}
+	names := []string{"jobloop", "peer"}
 	var b strings.Builder
 	if err := handshakeTable(names, results).write(&b); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(b.String(), "\n")
 	for i, want := range map[int][]string{
-		2: {"ours", "75.0 (50.0–100)", "10000 (10000–10000)", " 1 |"},
+		2: {"jobloop", "75.0 (50.0–100)", "10000 (10000–10000)", " 1 |"},
 		3: {"peer", " 100 ", " 2000 ", " 0 |"},
-		4: {"ours / peer", " 0.75 ", " 5.00 "},
+		4: {"jobloop / peer", " 0.75 ", " 5.00 "},
 	} {
 		for _, w := range want {
 			if !strings.Contains(lines[i], w) {
@@ -100,13 +100,17 @@ func TestHandshakeTable(t *testing.T) {
 			}
 		}
 	}
-	if err := handshakeErrors(names, results); err == nil || err.Error() != "ours, round 1: 1 handshakes failed, the first: lost" {
+	if err := handshakeErrors(names, results); err == nil || err.Error() != "jobloop, round 1: 1 handshakes failed, the first: lost" {
 		t.Errorf("errors: %v", err)
 	}
-	notes := strings.Join(handshakeWarnings(names, results), "\n")
-	for _, want := range []string{"1 of 2 rounds of ours its core was idle", "1 of 1 rounds of peer its core was idle", "up to 10 % of the core in a round of peer"} {
+	notes := strings.Join(handshakeWarnings(names, 64, results), "\n")
+	for _, want := range []string{"1 of 2 rounds of jobloop its core was idle", "1 of 1 rounds of peer its core was idle", "up to 10 % of the core in a round of peer"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("warnings lack %q:\n%s", want, notes)
 		}
+	}
+	notes = strings.Join(handshakeWarnings(names, 1, results), "\n")
+	if !strings.Contains(notes, "One client at a time") || strings.Contains(notes, "its core was idle") {
+		t.Errorf("warnings with one client:\n%s", notes)
 	}
 }

@@ -123,6 +123,11 @@ func (j Job) UnblockPause() {
 	}
 }
 
+// PauseBlocked reports whether pausing is blocked, so that Pause would return at
+// once: code that waits for something then has to block instead of pausing
+// again and again. It is false to a caller that is not inside the job.
+func (j Job) PauseBlocked() bool { return j.inside() && j.c.blocked > 0 }
+
 // SetValue keeps v with the job until it finishes, for whoever runs the pool
 // to find its own record of the job by. It is not for the job's own code: in
 // jobs that package loop runs, the value is loop's.

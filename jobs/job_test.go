@@ -123,6 +123,9 @@ func TestBlockPause(t *testing.T) {
 			j, st, err := p.Start(nil, func(j jobs.Job) error {
 				for _, op := range script {
 					before := paused
+					if blocks := op == '-'; blocks != j.PauseBlocked() && (blocks || op == 'P') {
+						t.Errorf("before %c, PauseBlocked() = %v", op, !blocks)
+					}
 					switch op {
 					case 'B':
 						j.BlockPause()
@@ -145,6 +148,26 @@ func TestBlockPause(t *testing.T) {
 			}
 			want(t, st, err, jobs.StatusFinished, nil)
 		})
+	}
+}
+
+func TestPauseBlockedOutsideTheJob(t *testing.T) {
+	p := newPool(t, 0, 0)
+	j := startPaused(t, p, func(j jobs.Job) error {
+		j.BlockPause()
+		j.Pause() // returns at once
+		j.UnblockPause()
+		err := j.Pause()
+		j.BlockPause()
+		return err
+	})
+	if (jobs.Job{}).PauseBlocked() || j.PauseBlocked() {
+		t.Error("PauseBlocked is true of no job, or to a caller outside")
+	}
+	st, err := j.Resume()
+	want(t, st, err, jobs.StatusFinished, nil)
+	if j.PauseBlocked() {
+		t.Error("PauseBlocked is true of a job that has finished")
 	}
 }
 

@@ -88,19 +88,28 @@ func newCertificate(kind keyKind) (*tls.Certificate, error) {
 // certSource is where a server's certificate comes from.
 type certSource struct {
 	certFile, keyFile string // empty: it was made in memory
-	current           atomic.Pointer[tls.Certificate]
+	engines           *engines
+	current           atomic.Pointer[servedCert]
+}
+
+// servedCert is a certificate with its key in an engine.
+type servedCert struct {
+	cert   *tls.Certificate
+	engine engineChoice
 }
 
 // newCertSource reads the two files, or makes a certificate if they are not
-// named.
-func newCertSource(certFile, keyFile string, kind keyKind) (*certSource, error) {
-	s := &certSource{certFile: certFile, keyFile: keyFile}
-	if s.inMemory() {
-		cert, err := newCertificate(kind)
-		s.current.Store(cert)
-		return s, err
+// named. Its keys go into the engines.
+func newCertSource(certFile, keyFile string, kind keyKind, engines *engines) (*certSource, error) {
+	s := &certSource{certFile: certFile, keyFile: keyFile, engines: engines}
+	if !s.inMemory() {
+		return s, s.reload()
 	}
-	return s, s.reload()
+	cert, err := newCertificate(kind)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.set(cert)
 }
 
 func (s *certSource) inMemory() bool { return s.certFile == "" }
@@ -109,14 +118,27 @@ func (s *certSource) inMemory() bool { return s.certFile == "" }
 // what it was.
 func (s *certSource) reload() error {
 	cert, err := tls.LoadX509KeyPair(s.certFile, s.keyFile)
+	if err == nil {
+		err = s.set(&cert)
+	}
 	if err != nil {
 		return fmt.Errorf("certificate %s with key %s: %w", s.certFile, s.keyFile, err)
 	}
-	s.current.Store(&cert)
 	return nil
 }
 
-// get is a tls.Config's GetCertificate.
+func (s *certSource) set(cert *tls.Certificate) error {
+	cert, choice, err := s.engines.take(cert)
+	if err == nil {
+		s.current.Store(&servedCert{cert, choice})
+	}
+	return err
+}
+
+// engine says which engine the certificate's key is in.
+func (s *certSource) engine() engineChoice { return s.current.Load().engine }
+
+// get is for engine.GetCertificate.
 func (s *certSource) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return s.current.Load(), nil
+	return s.current.Load().cert, nil
 }

@@ -25,11 +25,12 @@ const description = `Shows TLS handshakes as jobs on an event loop: crypto/tls a
 connections at once, one thread.
 
 Examples:
-  tlsdemo                                  the demo: 64 clients, 3 seconds, RSA-2048
+  tlsdemo                                  the demo: 64 clients, RSA-2048, plain and multi-buffer signatures
   tlsdemo --key ecdsa-p256 --clients 500   the demo with another key, more clients
   tlsdemo serve                            https://127.0.0.1:8443, certificate made in memory
   tlsdemo serve --addr 127.0.0.1:0         on a free port, which the first line tells
   tlsdemo serve --cert c.pem --keyfile k.pem --loops 2 --metrics 127.0.0.1:9090
+  tlsdemo serve --key rsa4096 --engine offload
 
 Exit status: 0 all went well, 1 it did not, 2 the command line makes no sense.`
 

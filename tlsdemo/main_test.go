@@ -59,6 +59,7 @@ type served struct {
 	cmd    *exec.Cmd
 	stdout *bufio.Reader
 	stderr *bufio.Reader
+	first  string // line of its output
 	addr   string // HOST:PORT
 }
 
@@ -67,7 +68,8 @@ type served struct {
 func serve(t *testing.T, args ...string) *served {
 	t.Helper()
 	s := start(t, program(t, append([]string{"serve", "--addr", "127.0.0.1:0"}, args...)...))
-	_, rest, ok := strings.Cut(s.line(), "serving https://")
+	s.first = s.line()
+	rest, ok := strings.CutPrefix(s.first, "serving https://")
 	s.addr, _, _ = strings.Cut(rest, " ")
 	if !ok {
 		errs, _ := io.ReadAll(s.stderr)
@@ -168,6 +170,11 @@ func TestErrorLines(t *testing.T) {
 		{"--clients 0", 2, "--clients"},
 		{"--duration 0s", 2, "--duration"},
 		{"--handshakes -1", 2, "--handshakes"},
+		{"--engine nonsense", 2, "--engine"},
+		{"serve --engine nonsense", 2, "multibuffer"},
+		{"serve --engine-workers -1", 2, "--engine-workers"},
+		{"serve --engine-workers 2", 2, "--engine offload"},
+		{"serve --engine none --engine-on-worker", 2, "--engine multibuffer"},
 		{"serve --key nonsense", 2, "rsa2048"},
 		{"serve --tls-min 1.1", 2, "--tls-min"},
 		{"serve --loops 0", 2, "--loops"},

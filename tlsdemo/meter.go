@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto"
+	"crypto/tls"
 	"errors"
 	"net"
 
@@ -34,6 +36,20 @@ func (m *meter) onHandshake(h handshake) {
 	m.inFlight--
 	m.handshakes++
 	m.thread()
+}
+
+// watchKey returns cert's key, and counts the pauses in its signatures. A job
+// that pauses goes on in another turn of the loop.
+func (m *meter) watchKey(l *loop.Loop, cert *tls.Certificate) crypto.Signer {
+	return &watchedKey{cert.PrivateKey.(crypto.Signer), func() func() {
+		turn := l.Stats().Turns
+		return func() {
+			if l.Stats().Turns != turn {
+				m.pauses++
+			}
+			m.thread() // the one it was resumed on
+		}
+	}}
 }
 
 // thread notes which thread the caller is on.

@@ -24,11 +24,13 @@ type metrics struct {
 	took       prometheus.Histogram
 	handshakes *prometheus.CounterVec
 	responses  *prometheus.CounterVec
+	*engineMetrics
 }
 
 func newMetrics(loops []*loop.Loop) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
+		registry:      prometheus.NewRegistry(),
+		engineMetrics: newEngineMetrics(),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tlsdemo_handshake_seconds",
 			Help:    "Time from the accept of a connection to the end of its handshake, of those that succeeded.",
@@ -43,7 +45,7 @@ func newMetrics(loops []*loop.Loop) *metrics {
 			Help: "HTTP responses by status code.",
 		}, []string{"code"}),
 	}
-	m.registry.MustRegister(m.took, m.handshakes, m.responses, loopCollector(loops),
+	m.registry.MustRegister(m.took, m.handshakes, m.responses, m.engineMetrics, loopCollector(loops),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -24,13 +24,30 @@ func fetch(t *testing.T, base, path string) string {
 	return string(body)
 }
 
-func TestMetrics(t *testing.T) {
-	s := serve(t, "--key", "ecdsa-p256", "--loops", "2", "--metrics", ":0", "--pprof")
+// metricsAt reads the line that tells where a server's metrics are.
+func metricsAt(t *testing.T, s *served) string {
+	t.Helper()
 	base := strings.TrimPrefix(strings.TrimSpace(s.line()), "metrics at ")
 	base, ok := strings.CutSuffix(base, "/metrics")
 	if !ok || !strings.HasPrefix(base, "http://127.0.0.1:") {
 		t.Fatalf("no address of metrics: %q", base)
 	}
+	return base
+}
+
+// wantMetrics checks that there are lines of these patterns.
+func wantMetrics(t *testing.T, got string, patterns ...string) {
+	t.Helper()
+	for _, want := range patterns {
+		if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(got) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	s := serve(t, "--key", "ecdsa-p256", "--loops", "2", "--metrics", ":0", "--pprof")
+	base := metricsAt(t, s)
 	// One idle connection, one that has ended, one that is no TLS.
 	ask(t, s, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET")
 	_, _, rest := ask(t, s, "nonsense\r\n\r\n", "GET")
@@ -39,7 +56,7 @@ func TestMetrics(t *testing.T) {
 		t.Error("HTTP without TLS was answered")
 	}
 	got := fetch(t, base, "/metrics")
-	for _, want := range []string{
+	wantMetrics(t, got,
 		`tlsdemo_handshakes_total\{result="full",version="1\.3"\} 2`,
 		`tlsdemo_handshakes_total\{result="error",version="none"\} 1`,
 		`tlsdemo_handshake_seconds_count 2`,
@@ -49,11 +66,7 @@ func TestMetrics(t *testing.T) {
 		`jobloop_jobs_panicked_total\{loop="0"\} 0`,
 		`jobloop_jobs_panicked_total\{loop="1"\} 0`,
 		`go_goroutines \d+`,
-	} {
-		if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(got) {
-			t.Errorf("no %s in\n%s", want, got)
-		}
-	}
+	)
 	// The idle connection holds no job, and the refused one is closed: at the
 	// latest when the server has lingered (lingerTime) for its client to close it.
 	sum := func(name string) int {
@@ -72,5 +85,63 @@ func TestMetrics(t *testing.T) {
 	if got := fetch(t, base, "/debug/pprof/goroutine?debug=1"); !strings.Contains(got, "loop.(*Loop).Run") {
 		t.Errorf("no loop among the goroutines:\n%s", got)
 	}
+	s.stop()
+}
+
+func TestMultibufferMetrics(t *testing.T) {
+	withMultibuffer(t)
+	s := serve(t, "--metrics", ":0")
+	base := metricsAt(t, s)
+	shakeHands(t, s)
+	wantMetrics(t, fetch(t, base, "/metrics"),
+		`jobloop_engine_operations_total\{engine="multibuffer",way="lanes"\} 12`,
+		`jobloop_engine_operations_total\{engine="multibuffer",way="alone"\} 0`,
+		`jobloop_engine_operations_total\{engine="multibuffer",way="direct"\} 0`,
+		`jobloop_engine_operations_total\{engine="offload",way="worker"\} 0`,
+		`jobloop_engine_canceled_total\{engine="multibuffer"\} 0`,
+		`jobloop_engine_signature_seconds_count\{engine="multibuffer"\} 12`,
+		`jobloop_multibuffer_batch_size_sum 12`,
+		`jobloop_multibuffer_batch_size_bucket\{le="1"\} \d+`,
+		`jobloop_multibuffer_batch_size_bucket\{le="8"\} ([2-9]|1[0-2])`, // all of them
+		`jobloop_multibuffer_batch_wait_seconds_count ([2-9]|1[0-2])`,
+		`jobloop_multibuffer_batch_seconds_count ([2-9]|1[0-2])`,
+		`jobloop_multibuffer_fallbacks_total 0`,
+	)
+	s.stop()
+}
+
+func TestOffloadMetrics(t *testing.T) {
+	withoutMultibuffer(t) // of which there is nothing to tell then
+	s := serve(t, "--engine", "offload", "--key", "ecdsa-p256", "--metrics", ":0")
+	base := metricsAt(t, s)
+	shakeHands(t, s)
+	got := fetch(t, base, "/metrics")
+	wantMetrics(t, got,
+		`jobloop_engine_operations_total\{engine="offload",way="worker"\} 12`,
+		`jobloop_engine_canceled_total\{engine="offload"\} 0`,
+		`jobloop_engine_signature_seconds_count\{engine="offload"\} 12`,
+		`jobloop_offload_wait_seconds_count 12`,
+		`jobloop_offload_seconds_count 12`,
+		`jobloop_offload_failed_total\{reason="error"\} 0`,
+		`jobloop_offload_failed_total\{reason="timeout"\} 0`,
+		`jobloop_offload_failed_total\{reason="panic"\} 0`,
+		`jobloop_offload_dropped_total 0`,
+		`jobloop_offload_queued 0`,
+		`jobloop_offload_running \d+`,
+		`jobloop_offload_stuck_workers 0`,
+		`jobloop_multibuffer_batch_size_count 0`,
+	)
+	if strings.Contains(got, `engine="multibuffer"`) {
+		t.Errorf("figures of an engine that is not there:\n%s", got)
+	}
+	s.stop()
+}
+
+// Signatures without an engine are timed too, for comparison.
+func TestPlainSignatureMetrics(t *testing.T) {
+	s := serve(t, "--engine", "none", "--metrics", ":0")
+	base := metricsAt(t, s)
+	shakeHands(t, s)
+	wantMetrics(t, fetch(t, base, "/metrics"), `jobloop_engine_signature_seconds_count\{engine="none"\} 12`)
 	s.stop()
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/jobloop/jobloop/engine"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -26,6 +27,10 @@ type serveCmd struct {
 	Cert    string  `placeholder:"FILE" help:"Use the certificate chain in this PEM file; needs --keyfile. SIGHUP reads both again."`
 	Keyfile string  `placeholder:"FILE" help:"The private key of --cert, in PEM."`
 	TLSMin  string  `name:"tls-min" default:"1.2" enum:"1.2,1.3" placeholder:"VERSION" help:"The oldest TLS version to accept, 1.2 or 1.3 (default ${default})."`
+
+	Engine         engineKind `default:"auto" placeholder:"ENGINE" help:"How private-key operations are done: multibuffer (eight RSA signatures at a time, with AVX-512), offload (on other threads), none, or auto: multibuffer for RSA keys of 2048, 3072 and 4096 bits where the CPU can do it, else none (default ${default})."`
+	EngineWorkers  int        `placeholder:"N" help:"Most operations of --engine offload at a time (default: as many as there are processors left by the loops, at least 1)."`
+	EngineOnWorker bool       `help:"Let another thread compute the batches of --engine multibuffer, while the loop goes on."`
 
 	HandshakeTimeout time.Duration `default:"10s" placeholder:"TIME" help:"From the accept of a connection to the end of its handshake (default ${default})."`
 	RequestTimeout   time.Duration `default:"10s" placeholder:"TIME" help:"From the first byte of a request to its last (default ${default})."`
@@ -42,6 +47,8 @@ type serveCmd struct {
 func (*serveCmd) Help() string {
 	return `Answers every request with a few lines about it: path, TLS version, cipher suite, loop and job. Connections are kept alive (HTTP/1.1); an idle one holds no job.
 
+The first line tells which engine does the key's operations, and why. If --engine names one that cannot, the next best does (offload for an RSA key, else none), and a line on stderr says so.
+
 Times are numbers with a unit: 500ms, 10s, 2m.
 
 Examples:
@@ -49,9 +56,10 @@ Examples:
     tlsdemo serve --addr 127.0.0.1:0 --key ecdsa-p256
     tlsdemo serve --cert cert.pem --keyfile key.pem --tls-min 1.3
     tlsdemo serve --loops 2 --metrics :9090
+    tlsdemo serve --key rsa4096 --engine offload --engine-workers 2
     curl -k https://127.0.0.1:8443/hello
 
-Signals: SIGHUP reads --cert and --keyfile again; SIGTERM and SIGINT stop accepting, let requests end, and exit with status 0; a second one exits at once.`
+Signals: SIGHUP reads --cert and --keyfile again, and chooses the engine anew; SIGTERM and SIGINT stop accepting, let requests end, and exit with status 0; a second one exits at once.`
 }
 
 // Validate finds what makes no sense before anything is started.
@@ -67,6 +75,12 @@ func (c *serveCmd) Validate() error {
 	switch {
 	case c.Loops < 1:
 		return fmt.Errorf("--loops: %d, at least 1 is needed", c.Loops)
+	case c.EngineWorkers < 0:
+		return fmt.Errorf("--engine-workers: %d is less than none", c.EngineWorkers)
+	case c.EngineWorkers > 0 && c.Engine != engineOffload && c.Engine != engineMultibuffer: // which may fall back to it
+		return fmt.Errorf("--engine-workers is for --engine offload, not for %s", c.Engine)
+	case c.EngineOnWorker && c.Engine != engineAuto && c.Engine != engineMultibuffer:
+		return fmt.Errorf("--engine-on-worker is for --engine multibuffer, not for %s", c.Engine)
 	case c.MaxJobs < 1:
 		return fmt.Errorf("--max-jobs: %d, at least 1 is needed", c.MaxJobs)
 	case c.Cert != "" && c.Keyfile == "":
@@ -105,19 +119,29 @@ func (c *serveCmd) Run(con *console) error {
 		return err
 	}
 	defer group.Close()
-	certs, err := newCertSource(c.Cert, c.Keyfile, kind)
+	opts := engineOptions{kind: c.Engine, workers: c.EngineWorkers, worker: c.EngineOnWorker, loops: c.Loops}
+	var m *metrics
+	if c.Metrics != "" {
+		m = newMetrics(group.Loops())
+		opts.onSign, opts.onBatch, opts.onOperation = m.onSign, m.onBatch, m.onOperation
+	}
+	engines, err := newEngines(opts)
 	if err != nil {
 		return err
 	}
-	srv := newServer(group.Loops(), &tls.Config{GetCertificate: certs.get, MinVersion: c.tlsMin()})
+	certs, err := newCertSource(c.Cert, c.Keyfile, kind, engines)
+	if err != nil {
+		return err
+	}
+	srv := newServer(group.Loops(), &tls.Config{GetCertificate: engine.GetCertificate(certs.get), MinVersion: c.tlsMin()})
 	srv.handshakeTimeout, srv.requestTimeout, srv.idleTimeout = c.HandshakeTimeout, c.RequestTimeout, c.IdleTimeout
 
 	returnMemory := memoryReturner()
 	srv.onHandshake = func(handshake) { returnMemory() }
 
 	var scrape string
-	if c.Metrics != "" {
-		m := newMetrics(group.Loops())
+	if m != nil {
+		m.registry.MustRegister(engineCollector{engines})
 		srv.onHandshake = func(h handshake) { returnMemory(); m.onHandshake(h) }
 		srv.onResponse = m.onResponse
 		hs, addr, err := m.serve(c.Metrics, c.Pprof)
@@ -145,7 +169,8 @@ func (c *serveCmd) Run(con *console) error {
 	if ln.Addr().Network() == "unix" {
 		scheme = "unix:"
 	}
-	fmt.Fprintf(con.out, "serving %s%v (loops: %d, %s)\n%s", scheme, ln.Addr(), c.Loops, what, scrape)
+	warnEngine(con, c.Engine, certs.engine())
+	fmt.Fprintf(con.out, "serving %s%v (loops: %d, %s); engine: %v\n%s", scheme, ln.Addr(), c.Loops, what, certs.engine(), scrape)
 	for {
 		select {
 		case err := <-ended:
@@ -155,7 +180,7 @@ func (c *serveCmd) Run(con *console) error {
 				ln.Close()
 				return c.drain(con, srv, group, signals)
 			}
-			reload(con, certs)
+			c.reload(con, certs)
 		}
 	}
 }
@@ -191,7 +216,7 @@ func (c *serveCmd) logger(w io.Writer) *slog.Logger {
 }
 
 // reload does what SIGHUP asks for.
-func reload(con *console, certs *certSource) {
+func (c *serveCmd) reload(con *console, certs *certSource) {
 	if certs.inMemory() {
 		fmt.Fprintln(con.err, "tlsdemo: nothing to reload: the certificate was made in memory")
 		return
@@ -200,7 +225,8 @@ func reload(con *console, certs *certSource) {
 		fmt.Fprintf(con.err, "tlsdemo: not reloaded, the old certificate stays: %v\n", err)
 		return
 	}
-	fmt.Fprintf(con.out, "reloaded certificate %s\n", certs.certFile)
+	warnEngine(con, c.Engine, certs.engine())
+	fmt.Fprintf(con.out, "reloaded certificate %s; engine: %v\n", certs.certFile, certs.engine())
 }
 
 // lastCall is how long connections have to come with one more request, which

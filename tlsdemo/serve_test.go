@@ -22,7 +22,12 @@ import (
 // writeCertificate writes a new certificate and its key to files.
 func writeCertificate(t *testing.T, dir string) (certFile, keyFile string) {
 	t.Helper()
-	cert, err := newCertificate("ecdsa-p256")
+	return writeCertificateOf(t, dir, "ecdsa-p256")
+}
+
+func writeCertificateOf(t *testing.T, dir string, kind keyKind) (certFile, keyFile string) {
+	t.Helper()
+	cert, err := newCertificate(kind)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +63,7 @@ func TestReload(t *testing.T) {
 
 	writeCertificate(t, dir)
 	s.signal(syscall.SIGHUP)
-	if got := s.line(); got != "reloaded certificate "+cert+"\n" {
+	if got := s.line(); got != "reloaded certificate "+cert+"; engine: none (ECDSA key)\n" {
 		t.Fatalf("after SIGHUP: %q", got)
 	}
 	second := s.serial()

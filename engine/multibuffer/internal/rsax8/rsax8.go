@@ -15,6 +15,17 @@
 // and taken by a mask. Branches depend on what is public: the size of the keys,
 // the length of their primes, the number of requests, the public exponent, and
 // whether a result verifies.
+//
+// Three things check it. TestAssemblyIsConstantTime reads the assembly: its
+// instructions are of a short list, no vector reaches a general register, and
+// addresses and branches depend on arguments and counts alone.
+// TestTraceIsTheSame follows whole operations, Go code included, instruction by
+// instruction, and finds the same ones whatever the keys and messages are.
+// BenchmarkTiming does statistics of their time. What is left to reading is
+// that the Go code's indices are those of its loops.
+//
+// Working memory and vector registers are wiped after each call; the stack is
+// not, on which Go may have left single limbs.
 package rsax8
 
 import (
@@ -23,8 +34,12 @@ import (
 
 //go:generate go run -C gen . -out ../kernel_amd64.s -stubs ../kernel_amd64.go -pkg rsax8
 
-// Lanes is the most requests of one call of Do.
-const Lanes = 8
+// Lanes is the most requests of one call of Do. PerPass requests, with two
+// primes each, fill the lanes once; more take twice as long.
+const (
+	Lanes   = 8
+	PerPass = Lanes / 2
+)
 
 // Request is one private-key operation.
 type Request struct {

@@ -1,0 +1,139 @@
+package multibuffer
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/jobloop/jobloop/engine"
+	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
+	"github.com/jobloop/jobloop/jobs"
+)
+
+// keySizes are the sizes of keys, in bits, each of which has batches of its own.
+var keySizes = [...]int{2048, 3072, 4096}
+
+// Key is an RSA private key whose signatures are gathered in jobs: see
+// ForContext. It is made by Engine.Key. Used as it is, crypto/rsa does its
+// operations. Its methods may be called from any goroutine.
+type Key struct {
+	engine *Engine
+	rsa    *rsa.PrivateKey
+	lanes  *rsax8.Key
+	size   int // index into keySizes
+}
+
+var (
+	_ engine.Key       = (*Key)(nil)
+	_ crypto.Decrypter = (*Key)(nil)
+	_ crypto.Decrypter = (*jobKey)(nil)
+)
+
+func (e *Engine) newKey(priv *rsa.PrivateKey) (*Key, error) {
+	if priv == nil || priv.N == nil || priv.D == nil {
+		return nil, errors.New("multibuffer: incomplete RSA key")
+	}
+	if err := priv.Validate(); err != nil {
+		return nil, fmt.Errorf("multibuffer: %w", err)
+	}
+	size := slices.Index(keySizes[:], priv.N.BitLen())
+	if size < 0 {
+		return nil, fmt.Errorf("%w: RSA of %d bits, not 2048, 3072 or 4096", ErrUnsupportedKey, priv.N.BitLen())
+	}
+	if n := len(priv.Primes); n != 2 {
+		return nil, fmt.Errorf("%w: RSA with %d primes, not 2", ErrUnsupportedKey, n)
+	}
+	own := *priv
+	own.Precompute() // or crypto/rsa would do it each time; the caller's key is not ours to change
+	lanes, err := rsax8.NewKey(&own)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnsupportedKey, err)
+	}
+	return &Key{engine: e, rsa: &own, lanes: lanes, size: size}, nil
+}
+
+// Public returns the *rsa.PublicKey.
+func (k *Key) Public() crypto.PublicKey { return &k.rsa.PublicKey }
+
+// Sign is rsa.PrivateKey's.
+func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	sig, err := k.rsa.Sign(rand, digest, opts)
+	if err == nil {
+		k.engine.stats.direct.Add(1)
+	}
+	return sig, err
+}
+
+// Decrypt is rsa.PrivateKey's.
+func (k *Key) Decrypt(rand io.Reader, ciphertext []byte, opts crypto.DecrypterOpts) ([]byte, error) {
+	return k.rsa.Decrypt(rand, ciphertext, opts)
+}
+
+// ForContext returns the key for the job that ctx carries, whose Sign pauses
+// the job until its batch has been computed; if the job is cancelled
+// meanwhile, Sign's error matches jobs.ErrCanceled. It returns k itself if the
+// caller is not inside a job on an engine.Host. engine.GetCertificate calls it
+// for TLS servers.
+//
+// What it returns is a crypto.Decrypter too. It is for that job alone: in
+// another one, or after the job's end, it works as k does, but it must not be
+// used from another goroutine.
+func (k *Key) ForContext(ctx context.Context) crypto.Signer {
+	if _, ok := jobs.FromContext(ctx); !ok {
+		return k
+	}
+	host, ok := engine.HostFromContext(ctx)
+	if !ok {
+		return k
+	}
+	return &jobKey{k, batcherOf(k.engine, host), ctx}
+}
+
+// jobKey is a Key for one job.
+type jobKey struct {
+	key     *Key
+	batcher *batcher
+	ctx     context.Context // tells whether the caller is inside the job
+}
+
+// Public returns the *rsa.PublicKey.
+func (k *jobKey) Public() crypto.PublicKey { return k.key.Public() }
+
+// Decrypt is rsa.PrivateKey's.
+func (k *jobKey) Decrypt(rand io.Reader, ciphertext []byte, opts crypto.DecrypterOpts) ([]byte, error) {
+	return k.key.Decrypt(rand, ciphertext, opts)
+}
+
+// Sign pauses the job until the signature has been made in a batch.
+func (k *jobKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	job, ok := jobs.FromContext(k.ctx)
+	if !ok {
+		return k.key.Sign(rand, digest, opts)
+	}
+	b := k.batcher
+	r := b.newRequest(k.key, job)
+	defer b.release(r) // deferred, as Pause may end a cancelled job with Goexit
+	ok, err := b.encoder.encode(r.op.In, rand, digest, opts)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return k.key.Sign(rand, digest, opts)
+	}
+	b.add(r)
+	if err := b.wait(r); err != nil {
+		return nil, fmt.Errorf("multibuffer: signature given up: %w", err)
+	}
+	switch r.state {
+	case stateVerified:
+		return bytes.Clone(r.op.Out), nil
+	case stateBlocked:
+		return k.key.Sign(rand, digest, opts)
+	}
+	return k.key.rsa.Sign(rand, digest, opts) // counted where it was decided
+}

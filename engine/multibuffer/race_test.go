@@ -1,0 +1,6 @@
+//go:build race
+
+package multibuffer
+
+// The race detector allocates for itself.
+const raceEnabled = true

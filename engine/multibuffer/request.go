@@ -1,0 +1,102 @@
+package multibuffer
+
+import (
+	"time"
+
+	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
+	"github.com/jobloop/jobloop/jobs"
+)
+
+// request is a signature that a job waits for. It belongs to the goroutine of
+// the batcher's loop, but for op while it is being computed.
+type request struct {
+	op        rsax8.Request
+	job       jobs.Job
+	size      int // index into keySizes
+	state     state
+	abandoned bool                // its job has gone while it was being computed
+	arrival   uint64              // 1 for the loop's first
+	since     time.Duration       // when it arrived, on the Engine's clock
+	wake      func(arg any) error // the job's callback, nil if it has none
+	wakeArg   any
+
+	prev, next *request // in a queue, or in the list of free ones
+	in, out    [512]byte
+}
+
+type state uint8
+
+const (
+	stateNew       state = iota // not handed in yet
+	stateWaiting                // in a queue
+	stateComputing              // in a batch
+	stateVerified               // op.Out is the signature
+	stateFaulty                 // the result did not verify: crypto/rsa signs
+	stateAlone                  // too few to compute together: crypto/rsa signs
+	stateBlocked                // the job cannot pause: crypto/rsa signs
+)
+
+// finished reports whether the job can go on.
+func (r *request) finished() bool { return r.state >= stateVerified }
+
+// queue holds the requests that wait for keys of one size, oldest first.
+type queue struct {
+	head, tail *request
+	n          int
+}
+
+func (q *queue) push(r *request) {
+	r.prev, r.next = q.tail, nil
+	if q.tail == nil {
+		q.head = r
+	} else {
+		q.tail.next = r
+	}
+	q.tail = r
+	q.n++
+}
+
+func (q *queue) remove(r *request) {
+	if r.prev == nil {
+		q.head = r.next
+	} else {
+		r.prev.next = r.next
+	}
+	if r.next == nil {
+		q.tail = r.prev
+	} else {
+		r.next.prev = r.prev
+	}
+	r.prev, r.next = nil, nil
+	q.n--
+}
+
+// maxFree is how many requests, of more than a kilobyte, a batcher keeps for
+// reuse.
+const maxFree = 64
+
+// freeList is a stack of wiped requests.
+type freeList struct {
+	top *request
+	n   int
+}
+
+func (f *freeList) get() *request {
+	r := f.top
+	if r == nil {
+		return new(request)
+	}
+	f.top, r.next = r.next, nil
+	f.n--
+	return r
+}
+
+// put wipes r, which nobody uses any more.
+func (f *freeList) put(r *request) {
+	*r = request{}
+	if f.n == maxFree {
+		return
+	}
+	r.next, f.top = f.top, r
+	f.n++
+}

@@ -1,0 +1,57 @@
+package offload_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/jobloop/jobloop/engine/offload"
+)
+
+// What it costs to have an operation done elsewhere: the signer does nothing.
+// With one job there is a hand-over to another thread and back for each.
+func BenchmarkSign(b *testing.B) {
+	nothing := signerFunc(func(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) { return digest, nil })
+	for _, mode := range []struct {
+		name string
+		mode offload.WakeMode
+	}{{"callback", offload.WakeCallback}, {"fd", offload.WakeFD}} {
+		for _, jobs := range []int{1, 64} {
+			b.Run(fmt.Sprintf("wake=%s/jobs=%d", mode.name, jobs), func(b *testing.B) {
+				l := newLoop(b)
+				k := newKey(b, newEngine(b, offload.Config{Wake: mode.mode}), nothing)
+				b.ReportAllocs()
+				b.ResetTimer()
+				done := make(chan error, jobs)
+				for i := range jobs {
+					l.Go(counted(done, func(ctx context.Context) error {
+						s := k.ForContext(ctx)
+						for range (b.N + i) / jobs {
+							if _, err := s.Sign(rand.Reader, digest[:], crypto.SHA256); err != nil {
+								return err
+							}
+						}
+						return nil
+					}))
+				}
+				for range jobs {
+					if err := <-done; err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+	b.Run("blocking", func(b *testing.B) {
+		k := newKey(b, newEngine(b, offload.Config{}), nothing)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := k.Sign(rand.Reader, digest[:], crypto.SHA256); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	"github.com/jobloop/jobloop/engine"
+	"github.com/jobloop/jobloop/loop"
+)
+
+// demoRun is one run of the demo: a server on a loop of its own, and clients.
+type demoRun struct {
+	name    string
+	cert    *tls.Certificate // its key in the engine, or plain
+	engine  engineKind
+	engines *engines // nil: no engine
+
+	// What came out.
+	clients  *clients
+	meter    *meter
+	elapsed  time.Duration
+	cpu      time.Duration // of the loop's thread
+	cpuKnown bool
+}
+
+// run does it. That handshakes fail is not an error of its own.
+func (r *demoRun) run(ctx context.Context, con *console, c *demoCmd) error {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	r.meter = newMeter()
+	cert := *r.cert
+	cert.PrivateKey = r.meter.watchKey(l, &cert)
+	srv := newServer([]*loop.Loop{l}, &tls.Config{
+		GetCertificate: engine.GetCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }),
+	})
+	srv.wrap, srv.onHandshake = r.meter.wrap, r.meter.onHandshake
+	srv.handshakeTimeout, srv.requestTimeout, srv.idleTimeout = clientTimeout, clientTimeout, clientTimeout
+	ln, err := l.Listen("tcp", "127.0.0.1:0", srv)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(context.Background()) }()
+
+	roots := x509.NewCertPool()
+	roots.AddCert(cert.Leaf)
+	r.clients = newClients(ln.Addr().String(), c.Clients, c.Handshakes, &tls.Config{RootCAs: roots, ServerName: "localhost"})
+	ctx, cancel := context.WithTimeout(ctx, c.Duration)
+	defer cancel()
+	before, err := loopCPU(l)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	stopProgress := showProgress(con.out, r.clients, c.Duration)
+	r.clients.run(ctx)
+	r.elapsed = time.Since(begin)
+	stopProgress()
+	after, err := loopCPU(l)
+	if err != nil {
+		return err
+	}
+	r.cpu, r.cpuKnown = after.time-before.time, after.known
+
+	drain, cancel := context.WithTimeout(context.Background(), clientTimeout)
+	defer cancel()
+	if err := l.Shutdown(drain); err != nil {
+		return fmt.Errorf("the server did not stop: %w", err)
+	}
+	return <-ended
+}
+
+// cpuTime is what a thread has used; known is false where the system does not
+// tell.
+type cpuTime struct {
+	time  time.Duration
+	known bool
+}
+
+// loopCPU asks a running loop's thread.
+func loopCPU(l *loop.Loop) (cpuTime, error) {
+	answer := make(chan cpuTime, 1)
+	if err := l.Post(func() {
+		var t cpuTime
+		t.time, t.known = threadCPU()
+		answer <- t
+	}); err != nil {
+		return cpuTime{}, err
+	}
+	return <-answer, nil
+}
+
+// worked and failed count the clients' handshakes.
+func (r *demoRun) worked() int64 { return r.clients.latency.TotalCount() }
+func (r *demoRun) failed() int64 { return r.clients.finished.Load() - r.worked() }
+
+// perSecond is the rate of handshakes.
+func (r *demoRun) perSecond() float64 { return float64(r.worked()) / r.elapsed.Seconds() }
+
+// cpuEach is the CPU time of the loop's thread for each handshake, in µs.
+func (r *demoRun) cpuEach() float64 {
+	return float64(r.cpu.Nanoseconds()) / 1e3 / float64(r.clients.finished.Load())
+}
+
+// latency is a percentile of the handshakes', in milliseconds.
+func (r *demoRun) latency(percent float64) float64 {
+	return float64(r.clients.latency.ValueAtPercentile(percent)) / 1e3
+}
+
+// batch returns the mean number of signatures that were computed together; ok
+// is false if none were.
+func (r *demoRun) batch() (mean float64, ok bool) {
+	if r.engines == nil || r.engines.multibuffer == nil {
+		return 0, false
+	}
+	s := r.engines.multibuffer.Stats()
+	return float64(s.Operations) / float64(s.Batches), s.Batches > 0
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/jobloop/jobloop/engine/multibuffer"
+	"github.com/jobloop/jobloop/engine/offload"
+)
+
+// engineMetrics is what the engines tell of while they work. It is a
+// prometheus.Collector.
+type engineMetrics struct {
+	signed     *prometheus.HistogramVec // by engine
+	batchSize  prometheus.Histogram
+	batchWait  prometheus.Histogram
+	batchTook  prometheus.Histogram
+	offWaited  prometheus.Histogram
+	offTook    prometheus.Histogram
+	collectors []prometheus.Collector // all of these
+}
+
+func newEngineMetrics() *engineMetrics {
+	m := &engineMetrics{signed: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "jobloop_engine_signature_seconds",
+		Help:    "Time from Sign to its result, by engine (none, offload, multibuffer).",
+		Buckets: engineBuckets,
+	}, []string{"engine"})}
+	m.collectors = append(m.collectors, m.signed)
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+		m.collectors = append(m.collectors, h)
+		return h
+	}
+	m.batchSize = histogram("jobloop_multibuffer_batch_size", "Signatures computed together.", prometheus.LinearBuckets(1, 1, 8))
+	m.batchWait = histogram("jobloop_multibuffer_batch_wait_seconds", "Time from a batch's first Sign to its computation.", engineBuckets)
+	m.batchTook = histogram("jobloop_multibuffer_batch_seconds", "Time to compute a batch.", engineBuckets)
+	m.offWaited = histogram("jobloop_offload_wait_seconds", "Time that an operation was queued for a worker.", engineBuckets)
+	m.offTook = histogram("jobloop_offload_seconds", "Time that a worker took for an operation.", engineBuckets)
+	return m
+}
+
+// engineBuckets are from 50 µs to 3.3 s.
+var engineBuckets = prometheus.ExponentialBuckets(0.00005, 2, 17)
+
+func (m *engineMetrics) onSign(kind engineKind, took time.Duration) {
+	m.signed.WithLabelValues(string(kind)).Observe(took.Seconds())
+}
+
+func (m *engineMetrics) onBatch(b multibuffer.Batch) {
+	m.batchSize.Observe(float64(b.Requests))
+	m.batchWait.Observe(b.Waited.Seconds())
+	m.batchTook.Observe(b.Took.Seconds())
+}
+
+func (m *engineMetrics) onOperation(op offload.Operation) {
+	m.offWaited.Observe(op.Waited.Seconds())
+	m.offTook.Observe(op.Took.Seconds())
+}
+
+func (m *engineMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range m.collectors {
+		c.Describe(ch)
+	}
+}
+
+func (m *engineMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range m.collectors {
+		c.Collect(ch)
+	}
+}
+
+// engineCollector reads the engines' own counts when Prometheus asks for them.
+type engineCollector struct{ *engines }
+
+var (
+	engineOperations = prometheus.NewDesc("jobloop_engine_operations_total",
+		"Private-key operations by engine and way: lanes (together, in AVX-512), alone (by crypto/rsa, too few for a batch), direct (by crypto/rsa outside a job), worker.",
+		[]string{"engine", "way"}, nil)
+	multibufferFallbacks = prometheus.NewDesc("jobloop_multibuffer_fallbacks_total",
+		"Results that did not verify, and were computed again by crypto/rsa.", nil, nil)
+	engineCanceled = prometheus.NewDesc("jobloop_engine_canceled_total",
+		"Operations whose job was canceled, by engine.", []string{"engine"}, nil)
+	offloadFailed = prometheus.NewDesc("jobloop_offload_failed_total",
+		"Operations that ended in an error, by reason (error, timeout, panic).", []string{"reason"}, nil)
+	offloadDropped = prometheus.NewDesc("jobloop_offload_dropped_total",
+		"Results that came when nobody waited for them any more.", nil, nil)
+	offloadQueued = prometheus.NewDesc("jobloop_offload_queued",
+		"Operations that wait for a worker at this moment.", nil, nil)
+	offloadRunning = prometheus.NewDesc("jobloop_offload_running",
+		"Workers with an operation at this moment.", nil, nil)
+	offloadStuck = prometheus.NewDesc("jobloop_offload_stuck_workers",
+		"Workers whose operation has outlived its timeout at this moment.", nil, nil)
+)
+
+func (e engineCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{engineOperations, multibufferFallbacks, engineCanceled,
+		offloadFailed, offloadDropped, offloadQueued, offloadRunning, offloadStuck} {
+		ch <- d
+	}
+}
+
+func (e engineCollector) Collect(ch chan<- prometheus.Metric) {
+	count := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	now := func(d *prometheus.Desc, n int) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n))
+	}
+	if e.multibuffer != nil {
+		s, name := e.multibuffer.Stats(), string(engineMultibuffer)
+		count(engineOperations, s.Operations, name, "lanes")
+		count(engineOperations, s.Alone, name, "alone")
+		count(engineOperations, s.Direct, name, "direct")
+		count(engineCanceled, s.Canceled, name)
+		count(multibufferFallbacks, s.Fallbacks)
+	}
+	s, name := e.offload.Stats(), string(engineOffload)
+	count(engineOperations, s.Operations, name, "worker")
+	count(engineCanceled, s.Canceled, name)
+	count(offloadFailed, s.Errors, "error")
+	count(offloadFailed, s.Timeouts, "timeout")
+	count(offloadFailed, s.Panics, "panic")
+	count(offloadDropped, s.Dropped)
+	now(offloadQueued, s.Queued)
+	now(offloadRunning, s.Running)
+	now(offloadStuck, s.Stuck)
+}
