@@ -42,6 +42,17 @@
 // the salt is drawn as crypto/rsa draws it, and input that crypto/rsa refuses
 // gets its error.
 //
+// # Constant time
+//
+// No branch, index or address depends on a key or a message, in the assembly
+// and in the Go code around it, from [Engine.Key] on. Three things check that: a test
+// reads the assembly, whose instructions, addresses and branches are of few
+// kinds; another follows whole operations instruction by instruction, and finds
+// the same ones for different keys and messages; and a benchmark compares
+// timings statistically. They are in internal/rsax8, whose comment says more.
+// Working memory, requests and vector registers are wiped after use; stacks,
+// which Go moves, are not.
+//
 // crypto/rsa also does what is not gathered: the operations of keys that are
 // used outside a job, and decryption, which the RSA key exchange of TLS 1.2
 // (the TLS_RSA_ cipher suites) is made of.
