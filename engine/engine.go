@@ -47,23 +47,23 @@ func GetCertificate(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) fu
 }
 
 // ForContext returns cert with its Key for the job that ctx carries. It returns
-// cert itself if that changes nothing.
+// cert itself if it has no Key, or ctx no job.
 func ForContext(ctx context.Context, cert *tls.Certificate) *tls.Certificate {
 	key, ok := cert.PrivateKey.(Key)
 	if !ok {
 		return cert
 	}
-	signer := key.ForContext(ctx)
-	if signer == crypto.Signer(key) {
+	if _, ok := jobs.FromContext(ctx); !ok {
 		return cert
 	}
 	bound := *cert
-	bound.PrivateKey = signer
+	bound.PrivateKey = key.ForContext(ctx)
 	return &bound
 }
 
 // Host is an event loop as engines see it; *loop.Loop is one. Its methods but
-// Post are for the loop's goroutine, jobs included.
+// Post are for the loop's goroutine, jobs included. It has to survive a hook
+// that panics.
 type Host interface {
 	// BeforeSleep makes the loop call f whenever it has nothing left to do.
 	BeforeSleep(f func()) (stop func())
@@ -75,8 +75,9 @@ type Host interface {
 	// Ready queues a paused job to be resumed, in the order of the calls.
 	Ready(j jobs.Job)
 
-	// Post calls f on the loop's goroutine, from any goroutine. After an error
-	// f is never called.
+	// Post calls f on the loop's goroutine, from any goroutine. After an error,
+	// that the loop has ended or that too many calls wait, f is never called;
+	// the hooks still have to be.
 	Post(f func()) error
 
 	// Local returns what SetLocal has kept under key, nil if nothing.

@@ -22,15 +22,16 @@ type batch struct {
 	failure error // the kernel has panicked
 }
 
-// fill makes a batch of the oldest requests in q: as many as fill the lanes once
-// or twice, or else all. (Five take as long as eight.)
+// fill makes a batch of the oldest requests in q. Five take as long as eight, so
+// of five to seven it takes as many as fill the lanes once, if the rest is
+// enough for a batch too.
 func (b *batcher) fill(q *queue) {
 	t := &b.batch
 	t.size = q.head.size
 	t.started = b.engine.now()
 	n := min(q.n, rsax8.Lanes)
-	if n < rsax8.Lanes {
-		n = min(n, rsax8.PerPass)
+	if n < rsax8.Lanes && n-rsax8.PerPass >= b.engine.cfg.MinBatch {
+		n = rsax8.PerPass
 	}
 	for range n {
 		r := q.head

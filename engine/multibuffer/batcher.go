@@ -12,8 +12,8 @@ import (
 )
 
 // maxWait is when a request no longer waits for others, on a loop that is
-// never idle. Even there, partial batches of 2048-bit keys, of a millisecond
-// each, take a tenth of the time at the most.
+// never idle. Even there, partial batches of 2048-bit keys, half a millisecond
+// each at the most, take no more than a twentieth of the time.
 const maxWait = 10 * time.Millisecond
 
 // keepHook is for how many turns without a request the batcher stays among the
@@ -140,8 +140,6 @@ func (b *batcher) onTurn() {
 	if b.stopSleep == nil {
 		return
 	}
-	// Here and not in the hook itself: one that removes itself hides the next
-	// one from the loop for this time.
 	if b.quiet++; b.quiet > keepHook {
 		b.stopSleep()
 		b.stopSleep = nil

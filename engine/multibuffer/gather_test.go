@@ -247,6 +247,32 @@ func TestMinBatch(t *testing.T) {
 	})
 }
 
+// Whatever MinBatch is, no batch is smaller, and no request is left alone that
+// could be in one.
+func TestMinBatchIsKept(t *testing.T) {
+	for least := 1; least <= 8; least++ {
+		e := newEngine(t, Config{MinBatch: least})
+		l := newLoop(t, loop.Config{})
+		k := newKey(t, e, "2048a")
+		alone := 0
+		for n := 1; n <= 8; n++ {
+			mustAll(t, together(t, l, n, func(ctx context.Context, _ int) error { return signs(ctx, k) }))
+			if n < least {
+				alone += n
+			}
+		}
+		s := e.Stats()
+		for n, batches := range s.BatchSizes {
+			if batches > 0 && n < least {
+				t.Errorf("MinBatch %d: %d batches of %d", least, batches, n)
+			}
+		}
+		if s.Alone != uint64(alone) {
+			t.Errorf("MinBatch %d: %d alone, want %d", least, s.Alone, alone)
+		}
+	}
+}
+
 // A result that does not verify never leaves, and crypto/rsa makes another.
 func TestFaultyResults(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {

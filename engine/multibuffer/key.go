@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"slices"
 
 	"github.com/jobloop/jobloop/engine"
@@ -35,10 +36,12 @@ var (
 )
 
 func (e *Engine) newKey(priv *rsa.PrivateKey) (*Key, error) {
-	if priv == nil || priv.N == nil || priv.D == nil {
+	if priv == nil || priv.N == nil || priv.D == nil || slices.Contains(priv.Primes, nil) {
 		return nil, errors.New("multibuffer: incomplete RSA key")
 	}
-	if err := priv.Validate(); err != nil {
+	own := clone(priv)
+	own.Precompute()
+	if err := own.Validate(); err != nil {
 		return nil, fmt.Errorf("multibuffer: %w", err)
 	}
 	size := slices.Index(keySizes[:], priv.N.BitLen())
@@ -48,13 +51,21 @@ func (e *Engine) newKey(priv *rsa.PrivateKey) (*Key, error) {
 	if n := len(priv.Primes); n != 2 {
 		return nil, fmt.Errorf("%w: RSA with %d primes, not 2", ErrUnsupportedKey, n)
 	}
-	own := *priv
-	own.Precompute() // or crypto/rsa would do it each time; the caller's key is not ours to change
-	lanes, err := rsax8.NewKey(&own)
+	lanes, err := rsax8.NewKey(own)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupportedKey, err)
 	}
-	return &Key{engine: e, rsa: &own, lanes: lanes, size: size}, nil
+	return &Key{engine: e, rsa: own, lanes: lanes, size: size}, nil
+}
+
+// clone returns the key without what was precomputed, which some versions of
+// crypto/rsa trust without looking whether it belongs to these numbers.
+func clone(k *rsa.PrivateKey) *rsa.PrivateKey {
+	own := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Set(k.N), E: k.E}, D: new(big.Int).Set(k.D)}
+	for _, p := range k.Primes {
+		own.Primes = append(own.Primes, new(big.Int).Set(p))
+	}
+	return own
 }
 
 // Public returns the *rsa.PublicKey.

@@ -42,20 +42,21 @@
 // the salt is drawn as crypto/rsa draws it, and input that crypto/rsa refuses
 // gets its error.
 //
+// crypto/rsa also does what is not gathered: the operations of keys that are
+// used outside a job, and decryption, which the RSA key exchange of TLS 1.2
+// (the TLS_RSA_ cipher suites) is made of.
+//
 // # Constant time
 //
 // No branch, index or address depends on a key or a message, in the assembly
-// and in the Go code around it, from [Engine.Key] on. Three things check that: a test
+// and in the Go code around it. (What crypto/rsa does when a key is taken, its
+// Validate and Precompute, is its own.) Three things check that: a test
 // reads the assembly, whose instructions, addresses and branches are of few
 // kinds; another follows whole operations instruction by instruction, and finds
 // the same ones for different keys and messages; and a benchmark compares
 // timings statistically. They are in internal/rsax8, whose comment says more.
 // Working memory, requests and vector registers are wiped after use; stacks,
 // which Go moves, are not.
-//
-// crypto/rsa also does what is not gathered: the operations of keys that are
-// used outside a job, and decryption, which the RSA key exchange of TLS 1.2
-// (the TLS_RSA_ cipher suites) is made of.
 package multibuffer
 
 import (
@@ -78,7 +79,8 @@ var (
 	// ErrUnsupported: this machine or program cannot use the package.
 	ErrUnsupported = errors.New("multibuffer: not supported")
 	// ErrFIPS: the program runs in FIPS 140 mode, which wants all cryptography
-	// done by Go's validated module. It comes with ErrUnsupported.
+	// done by a validated module; or is built with BoringCrypto, which is one. It
+	// comes with ErrUnsupported.
 	ErrFIPS = errors.New("FIPS 140 mode is on")
 	// ErrInvalidConfig: New cannot work with the Config.
 	ErrInvalidConfig = errors.New("multibuffer: invalid configuration")

@@ -2,6 +2,7 @@ package multibuffer
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -17,6 +18,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/cpu"
+
+	"github.com/jobloop/jobloop/loop"
 )
 
 // What Supported says of this machine, said aloud, is what New does.
@@ -203,5 +206,33 @@ func TestKeyIsNotChanged(t *testing.T) {
 	sig, err := k.Sign(nil, digest, crypto.SHA256)
 	if err != nil || rsa.VerifyPKCS1v15(&good.PublicKey, crypto.SHA256, digest, sig) != nil {
 		t.Errorf("signature %x, %v", sig, err)
+	}
+}
+
+// What a key's owner has precomputed may belong to other numbers.
+func TestStalePrecomputedValues(t *testing.T) {
+	e := newEngine(t, Config{})
+	l := newLoop(t, loop.Config{})
+	mixed := *testKey(t, "2048a")
+	other := testKey(t, "2048b")
+	mixed.N, mixed.D, mixed.Primes = other.N, other.D, other.Primes
+	signer, err := e.Key(&mixed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, l, func(ctx context.Context) error {
+		for _, key := range []crypto.Signer{signer, signer.(*Key).ForContext(ctx)} {
+			sig, err := key.Sign(rand.Reader, digest, crypto.SHA256)
+			if err != nil {
+				return err
+			}
+			if err := rsa.VerifyPKCS1v15(&other.PublicKey, crypto.SHA256, digest, sig); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if s := e.Stats(); s.Fallbacks != 0 {
+		t.Errorf("%d fallbacks", s.Fallbacks)
 	}
 }

@@ -21,8 +21,8 @@ var shapes = map[int]fieldShape{
 // without trial division, 1985; not subtracting at the end is S. Gueron's
 // "almost Montgomery multiplication".)
 //
-// A result of mul and square is less than 2m if one operand is, the other is
-// less than R, and 4m is less than R.
+// A result of mul and square is less than 2m if 4m is less than R, and both
+// operands are less than 2m or one is less than m and the other than R.
 type field struct {
 	shape    fieldShape
 	m        num

@@ -140,8 +140,8 @@ func checkField(t *testing.T, f *field, m []*big.Int, a, b [Lanes]*big.Int) {
 	}
 }
 
-// One operand may be more than twice the modulus if it is less than R: so does
-// recombine multiply by the other prime's result.
+// One operand may be anything less than R if the other is less than m: so does
+// recombine multiply the other prime's result.
 func TestMulWithOperandUpToR(t *testing.T) {
 	needKernel(t)
 	r := mathrand.New(mathrand.NewPCG(3, 4))

@@ -19,13 +19,16 @@
 // Three things check it. TestAssemblyIsConstantTime reads the assembly: its
 // instructions are of a short list, no vector reaches a general register, and
 // addresses and branches depend on arguments and counts alone.
-// TestTraceIsTheSame follows whole operations, Go code included, instruction by
-// instruction, and finds the same ones whatever the keys and messages are.
-// BenchmarkTiming does statistics of their time. What is left to reading is
-// that the Go code's indices are those of its loops.
+// TestTraceIsTheSame follows operations, Go code included, instruction by
+// instruction, and finds the same ones for different keys and messages: with
+// 2048 and with 3072 bits, by default with short exponents, whose loops are the
+// same. BenchmarkTiming does statistics of the time of whole operations. What
+// is left to reading is that the Go code's indices are those of its loops, and
+// NewKey, but for its arithmetic, which is followed too.
 //
-// Working memory and vector registers are wiped after each call; the stack is
-// not, on which Go may have left single limbs.
+// Working memory and vector registers are wiped after each call. The stack is
+// not, on which Go may have left limbs, and the kernel the registers when a
+// signal came.
 package rsax8
 
 import (
@@ -56,6 +59,7 @@ type Unit struct {
 	memory         []vec // all that the numbers below and the fields consist of
 
 	exponent       []vec // of each lane, 64 bits a vector
+	index          num   // one vector: which entries of the table
 	table          num   // powers, one after the other
 	acc, x         num
 	p, q, mp, mq   num
@@ -75,7 +79,7 @@ func NewUnit(bits int) *Unit {
 	shape := shapes[bits]
 	n := shape.limbs()
 	u := &Unit{}
-	u.memory = alignedVecs(n*(tableEntries+20) + fieldVecs(n) + fieldVecs(2*n))
+	u.memory = alignedVecs(n*(tableEntries+20) + 1 + fieldVecs(n) + fieldVecs(2*n))
 	free := u.memory
 	take := func(limbs int) (v num) {
 		v, free = num(free[:limbs:limbs]), free[limbs:]
@@ -84,6 +88,7 @@ func NewUnit(bits int) *Unit {
 	u.prime.init(shape, take)
 	u.modulus.init(fieldShape{shape.block, 2 * shape.blocks}, take)
 	u.exponent = take(n)
+	u.index = take(1)
 	u.table = take(n * tableEntries)
 	for _, v := range []*num{&u.acc, &u.x, &u.p, &u.q, &u.mp, &u.mq, &u.qInv} {
 		*v = take(n)
@@ -109,6 +114,7 @@ func (u *Unit) Do(reqs []*Request) {
 	if len(reqs) == 0 || len(reqs) > Lanes {
 		panic("rsax8: not 1 to 8 requests")
 	}
+	defer u.wipe() // after a panic too
 	var halves [2 * Lanes]half
 	for i, r := range reqs {
 		halves[i] = half{r, &r.Key.p, i, u.mp}
@@ -123,6 +129,9 @@ func (u *Unit) Do(reqs []*Request) {
 	}
 	u.recombine(reqs)
 	u.verify(reqs)
+}
+
+func (u *Unit) wipe() {
 	clear(u.memory)
 	wipeRegisters()
 }
@@ -155,7 +164,7 @@ func (u *Unit) exponentiate(halves []half) {
 		f.square(entry(i), entry(i/2))
 		f.mul(entry(i+1), entry(i), u.x)
 	}
-	var index vec
+	index := &u.index[0]
 	windows := (length + windowBits - 1) / windowBits
 	for w := windows - 1; w >= 0; w-- {
 		word, shift := w*windowBits/64, w*windowBits%64
@@ -163,16 +172,15 @@ func (u *Unit) exponentiate(halves []half) {
 			index[l] = e >> shift & (tableEntries - 1)
 		}
 		if w == windows-1 {
-			f.lookup(u.acc, u.table, &index)
+			f.lookup(u.acc, u.table, index)
 			continue
 		}
 		for range windowBits {
 			f.square(u.acc, u.acc)
 		}
-		f.lookup(u.x, u.table, &index)
+		f.lookup(u.x, u.table, index)
 		f.mul(u.acc, u.acc, u.x)
 	}
-	clear(index[:])
 	f.fromMontgomery(u.acc, u.acc, u.x)
 	for i, h := range halves {
 		h.result.copyLane(h.lane, u.acc, i)
@@ -239,8 +247,9 @@ func (u *Unit) verify(reqs []*Request) {
 		}
 	}
 	f.fromMontgomery(u.power, u.power, u.other)
+	less := u.other.difference(u.s, f.m) // s must be reduced, too
 	for i, r := range reqs {
-		r.OK = u.power.equalLane(u.c, i)
+		r.OK = u.power.equalLane(u.c, i) && less[i] == 1
 		if r.OK {
 			u.s.bytes(i, r.Out)
 		} else {

@@ -67,37 +67,46 @@ func TestDo(t *testing.T) {
 
 func TestDoEdges(t *testing.T) {
 	needKernel(t)
-	k, key := newKey(t, 2048)
-	u := NewUnit(2048)
-	p, q := k.Primes[0], k.Primes[1]
-	minus := func(x *big.Int, d int64) *big.Int { return new(big.Int).Sub(x, big.NewInt(d)) }
-	var reqs []*Request
-	var want [][]byte
-	for _, in := range []*big.Int{
-		new(big.Int), big.NewInt(1), big.NewInt(2), minus(k.N, 1),
-		p, q, // zero modulo one prime
-		minus(p, 1), minus(q, 1),
-	} {
-		r, w := request(k, key, in)
-		reqs, want = append(reqs, r), append(want, w)
+	for bits := range shapes {
+		k, key := newKey(t, bits)
+		p, q := k.Primes[0], k.Primes[1]
+		minus := func(x *big.Int, d int64) *big.Int { return new(big.Int).Sub(x, big.NewInt(d)) }
+		var reqs []*Request
+		var want [][]byte
+		for _, in := range []*big.Int{
+			new(big.Int), big.NewInt(1), big.NewInt(2), minus(k.N, 1),
+			p, minus(k.N, 0).Sub(k.N, q), // zero modulo one prime
+			minus(p, 1), minus(q, 1),
+		} {
+			r, w := request(k, key, in)
+			reqs, want = append(reqs, r), append(want, w)
+		}
+		check(t, NewUnit(bits), reqs, want)
 	}
-	check(t, u, reqs, want)
 }
 
-// Primes need not be half as long as the modulus each.
+// Primes need not be half as long as the modulus each: the longest that fit are
+// 14, 22 and 30 bits longer than that.
 func TestDoUnusualPrimes(t *testing.T) {
 	needKernel(t)
-	u := NewUnit(2048)
 	r := mathrand.New(mathrand.NewPCG(1, 2))
-	var reqs []*Request
-	var want [][]byte
-	for _, lengths := range [][2]int{{1024, 1024}, {1030, 1018}, {1018, 1030}, {1038, 1010}, {1010, 1038}, {1025, 1023}} {
-		k := unusualKey(t, lengths[0], lengths[1])
-		req, w := request(k, prepare(t, k), below(r, k.N))
-		reqs, want = append(reqs, req), append(want, w)
+	for bits, shape := range shapes {
+		u := NewUnit(bits)
+		longest := shape.limbs()*limbBits - 2
+		lengths := []int{longest, bits - longest}
+		if bits == 2048 { // they are found quickly
+			lengths = append(lengths, 1024, 1030, 1018, 1023)
+		}
+		var reqs []*Request
+		var want [][]byte
+		for _, n := range lengths {
+			k := keyWith(t, n, bits-n, 65537)
+			req, w := request(k, prepare(t, k), below(r, k.N))
+			reqs, want = append(reqs, req), append(want, w)
+		}
+		check(t, u, reqs, want)
+		check(t, u, reqs[:1], want[:1])
 	}
-	check(t, u, reqs, want)
-	check(t, u, reqs[1:3], want[1:3])
 }
 
 // Public exponents differ within a batch.
@@ -108,19 +117,15 @@ func TestDoPublicExponents(t *testing.T) {
 	var reqs []*Request
 	var want [][]byte
 	for _, e := range []int{3, 17, 65537, 1<<31 - 1, 5} {
-		k := keyWithExponent(t, 1024, 1024, e)
+		k := keyWith(t, 1024, 1024, e)
 		req, w := request(k, prepare(t, k), below(r, k.N))
 		reqs, want = append(reqs, req), append(want, w)
 	}
 	check(t, u, reqs, want)
 }
 
-func unusualKey(t *testing.T, pBits, qBits int) *rsa.PrivateKey {
-	return keyWithExponent(t, pBits, qBits, 65537)
-}
-
-// keyWithExponent makes a key of 2048 bits.
-func keyWithExponent(t *testing.T, pBits, qBits, exponent int) *rsa.PrivateKey {
+// keyWith makes a key of pBits+qBits bits.
+func keyWith(t *testing.T, pBits, qBits, exponent int) *rsa.PrivateKey {
 	t.Helper()
 	one, e := big.NewInt(1), big.NewInt(int64(exponent))
 	for range 1000 {
@@ -135,7 +140,7 @@ func keyWithExponent(t *testing.T, pBits, qBits, exponent int) *rsa.PrivateKey {
 		p1, q1 := new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)
 		n := new(big.Int).Mul(p, q)
 		d := new(big.Int).ModInverse(e, new(big.Int).Mul(p1, q1))
-		if n.BitLen() != 2048 || d == nil {
+		if n.BitLen() != pBits+qBits || d == nil {
 			continue
 		}
 		k := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: n, E: exponent}, D: d, Primes: []*big.Int{p, q}}
@@ -146,6 +151,37 @@ func keyWithExponent(t *testing.T, pBits, qBits, exponent int) *rsa.PrivateKey {
 	}
 	t.Fatal("no key found")
 	return nil
+}
+
+func TestDoAllocatesNothing(t *testing.T) {
+	needKernel(t)
+	k, key := newKey(t, 2048)
+	u := NewUnit(2048)
+	var reqs []*Request
+	for range 5 {
+		r, _ := request(k, key, big.NewInt(2))
+		reqs = append(reqs, r)
+	}
+	if n := testing.AllocsPerRun(10, func() { u.Do(reqs) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// A result that is right modulo N, but not reduced, is not one.
+func TestVerifyWantsReducedResult(t *testing.T) {
+	needKernel(t)
+	k, key := newKey(t, 2048)
+	u := NewUnit(2048)
+	in := big.NewInt(2)
+	r, want := request(k, key, in)
+	s := new(big.Int).SetBytes(want)
+	for _, add := range []*big.Int{new(big.Int), k.N} {
+		u.s.setBig(0, s.Add(s, add))
+		u.verify([]*Request{r})
+		if r.OK != (add.Sign() == 0) {
+			t.Errorf("OK is %v with N added %v", r.OK, add.Sign() != 0)
+		}
+	}
 }
 
 // What does not verify stays inside: here because of one wrong bit in what the
@@ -214,7 +250,7 @@ func TestNewKeyRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := keyWithExponent(t, 1024, 1024, 65537)
+	good := keyWith(t, 1024, 1024, 65537)
 	notPrecomputed := *good
 	notPrecomputed.Precomputed = rsa.PrecomputedValues{}
 	three := *good
@@ -223,7 +259,7 @@ func TestNewKeyRefuses(t *testing.T) {
 		"1024 bits":            k1024,
 		"three primes":         &three,
 		"not precomputed":      &notPrecomputed,
-		"prime much too large": keyWithExponent(t, 1039, 1009, 65537),
+		"prime much too large": keyWith(t, 1039, 1009, 65537),
 	} {
 		if _, err := NewKey(k); !errors.Is(err, ErrUnsupportedKey) {
 			t.Errorf("%s: %v", name, err)

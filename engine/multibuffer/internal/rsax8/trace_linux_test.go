@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/binary"
+	"encoding/json"
 	"flag"
+	"fmt"
 	"hash/maphash"
 	"math/big"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -25,27 +28,37 @@ import (
 // keys and the messages are. The test runs itself again as a child, follows
 // that instruction by instruction, and compares the addresses executed.
 
-var followFlag = flag.String("follow", "", "run TestTraceIsTheSame, with exponents of `length` short (half a minute) or full (ten times that)")
+var followFlag = flag.String("follow", "", "run TestTraceIsTheSame, with exponents of `length` short (a minute or two) or full (much more)")
 
-const (
-	childEnv = "RSAX8_TRACED"
-	// shortBits is the length of the exponents otherwise: two windows of the
-	// same loop. The results do not verify, for any of the keys.
-	shortBits = 8
-)
+// traced is what a child does: runs times the same number of requests, with
+// different keys and messages.
+type traced struct {
+	Bits, Requests, Runs int
+	ExponentBits         int // shortened to these; 0: not
+}
+
+const childEnv = "RSAX8_TRACED" // a traced, for the child
+
+func init() {
+	if os.Getenv(childEnv) != "" {
+		runtime.LockOSThread() // the main thread is the one that is traced
+	}
+}
 
 func TestMain(m *testing.M) {
-	if n, err := strconv.Atoi(os.Getenv(childEnv)); err == nil {
-		tracedChild(n)
+	if env := os.Getenv(childEnv); env != "" {
+		var tr traced
+		if err := json.Unmarshal([]byte(env), &tr); err != nil {
+			panic(err)
+		}
+		tr.run()
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// tracedChild does the same number of requests with different keys and
-// messages again and again, and stops before and after each.
-func tracedChild(primeBits int) {
-	runtime.LockOSThread() // the thread that is traced
+// run stops before and after each run.
+func (tr traced) run() {
 	debug.SetGCPercent(-1)
 	pid, tid := unix.Getpid(), unix.Gettid()
 	stop := func() {
@@ -53,9 +66,10 @@ func tracedChild(primeBits int) {
 			panic(err)
 		}
 	}
-	u := NewUnit(2048)
-	for i := range tracedRuns {
-		k, err := rsa.GenerateKey(rand.Reader, 2048)
+	u := NewUnit(tr.Bits)
+	size := tr.Bits / 8
+	for i := range tr.Runs {
+		k, err := rsa.GenerateKey(rand.Reader, tr.Bits)
 		if err != nil {
 			panic(err)
 		}
@@ -63,12 +77,13 @@ func tracedChild(primeBits int) {
 		if err != nil {
 			panic(err)
 		}
-		if primeBits < key.primeBits {
-			key.primeBits = primeBits
-			key.e = 3 // a short verification
+		if tr.ExponentBits != 0 {
+			// The same loops, but nothing verifies, for any of the keys.
+			key.primeBits = tr.ExponentBits
+			key.e = 3
 		}
 		var reqs []*Request
-		for j := range 3 {
+		for j := range tr.Requests {
 			in, err := rand.Int(rand.Reader, k.N)
 			if err != nil {
 				panic(err)
@@ -79,28 +94,37 @@ func tracedChild(primeBits int) {
 			case i == 2:
 				in.Sub(k.N, big.NewInt(int64(j+2)))
 			}
-			reqs = append(reqs, &Request{Key: key, In: in.FillBytes(make([]byte, 256)), Out: make([]byte, 256)})
+			reqs = append(reqs, &Request{Key: key, In: in.FillBytes(make([]byte, size)), Out: make([]byte, size)})
 		}
+		x := slices.Clone(key.qInv)
 		if i == 0 {
 			u.Do(reqs) // grows the stack
 		}
 		stop()
+		doubleMod(x, key.p.m) // what NewKey does all the time
 		u.Do(reqs)
 		stop()
 	}
 }
 
-const tracedRuns = 3
-
 func TestTraceIsTheSame(t *testing.T) {
 	needKernel(t)
-	bits := shortBits
+	exponentBits := 8 // two windows
 	switch *followFlag {
 	case "":
 		t.Skip("takes long: go test -run TestTraceIsTheSame -follow short")
 	case "full":
-		bits = 1 << 20
+		exponentBits = 0
 	}
+	for _, tr := range []traced{
+		{2048, 3, 3, exponentBits}, // one block, one pass
+		{3072, 5, 2, exponentBits}, // two blocks, two passes
+	} {
+		t.Run(fmt.Sprintf("%d bits, %d requests", tr.Bits, tr.Requests), func(t *testing.T) { testTrace(t, tr) })
+	}
+}
+
+func testTrace(t *testing.T, what traced) {
 	runtime.LockOSThread() // the tracer is a thread
 	defer runtime.UnlockOSThread()
 
@@ -108,12 +132,16 @@ func TestTraceIsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	env, err := json.Marshal(what)
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), childEnv+"="+strconv.Itoa(bits), "GODEBUG=asyncpreemptoff=1")
+	cmd.Env = append(os.Environ(), childEnv+"="+string(env), "GODEBUG=asyncpreemptoff=1")
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 	if err := cmd.Start(); err != nil {
-		t.Skipf("cannot trace here: %v", err)
+		t.Skipf("SKIPPED: cannot trace here: %v", err)
 	}
 	pid := cmd.Process.Pid
 	defer func() {
@@ -125,7 +153,7 @@ func TestTraceIsTheSame(t *testing.T) {
 
 	var steps int
 	var hash uint64
-	for i := range tracedRuns {
+	for i := range what.Runs {
 		tr.toStop()
 		tr.freezeOthers()
 		n, h := tr.follow()
