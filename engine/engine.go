@@ -9,8 +9,13 @@
 // into a tls.Config.
 //
 // crypto.Signer passes no context to Sign, so a Key has to be told which job
-// it is used in: that is what its ForContext and GetCertificate are for. A Key
-// that is used without works too, but blocks its caller.
+// it is used in: that is what its ForContext and [GetCertificate] are for, and
+// [GetClientCertificate] for clients.
+//
+// A Key that is used without works too, but blocks its caller, and with it the
+// loop. That is what happens to one in tls.Config's Certificates, which
+// crypto/tls does not tell of jobs: put it into GetCertificate, of every
+// tls.Config that a GetConfigForClient returns too.
 package engine
 
 import (
@@ -43,6 +48,18 @@ func GetCertificate(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) fu
 			return cert, err
 		}
 		return ForContext(hello.Context(), cert), nil
+	}
+}
+
+// GetClientCertificate is for tls.Config's GetClientCertificate: it is to clients
+// what GetCertificate is to servers.
+func GetClientCertificate(get func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		cert, err := get(info)
+		if err != nil || cert == nil {
+			return cert, err
+		}
+		return ForContext(info.Context(), cert), nil
 	}
 }
 

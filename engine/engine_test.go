@@ -140,6 +140,20 @@ func TestGetCertificate(t *testing.T) {
 	}
 }
 
+// (In a handshake, package multibuffer tests it.)
+func TestGetClientCertificatePassesOn(t *testing.T) {
+	cert, errNone := &tls.Certificate{PrivateKey: newFakeKey(t)}, errors.New("no certificate")
+	for _, want := range []struct {
+		cert *tls.Certificate
+		err  error
+	}{{nil, nil}, {cert, errNone}} {
+		get := engine.GetClientCertificate(func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return want.cert, want.err })
+		if got, err := get(new(tls.CertificateRequestInfo)); got != want.cert || err != want.err {
+			t.Errorf("%v, %v, want %v, %v", got, err, want.cert, want.err)
+		}
+	}
+}
+
 // fakeHost is a Host by name only.
 type fakeHost struct{ engine.Host }
 

@@ -53,7 +53,21 @@ func ExampleGetCertificate() {
 	_ = handler // for Loop.Listen
 }
 
-// A certificate for a TLS client in a job.
+// The configuration of a TLS client, in a job, that shows a certificate.
+func ExampleGetClientCertificate() {
+	cert := &tls.Certificate{
+		Certificate: [][]byte{ /* the chain */ },
+		PrivateKey:  newKey(),
+	}
+	config := &tls.Config{
+		GetClientCertificate: engine.GetClientCertificate(func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return cert, nil
+		}),
+	}
+	_ = config // for tls.Client on what loop.Dial returns
+}
+
+// A certificate for one job.
 func ExampleForContext() {
 	cert := &tls.Certificate{PrivateKey: newKey()}
 	l, err := loop.New(loop.Config{})

@@ -58,6 +58,25 @@ func TestBlockPauseDoesNotHideCancel(t *testing.T) {
 	want(t, st, err, jobs.StatusFinished, nil)
 }
 
+func TestCanceled(t *testing.T) {
+	p := newPool(t, 0, 0)
+	var before, after bool
+	j := startPaused(t, p, func(j jobs.Job) error {
+		before = j.Canceled()
+		j.Pause()
+		after = j.Canceled()
+		return nil
+	})
+	if (jobs.Job{}).Canceled() || j.Canceled() {
+		t.Error("Canceled is true of no job, or to a caller outside")
+	}
+	st, err := j.Cancel()
+	want(t, st, err, jobs.StatusFinished, nil)
+	if before || !after || j.Canceled() {
+		t.Errorf("Canceled() = %v before, %v after, %v outside", before, after, j.Canceled())
+	}
+}
+
 func TestStubbornJobIsEnded(t *testing.T) {
 	forever := func(j jobs.Job) {
 		for {

@@ -128,6 +128,11 @@ func (j Job) UnblockPause() {
 // again and again. It is false to a caller that is not inside the job.
 func (j Job) PauseBlocked() bool { return j.inside() && j.c.blocked > 0 }
 
+// Canceled reports whether the job is being cancelled, so that Pause would
+// return ErrCanceled: there is no point in beginning what has to be waited for.
+// It is false to a caller that is not inside the job.
+func (j Job) Canceled() bool { return j.inside() && j.c.canceled }
+
 // SetValue keeps v with the job until it finishes, for whoever runs the pool
 // to find its own record of the job by. It is not for the job's own code: in
 // jobs that package loop runs, the value is loop's.

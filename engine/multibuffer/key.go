@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/rsa"
-	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -37,12 +36,12 @@ var (
 
 func (e *Engine) newKey(priv *rsa.PrivateKey) (*Key, error) {
 	if priv == nil || priv.N == nil || priv.D == nil || slices.Contains(priv.Primes, nil) {
-		return nil, errors.New("multibuffer: incomplete RSA key")
+		return nil, fmt.Errorf("%w: incomplete", ErrInvalidKey)
 	}
 	own := clone(priv)
 	own.Precompute()
 	if err := own.Validate(); err != nil {
-		return nil, fmt.Errorf("multibuffer: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrInvalidKey, err)
 	}
 	size := slices.Index(keySizes[:], priv.N.BitLen())
 	if size < 0 {

@@ -84,6 +84,9 @@ var (
 	ErrFIPS = errors.New("FIPS 140 mode is on")
 	// ErrInvalidConfig: New cannot work with the Config.
 	ErrInvalidConfig = errors.New("multibuffer: invalid configuration")
+	// ErrInvalidKey: what is given as a key is none, or crypto/rsa's Validate
+	// refuses it.
+	ErrInvalidKey = errors.New("multibuffer: invalid key")
 	// ErrUnsupportedKey: an RSA key that cannot be computed in lanes. It can be
 	// used as it is.
 	ErrUnsupportedKey = errors.New("multibuffer: unsupported key")
@@ -185,14 +188,14 @@ func New(cfg Config) (*Engine, error) {
 // Key returns key with its signatures gathered: a *Key, if key is an
 // *rsa.PrivateKey of 2048, 3072 or 4096 bits with two primes. key must not be
 // changed afterwards. An RSA key that is none of these, or is otherwise beyond
-// the lanes, is ErrUnsupportedKey; one that its Validate refuses is that
-// error. Every other kind of signer (ECDSA, Ed25519, a hardware key) is
+// the lanes, is ErrUnsupportedKey; one that its Validate refuses is
+// ErrInvalidKey. Every other kind of signer (ECDSA, Ed25519, a hardware key) is
 // returned as it is.
 func (e *Engine) Key(key crypto.Signer) (crypto.Signer, error) {
 	priv, ok := key.(*rsa.PrivateKey)
 	if !ok {
 		if key == nil {
-			return nil, errors.New("multibuffer: no key")
+			return nil, fmt.Errorf("%w: no signer", ErrInvalidKey)
 		}
 		return key, nil
 	}

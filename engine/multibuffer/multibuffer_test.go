@@ -179,7 +179,7 @@ func TestInvalidKeys(t *testing.T) {
 		"nil primes": &rsa.PrivateKey{PublicKey: good.PublicKey, D: good.D, Primes: []*big.Int{nil, nil}},
 	} {
 		got, err := e.Key(k)
-		if got != nil || err == nil || errors.Is(err, ErrUnsupportedKey) {
+		if got != nil || !errors.Is(err, ErrInvalidKey) || errors.Is(err, ErrUnsupportedKey) {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}

@@ -236,9 +236,9 @@ func TestClientCertificate(t *testing.T) {
 			return err
 		}
 		c := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "test",
-			GetClientCertificate: func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				return engine.ForContext(info.Context(), cert), nil
-			}})
+			GetClientCertificate: engine.GetClientCertificate(func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				return cert, nil
+			})})
 		defer c.Close()
 		if err := c.HandshakeContext(ctx); err != nil {
 			return err

@@ -104,14 +104,21 @@ func ExampleEngine_Key() {
 // An engine for a key server that does 50 requests at a time, and now and then
 // does not answer.
 func ExampleConfig() {
-	_, err := offload.New(offload.Config{
+	offloader, err := offload.New(offload.Config{
 		Workers:  50,
 		Timeout:  2 * time.Second,
 		MaxStuck: 100,
-		Wake:     3,
 	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	key, err := offloader.Key(openHSM())
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = key.Sign(rand.Reader, make([]byte, 32), crypto.SHA256)
 	fmt.Println(err)
-	// Output: offload: invalid configuration: Wake is 3
+	// Output: <nil>
 }
 
 func ExampleEngine() {

@@ -103,11 +103,20 @@ func TestReplacementServesTheQueue(t *testing.T) {
 	first := make(chan error, 1)
 	go func() { first <- sign(stuck) }()
 	receive(t, g.entered)
-	time.Sleep(100 * time.Millisecond) // so that the second one's time is over later
-	second := make(chan error, 1)
-	go func() { second <- sign(good) }()
+	// Later ones wait for the worker. The first of them may run out of time
+	// together with it, the last cannot.
+	later := make(chan error, 1)
+	go func() {
+		var err error
+		for range 100 {
+			if err = sign(good); err == nil {
+				break
+			}
+		}
+		later <- err
+	}()
 	wantErr(t, receive(t, first), offload.ErrTimeout)
-	if err := receive(t, second); err != nil {
+	if err := receive(t, later); err != nil {
 		t.Error(err)
 	}
 }

@@ -19,6 +19,9 @@ func (e *Engine) do(ctx context.Context, call func() ([]byte, error)) ([]byte, e
 		<-op.done
 		out = op.out
 	} else {
+		if j.Canceled() { // do not begin what nobody will wait for
+			return nil, jobs.ErrCanceled
+		}
 		w := j.WaitCtx()
 		if err := op.waker.arm(e.cfg.Wake, w, op); err != nil {
 			return nil, err
@@ -38,19 +41,26 @@ func (e *Engine) do(ctx context.Context, call func() ([]byte, error)) ([]byte, e
 
 // pause pauses j, in which it is called, until op's outcome is there.
 func (op *operation) pause(j jobs.Job, w *waitctx.WaitCtx) outcome {
+	err := jobs.ErrCanceled // if Pause ends the job with runtime.Goexit
+	defer func() {
+		if err != nil {
+			op.engine.abandon(op, err)
+		}
+	}()
 	for {
 		select {
 		case <-op.done:
+			err = nil
 			return op.out
 		default:
 		}
-		if err := j.Pause(); err != nil {
-			op.engine.abandon(op, err)
+		if refused := j.Pause(); refused != nil {
+			err = refused
 			return outcome{err: err}
 		}
 		if j.PauseBlocked() {
 			<-op.done
-			return op.out
+			continue
 		}
 		op.waker.rearm(w)
 	}
