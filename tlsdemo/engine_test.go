@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jobloop/jobloop/engine"
 	"github.com/jobloop/jobloop/engine/multibuffer"
 )
 
@@ -172,8 +171,7 @@ func TestWatchedKeyPassesTheJob(t *testing.T) {
 	open := 0
 	k := &watchedKey{&boundKey{job: "no job"}, func() func() { open++; return func() { open-- } }}
 	ctx := context.WithValue(t.Context(), jobName{}, "job 7")
-	cert := engine.ForContext(ctx, &tls.Certificate{PrivateKey: k})
-	if _, err := cert.PrivateKey.(crypto.Signer).Sign(nil, nil, nil); err == nil || err.Error() != "in job 7" {
+	if _, err := k.ForContext(ctx).Sign(nil, nil, nil); err == nil || err.Error() != "in job 7" {
 		t.Errorf("signed %v, want in job 7", err)
 	}
 	if open != 0 {
