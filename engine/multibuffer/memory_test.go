@@ -1,0 +1,64 @@
+package multibuffer
+
+import (
+	"context"
+	"crypto"
+	"testing"
+
+	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
+	"github.com/jobloop/jobloop/loop"
+)
+
+// Many requests at a time leave no more memory behind than a few.
+func TestMemoryIsBounded(t *testing.T) {
+	e := newEngine(t, Config{})
+	e.do = instantly
+	l := newLoop(t, loop.Config{})
+	k := newKey(t, e, "2048a")
+	mustAll(t, together(t, l, 2000, func(ctx context.Context, _ int) error {
+		_, err := k.ForContext(ctx).Sign(nil, digest, crypto.SHA256)
+		return err
+	}))
+	wantSizes(t, e, map[int]uint64{8: 250})
+	wantIdle(t, e, l)
+	call(t, l, func() {
+		if b := batcherIn(e, l); b.free.n != maxFree || cap(b.settled) > 1024 {
+			t.Errorf("%d free requests, room for %d settled ones", b.free.n, cap(b.settled))
+		}
+	})
+}
+
+// instantly takes the place of Do where results do not matter.
+func instantly(_ *rsax8.Unit, reqs []*rsax8.Request) {
+	for _, r := range reqs {
+		r.OK = true
+	}
+}
+
+// A signature allocates itself, and nothing else.
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	e := newEngine(t, Config{})
+	e.do = instantly
+	l := newLoop(t, loop.Config{})
+	k := newKey(t, e, "2048a")
+	must(t, l, func(ctx context.Context) error {
+		bound := k.ForContext(ctx)
+		if n := testing.AllocsPerRun(200, func() {
+			if _, err := bound.Sign(nil, digest, crypto.SHA256); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 1 {
+			t.Errorf("Sign allocates %v times", n)
+		}
+		if n := testing.AllocsPerRun(200, func() { bound = k.ForContext(ctx) }); n > 1 {
+			t.Errorf("ForContext allocates %v times", n)
+		}
+		return nil
+	})
+	if s := e.Stats(); s.Operations != 201 {
+		t.Errorf("%+v", s)
+	}
+}
