@@ -181,11 +181,13 @@ func signTogether(ctx context.Context, key *rsa.PrivateKey, n int, d time.Durati
 				done, failed = true, errors.Join(failed, err)
 			case !warm && since > d/5:
 				warm = true
-				before, failed = cpuTime(os.Getpid())
+				var err error
+				before, err = cpuTime(os.Getpid())
+				failed = errors.Join(failed, err)
 				statsBefore, begin = e.Stats(), time.Now()
 			case warm && !done && since > d:
-				var after time.Duration
-				after, failed = cpuTime(os.Getpid())
+				after, err := cpuTime(os.Getpid())
+				failed = errors.Join(failed, err)
 				res.count(after-before, statsBefore, e.Stats())
 				done = true
 			}

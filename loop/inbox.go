@@ -118,9 +118,7 @@ func (l *Loop) take(m *message) {
 	case m.listen != nil:
 		m.listen.register()
 	default:
-		if t, ok := m.job.Value().(*task); ok {
-			t.wake()
-		}
+		l.Ready(m.job)
 	}
 }
 

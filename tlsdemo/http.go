@@ -130,7 +130,7 @@ func (s *session) answer(ctx context.Context, x *exchange, c *loop.Conn) {
 	b = append(append(b, ' '), x.req.RequestURI()...)
 	b = append(append(b, "\nbody: "...), strconv.Itoa(len(x.req.Body()))...)
 	b = append(append(b, " bytes\nprotocol: "...), tls.VersionName(s.version)...)
-	b = append(append(b, "\ncipher suite: "...), tls.CipherSuiteName(s.suite)...)
+	b = append(append(b, "\ncipher suite: "...), s.suite...)
 	b = strconv.AppendBool(append(b, "\nsession resumed: "...), s.resumed)
 	b = strconv.AppendInt(append(b, "\nloop: "...), int64(s.srv.loops[c.Loop()]), 10)
 	b = strconv.AppendUint(append(b, "\njob: "...), job.ID(), 10)

@@ -63,7 +63,7 @@ type session struct {
 	conn     *tls.Conn // nil before the handshake
 	accepted time.Time
 	version  uint16
-	suite    uint16
+	suite    string
 	resumed  bool
 }
 
@@ -100,7 +100,7 @@ func (s *session) handshake(ctx context.Context, c *loop.Conn) error {
 	conn := tls.Server(under, s.srv.tls)
 	err := conn.HandshakeContext(ctx)
 	state := conn.ConnectionState()
-	s.version, s.suite, s.resumed = state.Version, state.CipherSuite, state.DidResume
+	s.version, s.suite, s.resumed = state.Version, tls.CipherSuiteName(state.CipherSuite), state.DidResume
 	if s.srv.onHandshake != nil {
 		s.srv.onHandshake(handshake{under, s.version, s.resumed, time.Since(s.accepted), err})
 	}

@@ -43,18 +43,11 @@ func (e *Engine) newKey(priv *rsa.PrivateKey) (*Key, error) {
 	if err := own.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidKey, err)
 	}
-	size := slices.Index(keySizes[:], priv.N.BitLen())
-	if size < 0 {
-		return nil, fmt.Errorf("%w: RSA of %d bits, not 2048, 3072 or 4096", ErrUnsupportedKey, priv.N.BitLen())
-	}
-	if n := len(priv.Primes); n != 2 {
-		return nil, fmt.Errorf("%w: RSA with %d primes, not 2", ErrUnsupportedKey, n)
-	}
 	lanes, err := rsax8.NewKey(own)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupportedKey, err)
 	}
-	return &Key{engine: e, rsa: own, lanes: lanes, size: size}, nil
+	return &Key{engine: e, rsa: own, lanes: lanes, size: slices.Index(keySizes[:], lanes.Bits())}, nil
 }
 
 // clone returns the key without what was precomputed, which some versions of

@@ -19,8 +19,8 @@ type Stats struct {
 	Waited     time.Duration // from Sign to the result, the sum over all requests in batches
 }
 
-// counters are shared by the Engine's loops. They are added to once a batch,
-// or where crypto/rsa takes a thousand times as long.
+// counters are shared by the Engine's loops. They are added to once a batch, or
+// once a signature of crypto/rsa.
 type counters struct {
 	operations atomic.Uint64
 	batches    atomic.Uint64

@@ -8,7 +8,7 @@ import (
 )
 
 // ErrUnsupportedKey is NewKey's answer to a key the kernel cannot work with.
-var ErrUnsupportedKey = errors.New("unsupported RSA key")
+var ErrUnsupportedKey = errors.New("not for the lanes")
 
 // Key is an RSA private key in the form that the kernel needs. It is not
 // changed after NewKey and may be used by any number of Units.
