@@ -205,6 +205,9 @@ var reusePort = map[string]int{
 	"freebsd":   0x10000,
 }[runtime.GOOS]
 
+// bindAddressOnly: these systems choose the port when a socket is bound.
+func bindAddressOnly(int) {}
+
 // seesUrgent: each system has its own way to tell of urgent data, some have none.
 const seesUrgent = false
 

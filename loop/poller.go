@@ -30,8 +30,8 @@ package loop
 //	wake() error
 //
 // Beside them stand what else differs from kernel to kernel: socket, accept,
-// the option by which the kernel deals connections to several listeners, and
-// whether the poller sees urgent data.
+// the option by which the kernel deals connections to several listeners, the one
+// by which it chooses a port late, and whether the poller sees urgent data.
 //
 // An event carries the generation its descriptor was registered under, so that
 // one for a descriptor that was closed and reused within a batch of events can

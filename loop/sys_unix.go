@@ -181,6 +181,9 @@ func sysConnect(ra, la sockaddr) (int, error) {
 		return -1, os.NewSyscallError("socket", err)
 	}
 	if la != nil {
+		if a, ok := netAddr(la).(*net.TCPAddr); ok && a.Port == 0 {
+			bindAddressOnly(fd)
+		}
 		if err := unix.Bind(fd, la); err != nil {
 			unix.Close(fd)
 			return -1, os.NewSyscallError("bind", err)
