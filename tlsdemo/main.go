@@ -1,6 +1,7 @@
 // Tlsdemo shows TLS handshakes as jobs on an event loop: crypto/tls as it is,
 // many connections at once, one thread. Without arguments it is a demo that
-// runs by itself; "tlsdemo serve" is a server to try other clients on.
+// runs by itself; "tlsdemo serve" is a server to try other clients on, "tlsdemo load"
+// a load tester for TLS servers.
 package main
 
 import (
@@ -17,8 +18,10 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Demo  demoCmd  `cmd:"" default:"withargs" help:"Run a server and clients in this process for a few seconds and print what happened. This is the default command."`
-	Serve serveCmd `cmd:"" help:"Serve HTTPS until told to stop."`
+	Demo   demoCmd   `cmd:"" default:"withargs" help:"Run a server and clients in this process for a few seconds and print what happened. This is the default command."`
+	Serve  serveCmd  `cmd:"" help:"Serve HTTPS until told to stop."`
+	Load   loadCmd   `cmd:"" help:"Load a TLS server with handshakes, and measure them."`
+	Report reportCmd `cmd:"" help:"Make one HTML page of results of load, and compare them."`
 }
 
 const description = `Shows TLS handshakes as jobs on an event loop: crypto/tls as it is, many
@@ -31,6 +34,9 @@ Examples:
   tlsdemo serve --addr 127.0.0.1:0         on a free port, which the first line tells
   tlsdemo serve --cert c.pem --keyfile k.pem --loops 2 --metrics 127.0.0.1:9090
   tlsdemo serve --key rsa4096 --engine offload
+  tlsdemo load localhost:8443 --insecure   how many handshakes a second a server makes, and how fast
+  tlsdemo load localhost:8443 --insecure --rate 500 --json a.json --report a.html
+  tlsdemo report a.json b.json             two runs beside each other
 
 Exit status: 0 all went well, 1 it did not, 2 the command line makes no sense.`
 
@@ -49,6 +55,11 @@ func run(args []string, con *console) int {
 		kong.Description(description),
 		kong.Writers(con.out, con.err),
 		kong.Help(printHelp),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "load", Title: "How much:"},
+			{Key: "tls", Title: "Of what:"},
+			{Key: "result", Title: "What comes out:"},
+		}),
 		kong.ConfigureHelp(kong.HelpOptions{NoAppDescFormat: true, WrapUpperBound: 100}),
 	)
 	if err != nil {

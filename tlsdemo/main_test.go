@@ -143,7 +143,7 @@ func (s *served) dial() *tls.Conn {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"demo", "--help"}, {"serve", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"demo", "--help"}, {"serve", "--help"}, {"load", "--help"}} {
 		status, out, errs := output(t, args...)
 		if status != 0 || errs != "" || !strings.Contains(out, "Examples:") || !strings.Contains(out, "(default") {
 			t.Errorf("%v: status %d, stderr %q, stdout:\n%s", args, status, errs, out)

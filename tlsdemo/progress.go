@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/cheggaaa/pb/v3"
@@ -12,11 +11,8 @@ import (
 // showProgress draws a bar until the function it returns is called, if out is
 // a terminal.
 func showProgress(out io.Writer, cs *clients, duration time.Duration) (stop func()) {
-	f, ok := out.(*os.File)
+	f, ok := terminal(out)
 	if !ok {
-		return func() {}
-	}
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		return func() {}
 	}
 	bar := pb.New64(duration.Milliseconds())

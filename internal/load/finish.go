@@ -1,0 +1,142 @@
+package load
+
+import (
+	"cmp"
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// result makes the Result of what was measured.
+func (r *run) result(m *measured) *Result {
+	rec, s := m.rec, m.stage
+	took := r.duration(m)
+	res := &Result{
+		Handshakes:    rec.handshakes,
+		Errors:        rec.errors,
+		Duration:      took.Seconds(),
+		Latency:       percentiles(rec.latency),
+		ErrorsByKind:  rec.kinds,
+		ErrorExamples: rec.examples,
+		Phases:        Phases{Connect: percentiles(rec.connect), TLS: percentiles(rec.tls)},
+		NotBegun:      rec.notBegun,
+		BytesRead:     rec.read,
+		BytesWritten:  rec.written,
+		Negotiated:    []Negotiated{},
+		Certificates:  []Certificate{},
+		MaxInFlight:   int(r.most.Load()),
+		Distribution:  []Quantile{},
+		Series:        r.series.result(s.start),
+		Sweep:         m.sweep,
+		Total:         r.total,
+		Stopped:       r.why,
+		Started:       r.begin,
+		Environment:   environment(),
+	}
+	if took > 0 {
+		res.HandshakesPer = float64(rec.inTime) / took.Seconds()
+	}
+	if s.rate > 0 {
+		delay := percentiles(rec.delay)
+		res.StartDelay = &delay
+	}
+	if rec.firstByte.TotalCount() > 0 {
+		first := percentiles(rec.firstByte)
+		res.Phases.FirstByte = &first
+	}
+	_, maxRSS := cpuTime()
+	res.Client = Client{CPU: m.client.cpu.Seconds(), Busy: m.client.busy(len(r.workers)), Loops: len(r.workers), MaxRSS: maxRSS}
+	if rec.handshakes > 0 {
+		res.Client.CPUPerHandshake = float64(m.client.cpu.Nanoseconds()) / 1e3 / float64(max(rec.inTime, 1))
+		for _, b := range rec.latency.CumulativeDistribution() {
+			res.Distribution = append(res.Distribution, Quantile{Percentile: b.Quantile, Latency: b.ValueAt})
+		}
+	}
+	for i, t := range rec.targets {
+		res.Targets = append(res.Targets, Target{
+			Target: r.cfg.Targets[i], Address: r.workers[0].targets[i].address,
+			Handshakes: t.handshakes, Errors: t.errors,
+		})
+	}
+	res.negotiated(rec)
+	res.warn(r)
+	return res
+}
+
+// duration is how long the measured part was.
+func (r *run) duration(m *measured) time.Duration {
+	end := m.stage.end
+	switch {
+	case m.stage.count > 0:
+		if end = m.rec.last; end.IsZero() {
+			end = m.ended
+		}
+	case r.stopping.Load() && m.ended.Before(end):
+		end = m.ended
+	}
+	return max(end.Sub(m.stage.start), 0)
+}
+
+// negotiated lists what was agreed on and which certificates were shown, the
+// most frequent first.
+func (res *Result) negotiated(rec *recorder) {
+	for _, k := range slices.Collect(maps.Keys(rec.negotiated)) {
+		n := Negotiated{
+			Version: tls.VersionName(k.version), Cipher: tls.CipherSuiteName(k.cipher),
+			ALPN: k.alpn, Resumed: k.resumed, Handshakes: rec.negotiated[k],
+		}
+		if k.curve != 0 {
+			n.Curve = CurveName(tls.CurveID(k.curve))
+		}
+		res.Negotiated = append(res.Negotiated, n)
+	}
+	slices.SortFunc(res.Negotiated, func(a, b Negotiated) int {
+		return cmp.Or(cmp.Compare(b.Handshakes, a.Handshakes), cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)))
+	})
+	byName := make(map[string]Certificate) // the loops have entries of their own
+	for c, n := range rec.certificates {
+		d := c.describe(n)
+		d.Handshakes += byName[d.SHA256].Handshakes
+		byName[d.SHA256] = d
+	}
+	res.Certificates = slices.AppendSeq(res.Certificates, maps.Values(byName))
+	slices.SortFunc(res.Certificates, func(a, b Certificate) int {
+		return cmp.Or(cmp.Compare(b.Handshakes, a.Handshakes), cmp.Compare(a.SHA256, b.SHA256))
+	})
+}
+
+// warn adds what a reader must know to weigh the figures, with remedies.
+func (res *Result) warn(r *run) {
+	warn := func(format string, args ...any) { res.Warnings = append(res.Warnings, fmt.Sprintf(format, args...)) }
+	c := r.cfg
+	if res.Client.Busy >= BusyLimit {
+		warn("the client was busy for %.0f %% of the time: it, and not the server, may be the limit. Give it more threads (--loops %d), or another machine.",
+			100*res.Client.Busy, 2*res.Client.Loops)
+	}
+	if d := res.StartDelay; d != nil && d.P99 > 10_000 && res.NotBegun == 0 && res.MaxInFlight < c.Connections {
+		warn("1 %% of handshakes were begun %v late or later, because the client's thread was busy or kept waiting; latencies have that in them.",
+			(time.Duration(d.P99) * time.Microsecond).Round(time.Millisecond))
+	}
+	if c.Rate > 0 && res.MaxInFlight >= c.Connections {
+		warn("all %d connections were in use at times, so that handshakes were begun late; latencies have that in them. --connections allows more.", c.Connections)
+	}
+	if n := res.ErrorsByKind[kindPorts]; n > 0 {
+		warn("%d connections found no free local port: those closed wait in TIME_WAIT for a minute. Use --reset, several --source addresses, or a wider range (sysctl net.ipv4.ip_local_port_range).", n)
+	}
+	if res.ErrorsByKind[kindDescriptors] > 0 {
+		warn("there were no file descriptors left (the limit is %d connections): raise it (ulimit -n), or lower --connections.", MaxConnections())
+	}
+	if c.Resume > 0 && res.Handshakes > 0 {
+		resumed := int64(0)
+		for _, n := range res.Negotiated {
+			if n.Resumed {
+				resumed += n.Handshakes
+			}
+		}
+		if share := float64(resumed) / float64(res.Handshakes); share < c.Resume-0.02 {
+			warn("%.1f %% of handshakes resumed a session, of %.1f %% that were to: the server has declined the others.", 100*share, 100*c.Resume)
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package load
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/jobloop/jobloop/jobs"
+)
+
+// Kinds of errors, the keys of Result.ErrorsByKind. Alerts from the server are
+// "alert: " and their name, answers other than 200 "status " and their number.
+const (
+	kindRefused     = "refused"
+	kindReset       = "reset"
+	kindTimeout     = "timeout"
+	kindCertificate = "certificate"
+	kindClosed      = "closed" // before the end
+	kindUnreachable = "unreachable"
+	kindPorts       = "ports"       // this machine has none left
+	kindDescriptors = "descriptors" // this process has none left
+	kindNotTLS      = "not TLS"
+	kindNotBegun    = "not begun" // due, but every connection was in use until the end
+	kindProtocol    = "protocol"  // the server broke TLS's or HTTP's rules
+	kindOther       = "other"
+
+	kindAlert  = "alert: "
+	kindStatus = "status "
+)
+
+// kindOf says of which kind an error is.
+func kindOf(err error) string {
+	for _, k := range errnoKinds {
+		if errors.Is(err, k.errno) {
+			return k.kind
+		}
+	}
+	var (
+		verify *tls.CertificateVerificationError
+		header tls.RecordHeaderError
+		op     *net.OpError
+		status statusError
+	)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return kindTimeout
+	case errors.As(err, &verify):
+		return kindCertificate
+	case errors.As(err, &header):
+		return kindNotTLS
+	case errors.As(err, &status):
+		return fmt.Sprintf(kindStatus+"%d", int(status))
+	case errors.Is(err, errAnswer):
+		return kindProtocol
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return kindClosed
+	case errors.As(err, &op) && op.Op == "remote error": // crypto/tls's way to tell of an alert
+		return kindAlert + strings.TrimPrefix(op.Err.Error(), "tls: ")
+	case strings.Contains(err.Error(), "tls: "):
+		return kindProtocol
+	}
+	return kindOther
+}
+
+var errnoKinds = []struct {
+	errno syscall.Errno
+	kind  string
+}{
+	{syscall.ECONNREFUSED, kindRefused},
+	{syscall.ECONNRESET, kindReset},
+	{syscall.ECONNABORTED, kindReset},
+	{syscall.EPIPE, kindReset},
+	{syscall.ETIMEDOUT, kindTimeout},
+	{syscall.EHOSTUNREACH, kindUnreachable},
+	{syscall.ENETUNREACH, kindUnreachable},
+	{syscall.EADDRNOTAVAIL, kindPorts},
+	{syscall.EADDRINUSE, kindPorts},
+	{syscall.EMFILE, kindDescriptors},
+	{syscall.ENFILE, kindDescriptors},
+}
+
+// canceled reports whether a connection failed because the run was ended.
+func canceled(err error) bool {
+	return errors.Is(err, jobs.ErrCanceled) || errors.Is(err, net.ErrClosed)
+}
+
+// statusError is an answer with another status than 200.
+type statusError int
+
+func (s statusError) Error() string { return fmt.Sprintf("HTTP status %d", int(s)) }
+
+// errAnswer is an answer that is none.
+var errAnswer = errors.New("not an HTTP/1.1 answer")

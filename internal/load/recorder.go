@@ -1,0 +1,169 @@
+package load
+
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// maxLatency is where histograms end; what takes longer counts as this.
+const maxLatency = time.Hour
+
+// recorder gathers what one loop measures. It belongs to the loop, others read
+// it when that has nothing more to do.
+type recorder struct {
+	latency, connect, tls, firstByte, delay *hdrhistogram.Histogram
+
+	handshakes   int64 // measured, as all that has no other word
+	inTime       int64 // of these, that ended before the end of the measured part
+	errors       int64
+	notBegun     int64
+	read         int64
+	written      int64
+	kinds        map[string]int64
+	examples     map[string]string
+	negotiated   map[negotiated]int64
+	certificates map[*certificate]int64
+	targets      []outcome
+	last         time.Time // the end of the last one
+
+	total Total
+}
+
+// outcome is how visits ended.
+type outcome struct{ handshakes, errors int64 }
+
+// negotiated is what can differ from one handshake to another.
+type negotiated struct {
+	version, cipher, curve uint16
+	alpn                   string
+	resumed                bool
+}
+
+func newRecorder(targets int) *recorder {
+	return &recorder{
+		latency: newHistogram(3), connect: newHistogram(3), tls: newHistogram(3),
+		firstByte: newHistogram(3), delay: newHistogram(3),
+		kinds: make(map[string]int64), examples: make(map[string]string),
+		negotiated: make(map[negotiated]int64), certificates: make(map[*certificate]int64),
+		targets: make([]outcome, targets),
+	}
+}
+
+// newHistogram returns one of times in microseconds.
+func newHistogram(digits int) *hdrhistogram.Histogram {
+	return hdrhistogram.New(1, maxLatency.Microseconds(), digits)
+}
+
+func record(h *hdrhistogram.Histogram, d time.Duration) {
+	h.RecordValue(min(max(d.Microseconds(), 1), maxLatency.Microseconds())) // cannot fail: it is in range
+}
+
+// success counts a measured handshake.
+func (r *recorder) success(v *visit, inTime bool) {
+	r.handshakes++
+	if inTime {
+		r.inTime++
+	}
+	record(r.latency, v.ended.Sub(v.due))
+	record(r.delay, v.began.Sub(v.due))
+	record(r.connect, v.connected.Sub(v.began))
+	record(r.tls, v.shaken.Sub(v.connected))
+	if !v.answered.IsZero() {
+		record(r.firstByte, v.answered.Sub(v.shaken))
+	}
+	r.read += v.read
+	r.written += v.written
+	r.negotiated[v.agreed]++
+	r.certificates[v.certificate]++
+	r.targets[v.target.index].handshakes++
+	r.end(v)
+}
+
+// failure counts a measured handshake that failed.
+func (r *recorder) failure(v *visit, err error) {
+	r.fail(kindOf(err), err.Error(), 1)
+	r.read += v.read
+	r.written += v.written
+	r.targets[v.target.index].errors++
+	r.end(v)
+}
+
+func (r *recorder) fail(kind, example string, n int64) {
+	r.errors += n
+	r.kinds[kind] += n
+	if r.examples[kind] == "" {
+		r.examples[kind] = example
+	}
+}
+
+func (r *recorder) end(v *visit) {
+	if v.ended.After(r.last) {
+		r.last = v.ended
+	}
+}
+
+// merge adds what another loop has measured.
+func (r *recorder) merge(o *recorder) {
+	r.latency.Merge(o.latency)
+	r.connect.Merge(o.connect)
+	r.tls.Merge(o.tls)
+	r.firstByte.Merge(o.firstByte)
+	r.delay.Merge(o.delay)
+	r.handshakes += o.handshakes
+	r.inTime += o.inTime
+	r.errors += o.errors
+	r.notBegun += o.notBegun
+	r.read += o.read
+	r.written += o.written
+	for k, n := range o.kinds {
+		r.kinds[k] += n
+	}
+	for k, text := range o.examples {
+		if r.examples[k] == "" {
+			r.examples[k] = text
+		}
+	}
+	for k, n := range o.negotiated {
+		r.negotiated[k] += n
+	}
+	for k, n := range o.certificates {
+		r.certificates[k] += n
+	}
+	for i, t := range o.targets {
+		r.targets[i].handshakes += t.handshakes
+		r.targets[i].errors += t.errors
+	}
+	if o.last.After(r.last) {
+		r.last = o.last
+	}
+	r.total.add(o.total)
+}
+
+func (t *Total) add(o Total) {
+	t.Begun += o.Begun
+	t.Handshakes += o.Handshakes
+	t.Resumed += o.Resumed
+	t.Requests += o.Requests
+	t.Errors += o.Errors
+	t.Canceled += o.Canceled
+	t.Probes += o.Probes
+}
+
+// percentiles sums a histogram up.
+func percentiles(h *hdrhistogram.Histogram) Percentiles {
+	if h.TotalCount() == 0 {
+		return Percentiles{}
+	}
+	at := h.ValueAtPercentiles([]float64{50, 90, 99, 99.9})
+	return Percentiles{
+		Count: h.TotalCount(),
+		Min:   h.Min(),
+		P50:   at[50],
+		P90:   at[90],
+		P99:   at[99],
+		P999:  at[99.9],
+		Max:   h.Max(),
+		Mean:  int64(h.Mean()),
+	}
+}

@@ -1,0 +1,256 @@
+// Package load loads TLS servers with handshakes, and measures them: the part
+// of "tlsdemo load" below its command line. Its clients are jobs on event loops,
+// thousands on a thread, with crypto/tls as it is.
+//
+// Run does a run as its Config says and returns a Result. A run is one stage
+// (ramp, warm-up, measured part), or several in a sweep; each loop has a worker,
+// which makes visits: connections with a handshake and perhaps a request.
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// Interrupted is Result.Stopped when the run's context was done.
+const Interrupted = "interrupted"
+
+// run is a run in progress.
+type run struct {
+	cfg     *Config
+	group   *loop.Group
+	workers []*worker
+	series  *series
+	stopped sync.Once
+	why     string // it was stopped; read when the loops have ended
+
+	begin    time.Time
+	total    Total         // of the stages that are done, and the probes
+	ended    chan struct{} // the loops have
+	endErr   error         // how
+	stopping atomic.Bool
+	inFlight atomic.Int64
+	most     atomic.Int64 // in flight
+	failed   atomic.Int64
+	phase    atomic.Pointer[string]
+}
+
+// Run does a run. When ctx is done it ends at once, and what was measured until
+// then is the result. It is an error if the run cannot begin: if one of the
+// targets cannot be reached, say.
+func Run(ctx context.Context, cfg Config) (*Result, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if err := checkDescriptors(cfg.Connections); err != nil {
+		return nil, err
+	}
+	group, err := loop.NewGroup(cfg.Loops, loop.Config{
+		MaxJobs:     cfg.Connections + 16,
+		MaxQueued:   cfg.Connections + 1024,
+		IdleTimeout: -1, // each connection has a deadline of its own
+		Logger:      slog.Default(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &run{cfg: &cfg, group: group, begin: time.Now(), ended: make(chan struct{})}
+	r.setPhase("connecting")
+	r.series = newSeries(r.begin)
+	for i, l := range group.Loops() {
+		r.workers = append(r.workers, newWorker(r, l, i))
+	}
+	go func() {
+		r.endErr = group.Run(context.Background())
+		close(r.ended)
+	}()
+	m, err := r.measure(ctx)
+	group.Close()
+	<-r.ended
+	if err := errors.Join(err, r.endErr); err != nil {
+		return nil, err
+	}
+	return r.result(m), nil
+}
+
+// measured is what is known when the stages are done.
+type measured struct {
+	rec    *recorder
+	stage  *stage // that rec is of
+	ended  time.Time
+	client usage
+	sweep  *Sweep
+}
+
+func (r *run) measure(ctx context.Context) (*measured, error) {
+	if err := r.probe(ctx); err != nil {
+		return nil, err
+	}
+	stop := r.watch()
+	defer stop()
+	if r.cfg.Sweep != nil {
+		return r.sweep(ctx), nil
+	}
+	return r.runStage(ctx, r.newStage(r.cfg.Rate, r.cfg.Ramp, r.cfg.Warmup)), nil
+}
+
+// runStage runs a stage to its end, or until ctx is done.
+func (r *run) runStage(ctx context.Context, s *stage) *measured {
+	for _, w := range r.workers {
+		w.rec = newRecorder(len(r.cfg.Targets)) // the loop sees it by the Post that follows
+		if w.loop.Post(func() { w.begin(s) }) != nil {
+			s.workerDone()
+		}
+	}
+	// wait waits until a time, and reports false if the stage has ended first.
+	wait := func(until time.Time) bool {
+		timer := time.NewTimer(time.Until(until))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return true
+		case <-s.done:
+		case <-r.ended:
+		case <-ctx.Done():
+			r.stop(Interrupted)
+			r.group.Close() // cancels the jobs
+			<-r.ended       // those that are not begun never end
+		}
+		return false
+	}
+	m := &measured{stage: s, rec: newRecorder(len(r.cfg.Targets))}
+	r.setPhase("ramp")
+	wait(s.begin.Add(s.ramp))
+	r.setPhase("warm-up")
+	if wait(s.start) {
+		r.setPhase("measuring")
+		before := takeUsage()
+		inTime := wait(s.measuredUntil())
+		m.client = takeUsage().sub(before)
+		if inTime {
+			r.setPhase("ending")
+			wait(s.begin.Add(forever))
+		}
+	}
+	m.ended = time.Now()
+	for _, w := range r.workers {
+		m.rec.merge(w.rec)
+	}
+	r.total.add(m.rec.total)
+	return m
+}
+
+// stop ends the run early. It may be called from any goroutine.
+func (r *run) stop(why string) {
+	r.stopped.Do(func() { r.why = why })
+	r.stopping.Store(true)
+}
+
+func (r *run) enter() {
+	n := r.inFlight.Add(1)
+	for {
+		most := r.most.Load()
+		if n <= most || r.most.CompareAndSwap(most, n) {
+			return
+		}
+	}
+}
+
+func (r *run) setPhase(name string) { r.phase.Store(&name) }
+
+// watch calls Config.Progress until the function it returns is called.
+func (r *run) watch() (stop func()) {
+	if r.cfg.Progress == nil {
+		return func() {}
+	}
+	quit, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				r.cfg.Progress(r.progress())
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() { close(quit); <-gone }
+}
+
+func (r *run) progress() Progress {
+	now := time.Now()
+	p := Progress{Phase: *r.phase.Load(), Elapsed: now.Sub(r.begin), InFlight: int(r.inFlight.Load()), Errors: r.failed.Load()}
+	if c := r.cfg; c.Sweep == nil && c.Duration > 0 {
+		p.Whole = c.Ramp + c.Warmup + c.Duration
+	}
+	p.Rate, p.P99 = r.series.lately(now)
+	return p
+}
+
+// probe connects to each target once, so that a run does not begin that cannot
+// succeed. Names are looked up here, and not again.
+func (r *run) probe(ctx context.Context) error {
+	w := r.workers[0]
+	result := make(chan error, 1)
+	err := w.loop.Go(func(jobCtx context.Context) error {
+		result <- w.probeAll(jobCtx)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err = <-result:
+	case <-ctx.Done():
+		return errors.New("interrupted before it began")
+	}
+	r.total.add(w.rec.total)
+	for _, other := range r.workers[1:] {
+		for i, t := range w.targets {
+			other.targets[i].address = t.address
+		}
+	}
+	return err
+}
+
+func (w *worker) probeAll(ctx context.Context) error {
+	all := w.targets
+	defer func() { w.targets, w.visits, w.resumeShare = all, 0, 0 }()
+	for i, t := range all {
+		w.targets, w.visits = all[i:i+1], 0
+		if w.run.cfg.Resume > 0 {
+			w.resumeShare = 1 - w.run.cfg.Resume // this one's turn
+		}
+		w.rec.total.Begun++
+		w.rec.total.Probes++
+		var v visit
+		if err := w.visit(ctx, &v); err != nil {
+			return fmt.Errorf("%s: %w", t.address, plain(err))
+		}
+		if w.run.cfg.Resume > 0 && t.session.state == nil {
+			return fmt.Errorf("%s: the server sends no session tickets, so there is nothing to resume", t.address)
+		}
+		t.address = v.remote
+	}
+	return nil
+}
+
+// plain takes the addresses out of an error: the message has the target's.
+func plain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return op.Err
+	}
+	return err
+}

@@ -1,0 +1,105 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// A sweep multiplies the rate by sweepFactor until a step does not keep up, and
+// then looks for the knee between the last two rates, by halving what lies
+// between them sweepHalvings times.
+const (
+	sweepFactor   = 1.5
+	sweepHalvings = 3
+	maxSweepSteps = 60
+
+	sweepWarmup     = 500 * time.Millisecond // of each step
+	sweepThroughput = 0.95                   // of the rate, that must be done
+	sweepFailures   = 0.01                   // of handshakes, that may fail
+)
+
+// search looks for the knee: it chooses each step's rate by how the one before
+// it went.
+type search struct {
+	max      float64 // 0: none
+	kept     float64 // the greatest rate that was kept up, 0: none yet
+	broken   float64 // the least that was not, 0: none yet
+	halvings int
+}
+
+// next returns the rate of the step after one; 0: the search has ended.
+func (s *search) next(rate float64, keptUp bool) float64 {
+	if keptUp {
+		s.kept = rate
+	} else {
+		s.broken = rate
+	}
+	switch {
+	case s.broken == 0 && rate == s.max, s.kept == 0, s.halvings == sweepHalvings:
+		return 0
+	case s.broken == 0 && s.max > 0:
+		return min(rate*sweepFactor, s.max)
+	case s.broken == 0:
+		return rate * sweepFactor
+	}
+	s.halvings++
+	return (s.kept + s.broken) / 2
+}
+
+// sweep runs a stage for each rate. The result has the best one's figures.
+func (r *run) sweep(ctx context.Context) *measured {
+	sweep, search := new(Sweep), search{max: r.cfg.Sweep.Max}
+	var best, last *measured
+	rate := r.cfg.Rate
+	for range maxSweepSteps {
+		last = r.runStage(ctx, r.newStage(rate, 0, max(r.cfg.Warmup, sweepWarmup)))
+		if r.stopping.Load() {
+			break
+		}
+		step := r.step(rate, last)
+		sweep.Steps = append(sweep.Steps, step)
+		if step.KeptUp {
+			best, sweep.Knee = last, rate
+		} else {
+			sweep.Limit = step.Why
+		}
+		if rate = search.next(rate, step.KeptUp); rate == 0 {
+			break
+		}
+	}
+	if best == nil {
+		best = last
+	}
+	best.sweep = sweep
+	return best
+}
+
+// step judges a step of a sweep.
+func (r *run) step(rate float64, m *measured) Step {
+	took := m.stage.end.Sub(m.stage.start)
+	s := Step{
+		Rate:          rate,
+		HandshakesPer: float64(m.rec.inTime) / took.Seconds(),
+		Handshakes:    m.rec.handshakes,
+		Errors:        m.rec.errors,
+		Latency:       percentiles(m.rec.latency),
+		ClientBusy:    m.client.busy(len(r.workers)),
+	}
+	failed := float64(s.Errors) / float64(max(s.Handshakes+s.Errors, 1))
+	p99 := time.Duration(s.Latency.P99) * time.Microsecond
+	switch {
+	case failed > sweepFailures:
+		s.Why = fmt.Sprintf("%.1f %% failed", 100*failed)
+	case s.HandshakesPer < sweepThroughput*rate:
+		s.Why = fmt.Sprintf("%.0f %% of the rate", 100*s.HandshakesPer/rate)
+	case p99 > r.cfg.Sweep.P99:
+		s.Why = fmt.Sprintf("p99 was %v", p99.Round(time.Millisecond))
+	default:
+		s.KeptUp = true
+	}
+	if !s.KeptUp && s.ClientBusy >= BusyLimit {
+		s.Why += ", and the client was busy: it may be the limit"
+	}
+	return s
+}

@@ -1,0 +1,232 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// visit is one connection: what was done on it, and when.
+type visit struct {
+	target   *target
+	measured bool   // whatever the time, it belongs to the measured part
+	remote   string // the address connected to, as numbers
+
+	due       time.Time
+	began     time.Time
+	connected time.Time
+	shaken    time.Time // the handshake was done
+	answered  time.Time // the first byte of the answer was there
+	ended     time.Time
+
+	read, written int64 // bytes on the socket
+	agreed        negotiated
+	certificate   *certificate
+}
+
+// ticketTimeout is how long to wait for a session ticket, which servers send
+// right after the handshake.
+const ticketTimeout = 2 * time.Second
+
+// lingerTimeout is how long to wait for the server's end of a connection, when
+// it is not reset.
+const lingerTimeout = time.Second
+
+// visit makes a connection, the handshake, and the request if there is to be
+// one. It runs in a job.
+func (w *worker) visit(ctx context.Context, v *visit) error {
+	v.began = time.Now()
+	if v.due.IsZero() {
+		v.due = v.began
+	}
+	n := w.visits
+	w.visits++
+	v.target = w.targets[n%len(w.targets)]
+	dialer := &w.dialers[n/len(w.targets)%len(w.dialers)]
+	raw, err := dialer.Dial(ctx, "tcp", v.target.address)
+	if err != nil {
+		v.ended = time.Now()
+		return fmt.Errorf("connect: %w", err)
+	}
+	v.connected = time.Now()
+	v.remote = raw.RemoteAddr().String()
+	defer raw.Close()
+	raw.SetDeadline(v.began.Add(w.run.cfg.Timeout))
+	if w.run.cfg.Reset {
+		raw.SetLinger(0)
+	}
+	config, resuming := v.target.full, w.resumeNext()
+	if resuming {
+		config = v.target.resume
+	}
+	stamp := v.target.session.stamp
+	c := &conn{Conn: raw, v: v}
+	t := tls.Client(c, config)
+	if err := t.HandshakeContext(context.Background()); err != nil { // nothing ends it but the deadline
+		v.ended = time.Now()
+		return fmt.Errorf("handshake: %w", err)
+	}
+	v.shaken = time.Now()
+	v.ended = v.shaken
+	state := t.ConnectionState()
+	v.agreed = negotiated{state.Version, state.CipherSuite, uint16(state.CurveID), state.NegotiatedProtocol, state.DidResume}
+	v.certificate = w.certificates.of(state.PeerCertificates)
+	w.rec.total.Handshakes++
+	if state.DidResume {
+		w.rec.total.Resumed++
+	}
+	if path := w.run.cfg.Request; path != "" {
+		err = w.request(t, v, path)
+		v.ended = time.Now()
+		if err != nil {
+			return fmt.Errorf("request: %w", err)
+		}
+		w.rec.total.Requests++
+	}
+	// In TLS 1.2 it would have come in the handshake.
+	if resuming && !state.DidResume && state.Version == tls.VersionTLS13 && v.target.session.stamp == stamp {
+		c.waitForTicket(t, v.target.session)
+	}
+	if !w.run.cfg.Reset {
+		c.finish(t)
+	}
+	return nil
+}
+
+// resumeNext says whether the next handshake is to resume a session. It spreads
+// them evenly.
+func (w *worker) resumeNext() bool {
+	w.resumeShare += w.run.cfg.Resume
+	if w.resumeShare < 1 {
+		return false
+	}
+	w.resumeShare--
+	return true
+}
+
+// request asks for a path, and reads the answer to its end.
+func (w *worker) request(t *tls.Conn, v *visit, path string) error {
+	if p := t.ConnectionState().NegotiatedProtocol; p != "" && p != "http/1.1" && p != "http/1.0" {
+		return fmt.Errorf("%w: the connection speaks %s", errAnswer, p)
+	}
+	if _, err := t.Write(v.target.request); err != nil {
+		return err
+	}
+	r := w.reader(t)
+	defer w.free(r)
+	if _, err := r.Peek(1); err != nil {
+		return err
+	}
+	v.answered = time.Now()
+	resp := fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseResponse(resp)
+	resp.StreamBody = true // it is not kept, however long
+	if err := resp.Read(r); err != nil {
+		return answerError(err)
+	}
+	if body := resp.BodyStream(); body != nil {
+		_, err := io.Copy(io.Discard, body)
+		resp.CloseBodyStream()
+		if err != nil {
+			return answerError(err)
+		}
+	}
+	if code := resp.StatusCode(); code != fasthttp.StatusOK {
+		return statusError(code)
+	}
+	return nil
+}
+
+// answerError marks what is wrong with the answer and not with the connection.
+func answerError(err error) error {
+	if kindOf(err) != kindOther {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errAnswer, err)
+}
+
+// reader returns a buffered reader of t.
+func (w *worker) reader(t *tls.Conn) *bufio.Reader {
+	n := len(w.readers)
+	if n == 0 {
+		return bufio.NewReaderSize(t, 8<<10) // as much header as servers send
+	}
+	r := w.readers[n-1]
+	w.readers = w.readers[:n-1]
+	r.Reset(t)
+	return r
+}
+
+// maxReaders is how many buffers are kept for the next visits.
+const maxReaders = 256
+
+func (w *worker) free(r *bufio.Reader) {
+	if len(w.readers) < maxReaders {
+		r.Reset(nil)
+		w.readers = append(w.readers, r)
+	}
+}
+
+// conn is what crypto/tls reads from: it counts bytes, and ends reading when a
+// session ticket is there that was waited for.
+type conn struct {
+	*loop.Conn
+	v       *visit
+	waiting *session
+	stamp   int
+}
+
+var errTicket = errors.New("there is a session ticket")
+
+func (c *conn) Read(p []byte) (int, error) {
+	if c.waiting != nil && c.waiting.stamp != c.stamp {
+		return 0, errTicket
+	}
+	n, err := c.Conn.Read(p)
+	c.v.read += int64(n)
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.v.written += int64(n)
+	return n, err
+}
+
+// waitForTicket reads until the server has sent a session ticket, which in TLS
+// 1.3 it does after the handshake. That there is none is no error: it shows in
+// how many handshakes are resumed.
+func (c *conn) waitForTicket(t *tls.Conn, s *session) {
+	c.waiting, c.stamp = s, s.stamp
+	c.SetReadDeadline(time.Now().Add(ticketTimeout))
+	var b [1]byte
+	for {
+		if _, err := t.Read(b[:]); err != nil {
+			break
+		}
+	}
+	c.waiting = nil
+}
+
+// finish says goodbye and waits for the server's: closing with something
+// unread would be a reset.
+func (c *conn) finish(t *tls.Conn) {
+	c.SetDeadline(time.Now().Add(lingerTimeout))
+	if t.CloseWrite() != nil || c.Conn.CloseWrite() != nil {
+		return
+	}
+	var b [512]byte
+	for {
+		if _, err := c.Conn.Read(b[:]); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,333 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
+)
+
+// worker is one loop's share of a run. But for the fields of its construction
+// it belongs to its loop.
+type worker struct {
+	run   *run
+	loop  *loop.Loop
+	index int
+
+	targets      []*target
+	dialers      []loop.Dialer
+	certificates *certificates
+	readers      []*bufio.Reader
+
+	visits      int     // begun
+	resumeShare float64 // see resumeNext
+
+	stage *stage
+	rec   *recorder
+	now   interval // since the last tick
+	since time.Time
+	tick  *loop.Timer
+	jobs  int      // of the stage, that have not ended
+	queue int      // of these, that the loop has not started
+	wakes []func() // of these, that wait for the queue to become empty
+	left  int64    // of a stage with a count: measured visits to begin
+	next  int64    // of an open loop: number of the next arrival
+}
+
+// target is an address to connect to, as one loop sees it.
+type target struct {
+	index        int
+	address      string
+	full, resume *tls.Config
+	session      *session
+	request      []byte
+}
+
+func newWorker(r *run, l *loop.Loop, index int) *worker {
+	w := &worker{run: r, loop: l, index: index, certificates: newCertificates()}
+	w.dialers = []loop.Dialer{{Timeout: r.cfg.Timeout}}
+	if len(r.cfg.Sources) > 0 {
+		w.dialers = w.dialers[:0]
+		for _, ip := range r.cfg.Sources {
+			local := &net.TCPAddr{IP: ip.AsSlice(), Zone: ip.Zone()}
+			w.dialers = append(w.dialers, loop.Dialer{Timeout: r.cfg.Timeout, LocalAddr: local})
+		}
+	}
+	for i, t := range r.cfg.Targets {
+		host, port, _ := net.SplitHostPort(t) // validate has looked at it
+		s := new(session)
+		full, resume := r.cfg.tlsConfigs(host, w.certificates, s)
+		w.targets = append(w.targets, &target{
+			index: i, address: t, full: full, resume: resume, session: s,
+			request: requestText(r.cfg.Request, full.ServerName, port, r.cfg.Reset),
+		})
+	}
+	w.rec = newRecorder(len(w.targets))
+	w.now.latency = newHistogram(2)
+	return w
+}
+
+// requestText is what is sent after a handshake. A server that is not going to
+// be reset is asked to close the connection.
+func requestText(path, host, port string, reset bool) []byte {
+	authority := net.JoinHostPort(host, port)
+	if port == "443" || port == "https" { // RFC 9110, section 7.2
+		authority = strings.TrimSuffix(authority, ":"+port)
+	}
+	end := "\r\n"
+	if !reset {
+		end = "Connection: close\r\n\r\n"
+	}
+	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tlsdemo\r\n%s", path, authority, end)
+}
+
+// begin begins a stage on the loop's goroutine.
+func (w *worker) begin(s *stage) {
+	w.stage, w.next = s, int64(w.index)
+	w.left = s.share(s.count, w.index)
+	w.since = time.Now()
+	w.jobs = 1 // this function
+	w.tick = w.loop.AfterFunc(w.run.series.untilNext(w.since), w.publish)
+	if s.rate > 0 {
+		w.start(w.pace)
+	} else {
+		n := s.connections
+		for i := w.index; i < n; i += s.workers {
+			delay := time.Duration(float64(s.ramp) * float64(i) / float64(n))
+			w.start(func(ctx context.Context) { w.repeat(ctx, delay) })
+		}
+	}
+	w.jobEnded()
+}
+
+// start starts a job of the stage.
+func (w *worker) start(f func(context.Context)) {
+	w.jobs++
+	w.queue++
+	err := w.loop.Go(func(ctx context.Context) error {
+		defer w.jobEnded()
+		if w.queue--; w.queue == 0 {
+			w.wakeWaiting()
+		}
+		f(ctx)
+		return nil
+	})
+	if err != nil { // the loop has ended
+		w.queue--
+		w.jobEnded()
+	}
+}
+
+func (w *worker) jobEnded() {
+	if w.jobs--; w.jobs == 0 {
+		w.tick.Stop()
+		w.flush()
+		w.stage.workerDone()
+	}
+}
+
+// publish adds what has happened since the last tick to the run's series.
+func (w *worker) publish() {
+	w.flush()
+	if w.run.stopping.Load() || w.stage.over(time.Now()) {
+		w.wakeWaiting()
+	}
+	w.tick.Reset(w.run.series.untilNext(w.since))
+}
+
+func (w *worker) flush() {
+	w.now.inFlight = int(w.run.inFlight.Load())
+	w.run.series.add(w.since, &w.now)
+	w.run.failed.Add(w.now.errors)
+	w.now.handshakes, w.now.errors = 0, 0
+	w.now.latency.Reset()
+	w.since = time.Now()
+}
+
+// errorPause is how long a connection of a closed loop waits after a failure: a
+// server that refuses is not asked a hundred thousand times a second.
+const errorPause = 100 * time.Millisecond
+
+// waitForOthers pauses the job until the loop has started all of the stage's, or
+// the stage is over.
+func (w *worker) waitForOthers(ctx context.Context) error {
+	j, _ := jobs.FromContext(ctx)
+	wake, arg, _ := j.WaitCtx().Callback()
+	w.wakes = append(w.wakes, func() { wake(arg) })
+	return j.Pause() // a resume for another reason does no harm
+}
+
+func (w *worker) wakeWaiting() {
+	for _, wake := range w.wakes {
+		wake()
+	}
+	w.wakes = w.wakes[:0]
+}
+
+// repeat is a connection of a closed loop: one visit after another.
+func (w *worker) repeat(ctx context.Context, delay time.Duration) {
+	s := w.stage
+	if delay > 0 && loop.Sleep(ctx, delay) != nil {
+		return
+	}
+	for first := true; ; first = false {
+		now := time.Now()
+		if w.run.stopping.Load() || s.over(now) {
+			return
+		}
+		if !first && w.queue > 0 {
+			// The loop puts work in progress first: connections that went on
+			// and on would keep the others from beginning.
+			if w.waitForOthers(ctx) != nil {
+				return
+			}
+			continue
+		}
+		v := new(visit)
+		if s.count > 0 && !now.Before(s.start) {
+			if w.left == 0 {
+				return
+			}
+			w.left--
+			v.measured = true
+		}
+		if w.do(ctx, v) == nil {
+			continue
+		}
+		pause := errorPause
+		if !s.end.IsZero() {
+			pause = min(pause, time.Until(s.end))
+		}
+		if loop.Sleep(ctx, pause) != nil {
+			return
+		}
+	}
+}
+
+// fullPause is how often an open loop looks for a free connection when all are
+// in use.
+const fullPause = time.Millisecond
+
+// pace begins the visits of an open loop when they are due.
+func (w *worker) pace(ctx context.Context) {
+	s := w.stage
+	limit := int(s.share(int64(s.connections), w.index)) + 1 // and this job
+	for {
+		now := time.Now()
+		if w.run.stopping.Load() {
+			return
+		}
+		due, ok := w.arrival()
+		full := w.jobs >= limit
+		if !ok || full && s.over(now) { // what is due at the end is begun if it can be
+			w.giveUp()
+			return
+		}
+		var wait time.Duration
+		switch {
+		case due.After(now):
+			wait = due.Sub(now)
+			if !s.end.IsZero() {
+				wait = min(wait, s.end.Sub(now))
+			}
+		case full:
+			wait = fullPause
+		default:
+			w.take()
+			w.start(func(ctx context.Context) { w.arrivals(ctx, due) })
+			continue
+		}
+		if loop.Sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// arrivals does the visit that was due at a time, and then those that have
+// become due meanwhile and found no free connection.
+func (w *worker) arrivals(ctx context.Context, due time.Time) {
+	for {
+		v := &visit{due: due, measured: !due.Before(w.stage.start)}
+		w.do(ctx, v)
+		now := time.Now()
+		if w.run.stopping.Load() || w.stage.over(now) {
+			return
+		}
+		var ok bool
+		if due, ok = w.arrival(); !ok || due.After(now) {
+			return
+		}
+		w.take()
+	}
+}
+
+// arrival says when the next visit of an open loop is due; ok is false if there
+// is to be none.
+func (w *worker) arrival() (due time.Time, ok bool) {
+	s := w.stage
+	due = s.due(w.next)
+	if s.count > 0 && w.left == 0 {
+		return due, false
+	}
+	return due, s.end.IsZero() || due.Before(s.end)
+}
+
+// take takes the next arrival.
+func (w *worker) take() {
+	if s := w.stage; s.count > 0 && !s.due(w.next).Before(s.start) {
+		w.left--
+	}
+	w.next += int64(w.stage.workers)
+}
+
+// giveUp counts what was due and is not begun any more.
+func (w *worker) giveUp() {
+	for {
+		due, ok := w.arrival()
+		if !ok || due.After(time.Now()) {
+			break
+		}
+		w.take()
+		if !due.Before(w.stage.start) {
+			w.rec.notBegun++
+		}
+	}
+	if n := w.rec.notBegun; n > 0 {
+		w.rec.fail(kindNotBegun, "all connections were in use until the end", n)
+	}
+}
+
+// do does a visit and counts it.
+func (w *worker) do(ctx context.Context, v *visit) error {
+	w.run.enter()
+	w.rec.total.Begun++
+	err := w.visit(ctx, v)
+	w.run.inFlight.Add(-1)
+	switch {
+	case err == nil:
+		w.now.handshakes++
+		record(w.now.latency, v.ended.Sub(v.due))
+		if measured, inTime := w.stage.counts(v, true); measured {
+			w.rec.success(v, inTime)
+		}
+		return nil
+	case canceled(err):
+		w.rec.total.Canceled++
+		return err
+	}
+	w.now.errors++
+	w.rec.total.Errors++
+	if measured, _ := w.stage.counts(v, false); measured {
+		w.rec.failure(v, err)
+	}
+	if kindOf(err) == kindDescriptors {
+		w.run.stop("out of descriptors")
+	}
+	return err
+}

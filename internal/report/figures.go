@@ -1,0 +1,214 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/jobloop/jobloop/internal/chart"
+	"github.com/jobloop/jobloop/internal/load"
+)
+
+// In this file: the charts.
+
+// figure is a chart with what is written above it.
+type figure struct {
+	Title string
+	Note  string
+	SVG   template.HTML // of package chart, which escapes what it is given
+}
+
+// Size of a chart in points. At half the page's width it is shown a little
+// enlarged, and on a phone it can be read.
+const (
+	figureWidth  = 460
+	figureHeight = 250
+)
+
+// swatch is the colour of the run with that index, among the charts' series.
+func swatch(i int) int { return i%chart.Colors + 1 }
+
+// plan is a chart that is to be drawn.
+type plan struct {
+	note   string
+	config chart.Config
+	series []chart.Series
+}
+
+func drawAll(plans []plan) ([]figure, error) {
+	figures := make([]figure, len(plans))
+	for i, p := range plans {
+		p.config.Width, p.config.Height, p.config.HideTitle = figureWidth, figureHeight, true
+		svg, err := chart.Lines(p.config, p.series...)
+		if err != nil {
+			return nil, err
+		}
+		figures[i] = figure{Title: p.config.Title, Note: p.note, SVG: template.HTML(chart.Inline(svg))}
+	}
+	return figures, nil
+}
+
+// figuresOf draws those of one run.
+func figuresOf(r *load.Result) ([]figure, error) {
+	var plans []plan
+	if r.Sweep != nil {
+		plans = append(plans, sweepRates(r.Sweep), sweepLatencies([]*load.Sweep{r.Sweep}, chart.Series{Name: "p99", Points: true}))
+	}
+	rate := ratePlan(r)
+	rate.series = []chart.Series{overTime("", r.Series, handshakeRate)}
+	if r.Errors > 0 || slices.ContainsFunc(r.Series, func(p load.Point) bool { return p.Errors > 0 }) {
+		rate.series[0].Name = "succeeded"
+		rate.series = append(rate.series, overTime("failed", r.Series, errorRate))
+	}
+	latencies := timePlan("Latency", "logarithmic", r)
+	latencies.config.LogY, latencies.config.YFormat = true, axisMicros
+	latencies.series = []chart.Series{
+		overTime("p50", r.Series, func(p load.Point) float64 { return float64(p.P50) }),
+		overTime("p99", r.Series, pointP99),
+		overTime("max", r.Series, func(p load.Point) float64 { return float64(p.Max) }),
+	}
+	inFlight := timePlan("Connections at a time", "the most in each interval", r)
+	inFlight.series = []chart.Series{inFlightOver("", r.Series)}
+	plans = append(plans, rate, latencies, distributionPlan([]Run{{"", r}}), inFlight)
+	return drawAll(plans)
+}
+
+// timePlan is a chart over the time of runs, with the part shaded that is not
+// measured.
+func timePlan(title, yLabel string, results ...*load.Result) plan {
+	p := plan{config: chart.Config{Title: title, XLabel: "seconds since the measured part began", YLabel: yLabel}}
+	begin := 0.0 // negative if there was a warm-up
+	for _, r := range results {
+		for _, pt := range r.Series {
+			begin = min(begin, pt.At)
+		}
+	}
+	label := "warm-up"
+	if len(results) == 1 && results[0].Sweep != nil {
+		label = "other steps"
+	}
+	if begin < 0 {
+		p.config.Spans = []chart.Span{{From: begin, To: 0, Label: label}}
+	}
+	return p
+}
+
+// ratePlan is a chart of rates over time.
+func ratePlan(results ...*load.Result) plan {
+	p := timePlan("Handshakes per second", "", results...)
+	if p.config.Spans != nil {
+		p.note = "The shaded part is " + p.config.Spans[0].Label + ", and in no figure."
+	}
+	return p
+}
+
+// overTime is a line of a value that each interval has.
+func overTime(name string, points []load.Point, of func(load.Point) float64) chart.Series {
+	s := chart.Series{Name: name, Steps: true}
+	end := math.NaN()
+	for _, p := range points {
+		if p.At > end+1e-6 { // nothing is known of the time between
+			s.X, s.Y = append(s.X, end), append(s.Y, math.NaN())
+		}
+		s.X, s.Y = append(s.X, p.At), append(s.Y, of(p))
+		end = p.At + p.Length
+	}
+	if len(points) > 0 { // the last value holds until its interval's end
+		s.X, s.Y = append(s.X, end), append(s.Y, math.NaN())
+	}
+	return s
+}
+
+// inFlightOver is a line of the most connections in each interval.
+func inFlightOver(name string, points []load.Point) chart.Series {
+	s := chart.Series{Name: name}
+	for _, p := range points {
+		s.X, s.Y = append(s.X, p.At+p.Length), append(s.Y, float64(p.InFlight))
+	}
+	return s
+}
+
+// Rates of an interval without length are NaN or infinite, which is a gap.
+
+func handshakeRate(p load.Point) float64 { return float64(p.Handshakes) / p.Length }
+func errorRate(p load.Point) float64     { return float64(p.Errors) / p.Length }
+
+// pointP99 is 0, a gap on a logarithmic axis, where no handshake ended.
+func pointP99(p load.Point) float64 { return float64(p.P99) }
+
+// distributionPlan draws latency over percentiles, as HdrHistogram's plots do:
+// each nine of "99.99 %" is as wide as the one before.
+func distributionPlan(runs []Run) plan {
+	p := plan{config: chart.Config{
+		Title: "Latency distribution", XLabel: "part of the handshakes that took no longer", YLabel: "logarithmic",
+		LogY: true, YFormat: axisMicros, XTicks: []chart.Tick{{Value: 0, Label: "0"}, {Value: nines(50), Label: "50 %"}},
+	}}
+	most := 1.0
+	for _, run := range runs {
+		s := chart.Series{Name: run.Name}
+		// The longest of n is at 1-1/n. That it is at 100 % too is no distance.
+		last := math.Log10(float64(max(run.Result.Latency.Count, 10)))
+		for _, q := range run.Result.Distribution {
+			x := min(nines(q.Percentile), last)
+			s.X, s.Y = append(s.X, x), append(s.Y, float64(q.Latency))
+			most = max(most, x)
+		}
+		p.series = append(p.series, s)
+	}
+	for n := 1; n <= int(most+1e-9); n++ {
+		decimals := max(0, n-2)
+		p.config.XTicks = append(p.config.XTicks, chart.Tick{Value: float64(n), Label: strconv.FormatFloat(100-math.Pow10(2-n), 'f', decimals, 64) + " %"})
+	}
+	return p
+}
+
+// nines is how many a percentile has: 1 for 90 %, 2 for 99 %; 0.3 for 50 %, and
+// infinitely many for 100 %.
+func nines(percentile float64) float64 { return max(0, -math.Log10(1-percentile/100)) }
+
+// byRate returns a sweep's steps in the order of their rates, which is not that
+// in which they were run.
+func byRate(s *load.Sweep) []load.Step {
+	return slices.SortedStableFunc(slices.Values(s.Steps), func(a, b load.Step) int { return cmp.Compare(a.Rate, b.Rate) })
+}
+
+// sweepRates draws what was achieved over what was asked for.
+func sweepRates(s *load.Sweep) plan {
+	p := sweepPlan("Rate achieved", "handshakes per second", []*load.Sweep{s})
+	achieved, asked := chart.Series{Name: "achieved", Points: true}, chart.Series{Name: "asked for", Dashed: true}
+	for _, st := range byRate(s) {
+		achieved.X, achieved.Y = append(achieved.X, st.Rate), append(achieved.Y, st.HandshakesPer)
+		asked.X, asked.Y = append(asked.X, st.Rate), append(asked.Y, st.Rate)
+	}
+	p.series = []chart.Series{achieved, asked}
+	return p
+}
+
+// sweepLatencies draws the 99th percentile over the rate asked for, a series for
+// each sweep; a run that was none has a nil one.
+func sweepLatencies(sweeps []*load.Sweep, series ...chart.Series) plan {
+	p := sweepPlan("Latency p99", "logarithmic", sweeps)
+	p.config.LogY, p.config.YFormat = true, axisMicros
+	for i, s := range sweeps {
+		if s != nil {
+			for _, st := range byRate(s) {
+				series[i].X, series[i].Y = append(series[i].X, st.Rate), append(series[i].Y, float64(st.Latency.P99))
+			}
+		}
+	}
+	p.series = series
+	return p
+}
+
+// sweepPlan is a chart over the rate asked for, with the knee if there is one
+// sweep only.
+func sweepPlan(title, yLabel string, sweeps []*load.Sweep) plan {
+	p := plan{config: chart.Config{Title: title, XLabel: "handshakes asked for, per second", YLabel: yLabel}}
+	if s := sweeps[0]; len(sweeps) == 1 && s.Knee > 0 {
+		p.config.Marks = []chart.Mark{{X: s.Knee, Label: fmt.Sprintf("knee, %s /s", measured(s.Knee))}}
+	}
+	return p
+}

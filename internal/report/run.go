@@ -1,0 +1,155 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jobloop/jobloop/internal/load"
+)
+
+// In this file: the view of one run, and what is told first.
+
+type runView struct {
+	ID       string // unique on the page
+	Name     string
+	Swatch   int
+	What     []string // was measured, in short
+	When     string
+	Command  string
+	Stopped  string
+	Warnings []string
+	Tiles    []tile
+	Sweep    *table
+	Figures  []figure
+	Tables   []table
+}
+
+// tile is a figure in large type.
+type tile struct {
+	Label string
+	quantity
+	Sub   string
+	Class string
+}
+
+func viewOf(i int, run Run) (runView, error) {
+	r := run.Result
+	figures, err := figuresOf(r)
+	if err != nil {
+		return runView{}, err
+	}
+	v := runView{
+		ID: fmt.Sprintf("run-%d", i+1), Name: run.Name, Swatch: swatch(i),
+		What: what(r), When: when(r), Command: r.Settings.Command,
+		Stopped: r.Stopped, Warnings: r.Warnings,
+		Tiles: tiles(r), Sweep: sweepTable(r), Figures: figures,
+		Tables: []table{phasesTable(r), errorsTable(r), negotiatedTable(r), certificatesTable(r), targetsTable(r), totalsTable(r), clientTable(r), settingsTable(r), environmentTable(r)},
+	}
+	v.Tables = slices.DeleteFunc(v.Tables, func(t table) bool { return len(t.Rows) == 0 })
+	for k := range v.Tables {
+		v.Tables[k].cut()
+	}
+	return v, nil
+}
+
+// what says what was measured: to where, and what most handshakes were.
+func what(r *load.Result) []string {
+	var out []string
+	for i, t := range r.Targets {
+		if i == 3 {
+			out = append(out, fmt.Sprintf("and %d more", len(r.Targets)-i))
+			break
+		}
+		out = append(out, t.Target)
+	}
+	return append(out, mostOf(r)...)
+}
+
+// mostOf describes the most frequent kind of handshake and certificate.
+func mostOf(r *load.Result) []string {
+	var out []string
+	if n := byHandshakes(r.Negotiated, func(n load.Negotiated) int64 { return n.Handshakes }); len(n) > 0 {
+		out = append(out, n[0].Version, n[0].Cipher)
+		if n[0].Curve != "" {
+			out = append(out, n[0].Curve)
+		}
+		if n[0].Resumed {
+			out = append(out, "resumed")
+		}
+	}
+	if c := byHandshakes(r.Certificates, func(c load.Certificate) int64 { return c.Handshakes }); len(c) > 0 {
+		out = append(out, c[0].Key)
+	}
+	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
+}
+
+// byHandshakes sorts a copy, the most first.
+func byHandshakes[T any](list []T, of func(T) int64) []T {
+	return slices.SortedStableFunc(slices.Values(list), func(a, b T) int { return cmp.Compare(of(b), of(a)) })
+}
+
+func when(r *load.Result) string {
+	parts := []string{r.Environment.Host}
+	if !r.Started.IsZero() {
+		parts = append([]string{r.Started.UTC().Format(time.DateTime + " UTC")}, parts...)
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
+}
+
+// tiles are what is looked at first.
+func tiles(r *load.Result) []tile {
+	var out []tile
+	label := "Handshake rate"
+	if r.Sweep != nil {
+		knee := tile{Label: "Knee of the sweep", quantity: quantity{measured(r.Sweep.Knee), "/s"}, Sub: "above it: " + r.Sweep.Limit, Class: "main"}
+		if r.Sweep.Knee == 0 {
+			knee.quantity, knee.Sub = quantity{none, ""}, orText(r.Sweep.Limit, "no rate was kept up")
+		} else if r.Sweep.Limit == "" {
+			knee.Sub = "nothing broke above it"
+		}
+		out = append(out, knee)
+		label = "Best step"
+	}
+	rate := tile{Label: label, quantity: quantity{measured(r.HandshakesPer), "/s"}, Class: "main",
+		Sub: fmt.Sprintf("%s in %v", count(r.Handshakes), micros(r.Duration*1e6))}
+	failed := tile{Label: "Errors", quantity: quantity{count(r.Errors), ""}, Sub: "none failed"}
+	if r.Errors > 0 {
+		failed.Class, failed.Sub = "bad", percent(float64(r.Errors), float64(r.Errors+r.Handshakes))+" of all"
+		if r.NotBegun > 0 {
+			failed.Sub += ", " + count(r.NotBegun) + " never begun"
+		}
+	} else if r.Handshakes == 0 {
+		failed.Sub = ""
+	}
+	client := tile{Label: "Client CPU each", quantity: quantity{none, ""}, Sub: percent(r.Client.Busy, 1) + " busy"}
+	if r.Handshakes > 0 {
+		client.quantity = micros(r.Client.CPUPerHandshake)
+	}
+	if r.Client.Busy >= load.BusyLimit {
+		client.Class, client.Sub = "doubt", client.Sub+": it limits"
+	}
+	l := r.Latency
+	return append(out, rate,
+		tile{Label: "Latency p50", quantity: latency(l, l.P50), Sub: "mean " + latency(l, l.Mean).String()},
+		tile{Label: "Latency p99", quantity: latency(l, l.P99), Sub: "p99.9 " + latency(l, l.P999).String()},
+		tile{Label: "Latency max", quantity: latency(l, l.Max), Sub: "min " + latency(l, l.Min).String()},
+		failed, client)
+}
+
+func orText(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// latency writes one of the percentiles: there is none of nothing.
+func latency(p load.Percentiles, us int64) quantity {
+	if p.Count == 0 {
+		return quantity{none, ""}
+	}
+	return micros(float64(us))
+}

@@ -1,0 +1,175 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jobloop/jobloop/internal/load"
+)
+
+// In this file: the tables of one run, in the order they are shown in.
+
+func percentileCells(p load.Percentiles) []cell {
+	cells := []cell{counted(p.Count)}
+	for _, us := range []int64{p.Min, p.P50, p.P90, p.P99, p.P999, p.Max, p.Mean} {
+		cells = append(cells, num(latency(p, us).String()))
+	}
+	return cells
+}
+
+func phasesTable(r *load.Result) table {
+	t := table{Title: "Where the time went", Head: heads("Part", ">count", ">min", ">p50", ">p90", ">p99", ">p99.9", ">max", ">mean")}
+	row := func(name string, p *load.Percentiles) {
+		if p != nil {
+			t.add(append([]cell{text(name)}, percentileCells(*p)...)...)
+		}
+	}
+	row("Start delay", r.StartDelay)
+	row("TCP connect", &r.Phases.Connect)
+	row("TLS handshake", &r.Phases.TLS)
+	row("First byte of the answer", r.Phases.FirstByte)
+	row("Latency, all of it", &r.Latency)
+	if r.StartDelay != nil {
+		t.Note = "Latency is from the moment a handshake was due; start delay is how late the client began it."
+	}
+	return t
+}
+
+func errorsTable(r *load.Result) table {
+	t := table{Title: "Errors", Head: heads("Kind", ">count", ">of all", "for example")}
+	kinds := slices.SortedFunc(maps.Keys(r.ErrorsByKind), func(a, b string) int {
+		return cmp.Or(cmp.Compare(r.ErrorsByKind[b], r.ErrorsByKind[a]), cmp.Compare(a, b))
+	})
+	for _, k := range kinds {
+		t.add(text(k), counted(r.ErrorsByKind[k]), num(percent(float64(r.ErrorsByKind[k]), float64(r.Errors+r.Handshakes))), text(r.ErrorExamples[k]))
+	}
+	return t
+}
+
+func negotiatedTable(r *load.Result) table {
+	t := table{Title: "What was negotiated", Head: heads("Version", "cipher suite", "key exchange", "ALPN", "session", ">handshakes", ">of all")}
+	for _, n := range byHandshakes(r.Negotiated, func(n load.Negotiated) int64 { return n.Handshakes }) {
+		session := "new"
+		if n.Resumed {
+			session = "resumed"
+		}
+		t.add(text(n.Version), text(n.Cipher), text(n.Curve), text(n.ALPN), text(session), counted(n.Handshakes), num(percent(float64(n.Handshakes), float64(r.Handshakes))))
+	}
+	return t
+}
+
+func certificatesTable(r *load.Result) table {
+	t := table{Title: "Certificates", Head: heads("Subject", "key", "SHA-256", ">handshakes")}
+	for _, c := range byHandshakes(r.Certificates, func(c load.Certificate) int64 { return c.Handshakes }) {
+		sum := text(c.SHA256)
+		sum.Class = "code"
+		t.add(text(c.Subject), text(c.Key), sum, counted(c.Handshakes))
+	}
+	return t
+}
+
+func targetsTable(r *load.Result) table {
+	t := table{Title: "Targets", Head: heads("Target", "address", ">handshakes", ">errors")}
+	for _, g := range r.Targets {
+		t.add(text(g.Target), text(g.Address), counted(g.Handshakes), counted(g.Errors))
+	}
+	return t
+}
+
+func totalsTable(r *load.Result) table {
+	t := table{Title: "Totals", Narrow: true, Head: heads("Of the whole run, with warm-up", ">count"),
+		Note: "For comparison with the server's own counters."}
+	for _, row := range []struct {
+		name string
+		n    int64
+	}{
+		{"Connections begun", r.Total.Begun},
+		{"TLS handshakes completed", r.Total.Handshakes},
+		{"of these resumed", r.Total.Resumed},
+		{"Requests answered", r.Total.Requests},
+		{"Errors", r.Total.Errors},
+		{"Cut off at the end", r.Total.Canceled},
+		{"Probes before the start", r.Total.Probes},
+		{"Connections at a time, at most", int64(r.MaxInFlight)},
+	} {
+		t.add(text(row.name), counted(row.n))
+	}
+	return t
+}
+
+func clientTable(r *load.Result) table {
+	t := table{Title: "Client", Narrow: true, Head: heads("This program, in the measured part", ">")}
+	t.add(text("CPU time"), num(micros(r.Client.CPU*1e6).String()))
+	t.add(text("Busy"), num(percent(r.Client.Busy, 1)))
+	t.add(text("Loops"), counted(int64(r.Client.Loops)))
+	t.add(text("Memory, at most"), num(size(float64(r.Client.MaxRSS))))
+	for _, traffic := range []struct {
+		name string
+		n    int64
+	}{{"Read", r.BytesRead}, {"Written", r.BytesWritten}} {
+		c := num(size(float64(traffic.n)))
+		if r.Handshakes > 0 {
+			c.Sub = size(float64(traffic.n)/float64(r.Handshakes)) + " each"
+		}
+		t.add(text(traffic.name), c)
+	}
+	return t
+}
+
+func settingsTable(r *load.Result) table {
+	t := table{Title: "Settings", Narrow: true, Head: heads("Flag", "value")}
+	for _, name := range slices.Sorted(maps.Keys(r.Settings.Flags)) {
+		t.add(text(name), text(r.Settings.Flags[name]))
+	}
+	return t
+}
+
+// environment is where the client ran, by name.
+func environment(r *load.Result) [][2]string {
+	e := r.Environment
+	cores := ""
+	if e.Cores > 0 {
+		cores = fmt.Sprint(e.Cores)
+	}
+	return [][2]string{
+		{"CPU", e.CPU}, {"Cores", cores}, {"Host", e.Host}, {"System", strings.Trim(e.OS+"/"+e.Arch, "/")},
+		{"Go", e.Go}, {"Commit", e.Commit},
+	}
+}
+
+func environmentTable(r *load.Result) table {
+	t := table{Title: "Environment", Narrow: true, Head: heads("Of the client", "")}
+	for _, kv := range environment(r) {
+		if kv[1] != "" {
+			t.add(text(kv[0]), text(kv[1]))
+		}
+	}
+	return t
+}
+
+// sweepTable has the steps of a sweep, nil if the run was none.
+func sweepTable(r *load.Result) *table {
+	if r.Sweep == nil {
+		return nil
+	}
+	t := table{Title: "Steps", Head: heads("Rate asked for", ">achieved", ">errors", ">p50", ">p99", ">max", ">client busy", "kept up")}
+	knee := false
+	for _, s := range byRate(r.Sweep) {
+		kept := text("yes")
+		if !s.KeptUp {
+			kept = cell{Text: "no", Sub: s.Why, Class: "bad"}
+		}
+		first := cell{Text: measured(s.Rate) + "\u00a0/s", Num: true}
+		if s.KeptUp && s.Rate == r.Sweep.Knee && !knee {
+			knee, first.Sub, first.Class = true, "knee", "strong"
+		}
+		t.add(first, num(measured(s.HandshakesPer)+"\u00a0/s"), counted(s.Errors),
+			num(latency(s.Latency, s.Latency.P50).String()), num(latency(s.Latency, s.Latency.P99).String()), num(latency(s.Latency, s.Latency.Max).String()),
+			num(percent(s.ClientBusy, 1)), kept)
+	}
+	t.cut()
+	return &t
+}

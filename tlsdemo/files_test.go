@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+func text(s string) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := io.WriteString(w, s); return err }
+}
+
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.html")
+	has := func(want string) {
+		t.Helper()
+		if b, err := os.ReadFile(path); err != nil || string(b) != want {
+			t.Errorf("the file has %q, %v; want %q", b, err, want)
+		}
+	}
+	if err := writeFile(path, nil, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	has("one")
+	failed := errors.New("failed")
+	err := writeFile(path, nil, func(w io.Writer) error { return errors.Join(text("half")(w), failed) })
+	if !errors.Is(err, failed) {
+		t.Errorf("error %v", err)
+	}
+	has("one")
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("x.html", link); err != nil {
+		t.Skip(err)
+	}
+	if err := writeFile(link, nil, text("two")); err != nil {
+		t.Fatal(err)
+	}
+	has("two")
+	if err := writeFile(dir, nil, text("")); err == nil {
+		t.Error("a directory was written")
+	}
+	if err := writeFile(filepath.Join(dir, "none", "x"), nil, text("")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no such directory: %v", err)
+	}
+	if names, _ := filepath.Glob(filepath.Join(dir, ".*")); len(names) > 0 {
+		t.Errorf("left behind: %v", names)
+	}
+}
+
+// What is no regular file is written to, and not replaced.
+func TestWriteFileToPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	path := "/dev/fd/" + strconv.Itoa(int(w.Fd()))
+	if _, err := os.Stat(path); err != nil {
+		t.Skip(err)
+	}
+	if err := writeFile(path, nil, text("through")); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if b, err := io.ReadAll(r); err != nil || string(b) != "through" {
+		t.Errorf("read %q, %v", b, err)
+	}
+	var out bytes.Buffer
+	if err := writeFile("-", &out, text("stdout")); err != nil || out.String() != "stdout" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jobloop/jobloop/internal/load"
+)
+
+// loaded runs "tlsdemo load" with --json and returns what it wrote, too.
+func loaded(t *testing.T, args ...string) (status int, res *load.Result, stdout, stderr string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "result.json")
+	status, stdout, stderr = output(t, append([]string{"load", "--json", file}, args...)...)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return status, nil, stdout, stderr
+	}
+	res = new(load.Result)
+	if err := json.Unmarshal(b, res); err != nil {
+		t.Fatal(err)
+	}
+	return status, res, stdout, stderr
+}
+
+func TestLoad(t *testing.T) {
+	cert, key := writeCertificate(t, t.TempDir())
+	s := serve(t, "--cert", cert, "--keyfile", key)
+	for _, test := range []struct {
+		args string
+		want load.Negotiated
+	}{
+		{"--tls 1.3", load.Negotiated{Version: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256", Curve: "X25519"}},
+		{"--tls 1.2 --curve P-256 --cipher TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+			load.Negotiated{Version: "TLS 1.2", Cipher: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", Curve: "P-256"}},
+		{"--curve X25519MLKEM768 --alpn http/1.1", load.Negotiated{Version: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256", Curve: "X25519MLKEM768", ALPN: "http/1.1"}},
+		{"--rate 1000 --connections 10", load.Negotiated{Version: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256", Curve: "X25519"}},
+	} {
+		status, res, out, errs := loaded(t, append(strings.Fields(test.args), "--ca", cert, "--sni", "localhost", "--count", "40", "--request", "/", s.addr)...)
+		if status != 0 || res == nil {
+			t.Errorf("%s: status %d, stdout %s, stderr %s", test.args, status, out, errs)
+			continue
+		}
+		test.want.Handshakes = 40
+		if res.Handshakes != 40 || res.Errors != 0 || len(res.Negotiated) != 1 || res.Negotiated[0] != test.want {
+			t.Errorf("%s: %d handshakes, %d errors, negotiated %+v", test.args, res.Handshakes, res.Errors, res.Negotiated)
+		}
+		if res.Phases.FirstByte == nil || res.Phases.FirstByte.Count != 40 || res.Total.Requests != 41 {
+			t.Errorf("%s: requests: %+v, %d in all", test.args, res.Phases.FirstByte, res.Total.Requests)
+		}
+		for _, want := range []string{"handshakes", "40 in ", "latency", "TCP connect", "first byte", test.want.Curve} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: no %q in\n%s", test.args, want, out)
+			}
+		}
+	}
+	s.stop()
+}
+
+// The keys that outside programs read.
+func TestLoadJSON(t *testing.T) {
+	s := serve(t, "--key", "ecdsa-p256")
+	status, out, errs := output(t, "load", s.addr, "--insecure", "--count", "20", "--json", "-")
+	if status != 0 {
+		t.Fatalf("status %d, stderr %s", status, errs)
+	}
+	var res struct {
+		Handshakes, Errors *int
+		Rate               *float64           `json:"handshakes_per_s"`
+		Duration           *float64           `json:"duration_s"`
+		Latency            map[string]float64 `json:"latency_us"`
+		ErrorsByKind       map[string]int64   `json:"errors_by_kind"`
+	}
+	if err := json.Unmarshal([]byte(out), &res); err != nil {
+		t.Fatalf("%v in\n%s", err, out)
+	}
+	if res.Handshakes == nil || *res.Handshakes != 20 || res.Errors == nil || *res.Errors != 0 || res.Rate == nil || *res.Rate <= 0 ||
+		res.Duration == nil || *res.Duration <= 0 || res.ErrorsByKind == nil || len(res.ErrorsByKind) != 0 {
+		t.Errorf("result:\n%s", out)
+	}
+	last := 0.0
+	for _, p := range []string{"p50", "p90", "p99", "p999", "max"} {
+		if v := res.Latency[p]; v < last || v == 0 {
+			t.Errorf("%s is %v, after %v", p, v, last)
+		} else {
+			last = v
+		}
+	}
+	s.stop()
+}
+
+func TestLoadReport(t *testing.T) {
+	s := serve(t, "--key", "ecdsa-p256")
+	file := filepath.Join(t.TempDir(), "run.html")
+	status, out, errs := output(t, "load", s.addr, "--insecure", "--count", "20", "--report", file, "--quiet")
+	page, err := os.ReadFile(file)
+	if status != 0 || out != "" || err != nil || !bytes.Contains(page, []byte("<svg")) || !bytes.Contains(page, []byte(s.addr)) {
+		t.Errorf("status %d, stdout %q, stderr %q, page of %d bytes, %v", status, out, errs, len(page), err)
+	}
+	s.stop()
+}
+
+// dropping is a server that ends every connection but the first ones. The
+// channel is closed when it has had these.
+func dropping(t *testing.T, first int) (addr string, had chan struct{}) {
+	t.Helper()
+	cert, err := newCertificate("ecdsa-p256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	had = make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			if n == first {
+				close(had)
+			}
+			if n < first {
+				go tls.Server(c, &tls.Config{Certificates: []tls.Certificate{*cert}}).Handshake()
+				continue
+			}
+			c.Close()
+		}
+	}()
+	return ln.Addr().String(), had
+}
+
+func TestLoadErrorsAndStatus(t *testing.T) {
+	addr, _ := dropping(t, 11) // ten, and the probe
+	status, res, out, errs := loaded(t, addr, "--insecure", "--count", "13", "--connections", "1")
+	if status != 1 || res == nil || res.Handshakes != 10 || res.Errors != 3 {
+		t.Fatalf("status %d, result %+v, stderr %s", status, res, errs)
+	}
+	if !strings.Contains(errs, "3 of 13 handshakes failed") || !strings.Contains(out, "10 in ") {
+		t.Errorf("stdout\n%s\nstderr\n%s", out, errs)
+	}
+	sum := int64(0)
+	for kind, n := range res.ErrorsByKind {
+		sum += n
+		if res.ErrorExamples[kind] == "" || !strings.Contains(out, res.ErrorExamples[kind]) {
+			t.Errorf("%s: no example", kind)
+		}
+	}
+	if sum != 3 {
+		t.Errorf("errors by kind: %v", res.ErrorsByKind)
+	}
+
+	addr, _ = dropping(t, 11)
+	if status, res, _, errs := loaded(t, addr, "--insecure", "--count", "13", "--connections", "1", "--max-errors", "3"); status != 0 || res == nil || res.Errors != 3 {
+		t.Errorf("with --max-errors 3: status %d, stderr %s", status, errs)
+	}
+}
+
+// A run that cannot succeed says why in one line.
+func TestLoadDoesNotBegin(t *testing.T) {
+	s := serve(t, "--key", "ecdsa-p256")
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	for _, test := range []struct{ args, names string }{
+		{gone.Addr().String(), "refused"},
+		{"nobody.invalid:443", "nobody.invalid"},
+		{s.addr, "certificate"},
+		{s.addr + " " + gone.Addr().String() + " --insecure", gone.Addr().String()},
+		{s.addr + " --insecure --ca " + os.Args[0], "--insecure"},
+		{s.addr + " --ca " + os.Args[0], "no certificate in"},
+		{s.addr + " --insecure --connections 1000000000", "ulimit -n"},
+		{s.addr + " --insecure --request /x --alpn h3", "no application protocol"},
+	} {
+		status, res, out, errs := loaded(t, strings.Fields(test.args)...)
+		if status == 0 || res != nil || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, test.names) {
+			t.Errorf("%s\nstatus %d, stdout %q, stderr %q, want one line with %q", test.args, status, out, errs, test.names)
+		}
+	}
+	s.stop()
+}
+
+func TestLoadFlags(t *testing.T) {
+	for _, test := range []struct{ args, names string }{
+		{"", "target"},
+		{"nonsense", "nonsense"},
+		{"a:b", "a:b"},
+		{"unix:/x", "unix:/x"},
+		{"a:1 --tls 1.1", "--tls"},
+		{"a:1 --curve nonsense", "X25519MLKEM768"},
+		{"a:1 --tls 1.2 --curve X25519MLKEM768", "TLS 1.3"},
+		{"a:1 --tls 1.2 --cipher nonsense", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+		{"a:1 --cipher TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "--tls 1.2"},
+		{"a:1 --resume 101%", "101%"},
+		{"a:1 --resume 50", "percentage"},
+		{"a:1 --request nonsense", "--request"},
+		{"a:1 --request / --alpn h2,http/1.1", "--alpn"},
+		{"a:1 --rate NaN", "--rate"},
+		{"a:1 --loops 0", "--loops"},
+		{"a:1 --connections -1", "--connections"},
+		{"a:1 --timeout 0s", "--timeout"},
+		{"a:1 --warmup -1s", "--warmup"},
+		{"a:1 --count -1", "--count"},
+		{"a:1 --max-errors -1", "--max-errors"},
+		{"a:1 --sweep --count 10", "--count"},
+		{"a:1 --sweep --ramp 1s", "--ramp"},
+		{"a:1 --sweep-max 10", "--sweep"},
+		{"a:1 --source nonsense", "--source"},
+		{"a:1 --client-cert " + os.Args[0], "--client-key"},
+		{"a:1 --client-key " + os.Args[0], "--client-cert"},
+		{"a:1 --ca /nonexistent", "/nonexistent"},
+		{"a:1 --insecure --ca " + os.Args[0], "choose"},
+		{"a:1 --json - --report -", "standard output"},
+	} {
+		status, out, errs := output(t, append([]string{"load"}, strings.Fields(test.args)...)...)
+		if status != 2 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, test.names) {
+			t.Errorf("load %s\nstatus %d, stdout %q, stderr %q, want one line with %q", test.args, status, out, errs, test.names)
+		}
+	}
+}
+
+// The first signal ends the run, with a result; a second one would end the
+// program.
+func TestLoadInterrupt(t *testing.T) {
+	addr, had := dropping(t, 50)
+	file := filepath.Join(t.TempDir(), "result.json")
+	l := start(t, program(t, "load", addr, "--insecure", "--duration", "1h", "--warmup", "0s", "--connections", "4", "--max-errors", "1000000", "--json", file))
+	<-had
+	l.signal(os.Interrupt)
+	if line := l.complaint(); !strings.Contains(line, "second signal") {
+		t.Errorf("after a signal: %q", line)
+	}
+	status, errs := l.wait()
+	b, err := os.ReadFile(file)
+	if status != 0 || err != nil {
+		t.Fatalf("status %d, stderr %s, %v", status, errs, err)
+	}
+	var res load.Result
+	if err := json.Unmarshal(b, &res); err != nil || res.Stopped != load.Interrupted || res.Handshakes < 40 {
+		t.Errorf("%v, result\n%s", err, b)
+	}
+
+	// A server that says nothing keeps a run in its probe.
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	l = start(t, program(t, "load", silent.Addr().String(), "--insecure", "--timeout", "1h"))
+	c, err := silent.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	l.signal(syscall.SIGTERM)
+	if status, errs := l.wait(); status != 1 || !strings.Contains(errs, "interrupted before it began") {
+		t.Errorf("interrupted in its probe: status %d, stderr %s", status, errs)
+	}
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jobloop/jobloop/internal/load"
+)
+
+// This file has the flags of "tlsdemo load" that are neither numbers nor texts.
+
+// tlsVersion is 1.2 or 1.3; zero means both.
+type tlsVersion uint16
+
+func (v *tlsVersion) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "1.2":
+		*v = tls.VersionTLS12
+	case "1.3":
+		*v = tls.VersionTLS13
+	default:
+		return fmt.Errorf("unknown version %q, it is 1.2 or 1.3", text)
+	}
+	return nil
+}
+
+func (v tlsVersion) String() string {
+	if v == 0 {
+		return ""
+	}
+	return strings.TrimPrefix(tls.VersionName(uint16(v)), "TLS ")
+}
+
+// curveName is a key exchange; zero leaves the choice to the server.
+type curveName tls.CurveID
+
+func (c *curveName) UnmarshalText(text []byte) error {
+	for name, id := range load.Curves {
+		if strings.EqualFold(name, string(text)) {
+			*c = curveName(id)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown key exchange %q, it is one of %s", text,
+		strings.Join(slices.Sorted(maps.Keys(load.Curves)), ", "))
+}
+
+func (c curveName) String() string {
+	if c == 0 {
+		return ""
+	}
+	return load.CurveName(tls.CurveID(c))
+}
+
+// cipherSuite is one of TLS 1.2; zero leaves it to crypto/tls.
+type cipherSuite uint16
+
+func (c *cipherSuite) UnmarshalText(text []byte) error {
+	var names []string
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		if !slices.Contains(s.SupportedVersions, tls.VersionTLS12) {
+			continue
+		}
+		if strings.EqualFold(s.Name, string(text)) {
+			*c = cipherSuite(s.ID)
+			return nil
+		}
+		if !s.Insecure {
+			names = append(names, s.Name)
+		}
+	}
+	return fmt.Errorf("unknown cipher suite %q, it is one of %s, or an insecure one that crypto/tls has", text, strings.Join(names, ", "))
+}
+
+func (c cipherSuite) String() string {
+	if c == 0 {
+		return ""
+	}
+	return tls.CipherSuiteName(uint16(c))
+}
+
+// resumeShare is the share of handshakes that resume a session, 0 to 1.
+type resumeShare float64
+
+func (r *resumeShare) UnmarshalText(text []byte) error {
+	switch s := string(text); s {
+	case "none":
+		*r = 0
+	case "tickets":
+		*r = 1
+	default:
+		percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+		if err != nil || !strings.HasSuffix(s, "%") || !(percent >= 0 && percent <= 100) {
+			return fmt.Errorf("%q is neither none, nor tickets, nor a percentage such as 80%%", s)
+		}
+		*r = resumeShare(percent / 100)
+	}
+	return nil
+}
+
+func (r resumeShare) String() string {
+	switch r {
+	case 0:
+		return "none"
+	case 1:
+		return "tickets"
+	}
+	return strconv.FormatFloat(100*float64(r), 'g', 4, 64) + "%"
+}

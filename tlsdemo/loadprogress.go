@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/cheggaaa/pb/v3"
+
+	"github.com/jobloop/jobloop/internal/load"
+)
+
+// loadProgress draws a line that tells how a run goes, if there is a terminal.
+type loadProgress struct {
+	bar *pb.ProgressBar // nil: none
+}
+
+func newLoadProgress(out io.Writer, quiet bool) *loadProgress {
+	f, ok := terminal(out)
+	if !ok || quiet {
+		return new(loadProgress)
+	}
+	bar := pb.New64(1)
+	bar.SetTemplateString(`{{string . "phase"}} {{bar . }} {{string . "figures"}}`)
+	bar.SetWriter(f).SetMaxWidth(100).Set(pb.CleanOnFinish, true).Set(pb.Static, true)
+	return &loadProgress{bar: bar.Start()}
+}
+
+// show draws the line anew. It is called by one goroutine at a time.
+func (p *loadProgress) show(s load.Progress) {
+	if p.bar == nil {
+		return
+	}
+	p.bar.Set("phase", fmt.Sprintf("%4.0fs %-9s", s.Elapsed.Seconds(), s.Phase))
+	p.bar.Set("figures", fmt.Sprintf("%.0f/s, %d in flight, p99 %s, %d errors", s.Rate, s.InFlight, micros(s.P99.Microseconds()), s.Errors))
+	if s.Whole > 0 {
+		p.bar.SetTotal(s.Whole.Milliseconds())
+		p.bar.SetCurrent(min(s.Elapsed, s.Whole).Milliseconds())
+	}
+	p.bar.Write()
+}
+
+func (p *loadProgress) end() {
+	if p.bar != nil {
+		p.bar.Finish()
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jobloop/jobloop/internal/load"
+)
+
+// writeLoadSummary tells of a run in words, for a person at a terminal.
+func writeLoadSummary(w io.Writer, res *load.Result) {
+	if res.Sweep != nil {
+		writeSweep(w, res.Sweep)
+	}
+	for _, t := range res.Targets {
+		line := t.Target
+		if t.Address != t.Target {
+			line += " (" + t.Address + ")"
+		}
+		if len(res.Targets) > 1 {
+			line += fmt.Sprintf(": %d handshakes, %d errors", t.Handshakes, t.Errors)
+		}
+		fmt.Fprintln(w, line)
+	}
+	for _, n := range res.Negotiated {
+		fmt.Fprintf(w, "  %s\n", strings.Join(slices.DeleteFunc([]string{
+			n.Version, n.Cipher, n.Curve, n.ALPN, map[bool]string{true: "resumed", false: "full"}[n.Resumed],
+			share(n.Handshakes, res.Handshakes),
+		}, func(s string) bool { return s == "" }), ", "))
+	}
+	if len(res.Certificates) == 1 {
+		fmt.Fprintf(w, "  key %s\n", res.Certificates[0].Key)
+	}
+	fmt.Fprintln(w)
+	if res.Stopped != "" {
+		fmt.Fprintf(w, "  stopped early: %s\n", res.Stopped)
+	}
+	writeColumns(w, [][]string{
+		{"handshakes", fmt.Sprintf("%d in %.3g s, %.1f/s", res.Handshakes, res.Duration, res.HandshakesPer)},
+		{"errors", strings.TrimSuffix(fmt.Sprintf("%d: %s", res.Errors, countKinds(res.ErrorsByKind)), ": ")},
+		{"in flight", fmt.Sprintf("%d at most", res.MaxInFlight)},
+		{"bytes", fmt.Sprintf("%s read, %s written", byteCount(res.BytesRead), byteCount(res.BytesWritten))},
+		{"client", fmt.Sprintf("%.0f µs CPU each, %.0f %% of %s, %s", res.Client.CPUPerHandshake, 100*res.Client.Busy,
+			plural(res.Client.Loops, "thread"), byteCount(res.Client.MaxRSS))},
+	})
+	fmt.Fprintln(w)
+	table := [][]string{{"", "p50", "p90", "p99", "p99.9", "max"}}
+	row := func(name string, p *load.Percentiles) {
+		if p != nil && p.Count > 0 {
+			table = append(table, []string{name, micros(p.P50), micros(p.P90), micros(p.P99), micros(p.P999), micros(p.Max)})
+		}
+	}
+	row("latency", &res.Latency)
+	row("start delay", res.StartDelay)
+	row("TCP connect", &res.Phases.Connect)
+	row("TLS handshake", &res.Phases.TLS)
+	row("first byte", res.Phases.FirstByte)
+	if len(table) > 1 {
+		writeColumns(w, table)
+	}
+	for _, kind := range sortedKinds(res.ErrorsByKind) {
+		fmt.Fprintf(w, "  %s, for example: %s\n", kind, res.ErrorExamples[kind])
+	}
+}
+
+// writeSweep has a line for each step of a sweep, by rate.
+func writeSweep(w io.Writer, s *load.Sweep) {
+	table := [][]string{{"rate", "done", "p50", "p99", "errors", "client busy", ""}}
+	steps := slices.SortedStableFunc(slices.Values(s.Steps), func(a, b load.Step) int { return cmp.Compare(a.Rate, b.Rate) })
+	for _, st := range steps {
+		verdict := "kept up"
+		if !st.KeptUp {
+			verdict = st.Why
+		}
+		table = append(table, []string{fmt.Sprintf("%.0f/s", st.Rate), fmt.Sprintf("%.0f/s", st.HandshakesPer),
+			micros(st.Latency.P50), micros(st.Latency.P99), strconv.FormatInt(st.Errors, 10), fmt.Sprintf("%.0f %%", 100*st.ClientBusy), verdict})
+	}
+	writeColumns(w, table)
+	switch {
+	case s.Knee == 0:
+		fmt.Fprintf(w, "\n  knee: below the first rate: %s\n\n", s.Limit)
+	case s.Limit == "":
+		fmt.Fprintf(w, "\n  knee: not found up to %.0f/s\n\n", s.Knee)
+	default:
+		fmt.Fprintf(w, "\n  knee: %.0f/s; above: %s. What follows is of that rate.\n\n", s.Knee, s.Limit)
+	}
+}
+
+// countKinds lists errors by kind, the most frequent first.
+func countKinds(kinds map[string]int64) string {
+	var parts []string
+	for _, kind := range sortedKinds(kinds) {
+		parts = append(parts, fmt.Sprintf("%d %s", kinds[kind], kind))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func sortedKinds(kinds map[string]int64) []string {
+	return slices.SortedFunc(maps.Keys(kinds), func(a, b string) int {
+		return cmp.Or(cmp.Compare(kinds[b], kinds[a]), cmp.Compare(a, b))
+	})
+}
+
+// micros prints microseconds in the unit that suits, with three digits.
+func micros(us int64) string {
+	d := time.Duration(us) * time.Microsecond
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", us)
+	case d < time.Second:
+		return threeDigits(d.Seconds()*1e3) + " ms"
+	}
+	return threeDigits(d.Seconds()) + " s"
+}
+
+func byteCount(n int64) string {
+	f, units := float64(n), []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
+	i := 0
+	for f >= 999.5 && i < len(units)-1 {
+		f /= 1000
+		i++
+	}
+	return threeDigits(f) + " " + units[i]
+}
+
+// threeDigits prints a number from 0 to 999 with as many digits as matter.
+func threeDigits(v float64) string {
+	switch {
+	case v >= 99.95 || v == 0:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 9.995:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// share says how many of all there were; nothing if it was all.
+func share(n, all int64) string {
+	if n == all {
+		return ""
+	}
+	return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(all))
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

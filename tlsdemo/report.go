@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jobloop/jobloop/internal/report"
+)
+
+// reportCmd is "tlsdemo report".
+type reportCmd struct {
+	Files  []string `arg:"" type:"existingfile" placeholder:"FILE" help:"What tlsdemo load --json has written. The first is what the others are compared with."`
+	Output string   `default:"report.html" placeholder:"FILE" help:"Where to write the page, - for stdout (default ${default})."`
+	Name   []string `sep:"none" placeholder:"NAME" help:"What to call a run on the page: once for each file, in their order (default: the files' names without .json)."`
+}
+
+// Help is the second paragraph of "tlsdemo report --help".
+func (*reportCmd) Help() string {
+	return `Makes one HTML page of results: of one run, or of several, which it compares with the first. The page needs nothing else, so it can be kept, sent, or put on any web server.
+
+Examples:
+
+    tlsdemo report before.json after.json --output comparison.html
+    tlsdemo report a.json b.json --name "1 loop" --name "2 loops" --output - > page.html`
+}
+
+// Validate finds what makes no sense before anything is read.
+func (c *reportCmd) Validate() error {
+	switch {
+	case c.Output == "":
+		return errors.New("--output: the name of a file is needed")
+	case len(c.Files) > report.MaxRuns:
+		return fmt.Errorf("%d files, at most %d can be compared", len(c.Files), report.MaxRuns)
+	case len(c.Name) > 0 && len(c.Name) != len(c.Files):
+		return fmt.Errorf("--name: %d names for %d files", len(c.Name), len(c.Files))
+	}
+	if c.Output == "-" {
+		return nil
+	}
+	output, err := os.Stat(c.Output)
+	if err != nil {
+		return nil // it is new, or Run will say why not
+	}
+	if output.IsDir() {
+		return fmt.Errorf("--output: %s is a directory", c.Output)
+	}
+	for _, name := range c.Files {
+		if input, err := os.Stat(name); err == nil && os.SameFile(input, output) {
+			return fmt.Errorf("--output: %s is one of the files to read", c.Output)
+		}
+	}
+	return nil
+}
+
+// Run writes the page.
+func (c *reportCmd) Run(con *console) error {
+	runs := make([]report.Run, len(c.Files))
+	names := c.names()
+	for i, name := range c.Files {
+		run, err := readRun(name)
+		if err != nil {
+			return err
+		}
+		run.Name = names[i]
+		runs[i] = run
+	}
+	err := writeFile(c.Output, con.out, func(w io.Writer) error { return report.Write(w, runs) })
+	if err == nil && c.Output != "-" {
+		fmt.Fprintf(con.out, "wrote %s\n", c.Output)
+	}
+	return err
+}
+
+// readRun reads the result in a file.
+func readRun(name string) (report.Run, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return report.Run{}, err
+	}
+	defer f.Close()
+	result, err := report.Read(f)
+	if err != nil {
+		return report.Run{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return report.Run{Result: result}, nil
+}
+
+// names are what the runs are called: as was told, or else as their files are;
+// with their directory's name if that leaves two with the same name.
+func (c *reportCmd) names() []string {
+	if len(c.Name) > 0 {
+		return c.Name
+	}
+	base := func(path string) string { return strings.TrimSuffix(filepath.Base(path), ".json") }
+	seen := make(map[string]int)
+	for _, path := range c.Files {
+		seen[base(path)]++
+	}
+	names := make([]string, len(c.Files))
+	for i, path := range c.Files {
+		if names[i] = base(path); seen[names[i]] > 1 {
+			names[i] = filepath.Join(filepath.Base(filepath.Dir(path)), names[i])
+		}
+	}
+	return names
+}
