@@ -146,7 +146,7 @@ func (b *blocking) server(kind, way string) contender {
 		if way == wayNoLoad {
 			way = wayNone
 		}
-		return startServer(ctx, way, o.cpu, "", self, "blocking-server", way, "--cert", o.cert.certFile,
+		return startServer(ctx, way, o, "", self, "blocking-server", way, "--cert", o.cert.certFile,
 			"--keyfile", o.cert.keyFile, "--threads", strconv.Itoa(b.Threads))
 	}}
 }

@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"math/big"
 	"math/rand/v2"
@@ -107,6 +109,9 @@ func TestPeers(t *testing.T) {
 			}
 			if err := checkHandshake(c, big.NewInt(cert.serial)); err != nil {
 				t.Error(err)
+			}
+			if sum := fmt.Sprintf("%x", sha256.Sum256(c.ConnectionState().PeerCertificates[0].Raw)); sum != cert.sha256 {
+				t.Errorf("certificate %s, want %s", sum, cert.sha256)
 			}
 			if err := checkHandshake(c, big.NewInt(cert.serial-1)); err == nil {
 				t.Error("another serial number is taken for the server's")

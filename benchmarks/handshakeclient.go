@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -88,36 +89,40 @@ func (h *handshakeClient) watch(ctx context.Context, counts *handshakeCounts) er
 	return nil
 }
 
-// usage is what a server has used up to a moment.
-type usage struct {
-	when              time.Time
-	cpu, user, system time.Duration
-	own               time.Duration // the client's CPU time
-	core              time.Duration // for which the server's core was taken
-	rss, switches     int64
+// handshakeResult is what the client found out about one server in one round.
+type handshakeResult struct {
+	Handshakes int64         `json:"handshakes"`
+	Errors     int64         `json:"errors"`
+	FirstError string        `json:"first_error,omitempty"`
+	Elapsed    time.Duration `json:"elapsed_ns"`
+	P50        time.Duration `json:"p50_ns"`
+	P99        time.Duration `json:"p99_ns"`
+	Max        time.Duration `json:"max_ns"`
+	ServerCPU  time.Duration `json:"server_cpu_ns"`
+	ServerUser time.Duration `json:"server_user_ns"`
+	ServerSys  time.Duration `json:"server_system_ns"`
+	Switches   int64         `json:"server_context_switches"`
+	ClientCPU  time.Duration `json:"client_cpu_ns"`
+	OtherCPU   time.Duration `json:"other_cpu_ns"`     // that others took of the server's core
+	RSS        [3]int64      `json:"server_rss_bytes"` // at the start, in the middle, at the end
 }
 
-func takeUsage(pid, core int) (u usage, err error) {
-	if core >= 0 {
-		if u.core, err = coreTime(core); err != nil {
-			return u, err
+func (r *handshakeResult) rate() float64 { return float64(r.Handshakes) / r.Elapsed.Seconds() }
+func (r *handshakeResult) cpu() float64 {
+	return float64(r.ServerCPU.Nanoseconds()) / 1e3 / float64(r.Handshakes)
+}
+
+// handshakeErrors says which handshakes failed. None is expected to.
+func handshakeErrors(names []string, results map[string][]*handshakeResult) error {
+	var errs []error
+	for _, name := range names {
+		for i, r := range results[name] {
+			if r.Errors > 0 {
+				errs = append(errs, fmt.Errorf("%s, round %d: %d handshakes failed, the first: %s", name, i+1, r.Errors, r.FirstError))
+			}
 		}
 	}
-	if u.rss, err = rss(pid); err != nil {
-		return u, err
-	}
-	if u.switches, err = contextSwitches(pid); err != nil {
-		return u, err
-	}
-	if u.user, u.system, err = userAndSystem(pid); err != nil {
-		return u, err
-	}
-	if u.own, err = cpuTime(os.Getpid()); err != nil {
-		return u, err
-	}
-	u.when = time.Now()
-	u.cpu, err = cpuTime(pid)
-	return u, err
+	return errors.Join(errs...)
 }
 
 // work makes one handshake after another.

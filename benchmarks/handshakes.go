@@ -6,167 +6,261 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// handshakes is the part that measures full handshakes.
+// handshakes is the part that measures handshakes: at saturation, and with
+// clients that come on schedule, at half of that rate and at twice it.
 type handshakes struct {
 	options
-	Key      string        `enum:"rsa2048,rsa3072,rsa4096,ecdsa-p256" default:"rsa2048" help:"The servers' key: ${enum}."`
+	Key      []string      `enum:"rsa2048,rsa3072,rsa4096,ecdsa-p256" default:"rsa2048,ecdsa-p256" help:"The servers' keys, of ${enum}."`
+	TLS      []string      `name:"tls" enum:"1.3,1.2" default:"1.3,1.2" help:"TLS versions, of ${enum}."`
+	Resume   []string      `enum:"full,resumed" default:"full,resumed" help:"Kinds of handshakes, of ${enum}."`
 	Clients  int           `default:"64" help:"Connections at a time; 1 for the latency of a client that is alone."`
 	Rounds   int           `default:"5" help:"Rounds; in each, every server is measured once."`
-	Duration time.Duration `default:"30s" help:"How long a server is measured in a round."`
-	Warmup   time.Duration `default:"2s" help:"Load before that."`
+	Duration time.Duration `default:"5s" help:"How long each load of a server is measured in a round."`
+	Warmup   time.Duration `default:"1s" help:"Load before that."`
 	Request  bool          `default:"true" negatable:"" help:"Make one request after each handshake: its answer proves that the server has finished the handshake too."`
-	Servers  []string      `enum:"jobloop,jobloop-multibuffer,jobloop-offload,goroutines,nethttp,fasthttp,nginx" default:"jobloop-multibuffer,jobloop,goroutines,nginx" help:"What to measure, of ${enum}."`
+	Load     []string      `enum:"half,twice,none" default:"half,twice" help:"At which part of the rate at saturation to measure latency, with clients that come on schedule, of ${enum}."`
+	Servers  []string      `enum:"jobloop,jobloop-multibuffer,jobloop-offload,goroutines,nethttp,fasthttp,nginx,haproxy" default:"jobloop-multibuffer,jobloop,jobloop-offload,goroutines,nginx,haproxy" help:"What to measure, of ${enum}."`
+
+	program string // of the client
 }
+
+// handshakeRound is what was found out about one server in one round.
+type handshakeRound struct {
+	Saturation *loadRound `json:"saturation,omitempty"`
+	Half       *openRound `json:"half,omitempty"`
+	Twice      *openRound `json:"twice,omitempty"`
+	NotTwice   string     `json:"twice_skipped,omitempty"` // why
+	Failed     string     `json:"failed,omitempty"`        // why there are no figures
+}
+
+// openRound is a round with clients that come on schedule.
+type openRound struct {
+	loadRound
+	Asked float64 `json:"rate_asked_per_s"`
+}
+
+// handshakeResults are those of one combination, by server.
+type handshakeResults struct {
+	What    combination                  `json:"what"`
+	Servers []string                     `json:"servers"`
+	Rounds  map[string][]*handshakeRound `json:"rounds"`
+}
+
+// busyForTwice is how busy the client's core may be at the server's limit, in
+// percent, if it is to offer twice as many handshakes. That cost it 1.4 times as
+// much with RSA-2048: those that are not served end after the hello.
+const busyForTwice = 65
+
+// patience is how long a client waits that comes on schedule.
+const patience = 2 * time.Second
 
 func (h *handshakes) Run(ctx context.Context) error {
 	if h.Quick {
-		h.Rounds, h.Duration, h.Warmup = 1, time.Second, 200*time.Millisecond
+		h.Rounds, h.Duration, h.Warmup = 1, 200*time.Millisecond, 100*time.Millisecond
+	}
+	if err := h.check(); err != nil {
+		return err
 	}
 	r, err := newReport("handshakes")
 	if err != nil {
 		return err
 	}
-	names, notes, err := runnable(h.Servers, h.Key)
-	if err != nil {
-		return err
-	}
 	return inTempDir(func(dir string) error {
-		contenders, err := h.contenders(ctx, dir, names)
-		if err != nil {
+		var err error
+		if h.program, err = h.loadProgram(ctx, dir); err != nil {
 			return err
 		}
-		keys, err := newKeys(dir, h.Key)
-		if err != nil {
-			return err
+		notes := h.notes()
+		var tables []*table
+		var all []*handshakeResults
+		var errs []error
+		for _, what := range combinations(h.Key, h.TLS, h.Resume) {
+			names, skipped, err := runnable(h.Servers, what.Key)
+			if err != nil {
+				return fmt.Errorf("%v: %w", what, err)
+			}
+			for _, s := range skipped {
+				if s = what.Key + ", " + s; !slices.Contains(notes, s) {
+					notes = append(notes, s)
+				}
+			}
+			progress("%v", what)
+			res, err := h.combination(ctx, dir, what, names)
+			if res == nil || ctx.Err() != nil {
+				return fmt.Errorf("%v: %w", what, err)
+			}
+			if err != nil { // of some servers, and nothing of the others
+				err = fmt.Errorf("%v: %w", what, err)
+				notes = append(notes, "FAILED: "+strings.ReplaceAll(err.Error(), "\n", "; ")+".")
+				errs = append(errs, err)
+			}
+			all = append(all, res)
+			tables = append(tables, res.tables()...)
+			notes = append(notes, res.warnings(h.Clients)...)
+			for _, err := range res.errors() {
+				notes = append(notes, "FAILED: "+strings.ReplaceAll(err.Error(), "\n", "; ")+".")
+				errs = append(errs, err)
+			}
 		}
-		results, err := h.measure(ctx, contenders, keys)
-		if err != nil {
-			return err
-		}
-		r.Results = results
-		notes = append(notes, fmt.Sprintf("%s, %d clients at a time, %d rounds of %v for each server in turn: median (least–greatest).",
-			h.Key, h.Clients, h.Rounds, h.Duration))
-		if h.Request {
-			notes = append(notes, "Figures are of a full TLS 1.3 handshake (X25519) with one request and its answer.")
-		}
-		notes = append(notes, handshakeWarnings(names, h.Clients, results)...)
-		return errors.Join(r.finish(&h.options, notes, handshakeTable(names, results)), handshakeErrors(names, results))
+		r.Results = all
+		plotHandshakes(r, all)
+		return errors.Join(append([]error{r.finish(&h.options, notes, tables...)}, errs...)...)
 	})
 }
 
-// measure runs the rounds. Every other round goes through the servers
-// backwards, so that none always comes after the same one.
-func (h *handshakes) measure(ctx context.Context, contenders []contender, keys *keys) (map[string][]*handshakeResult, error) {
-	results := make(map[string][]*handshakeResult)
-	for round := range h.Rounds {
-		for i := range contenders {
-			c := contenders[i]
-			if round%2 == 1 {
-				c = contenders[len(contenders)-1-i]
+// check finds what makes no sense before anything is started.
+func (h *handshakes) check() error {
+	switch {
+	case h.Clients < 1:
+		return fmt.Errorf("--clients: %d, at least 1 is needed", h.Clients)
+	case h.Rounds < 1:
+		return fmt.Errorf("--rounds: %d, at least 1 is needed", h.Rounds)
+	case h.Duration <= 0:
+		return fmt.Errorf("--duration: %v is no time to measure", h.Duration)
+	case h.Warmup < 0:
+		return fmt.Errorf("--warmup: %v is less than none", h.Warmup)
+	case len(h.Load) > 1 && slices.Contains(h.Load, "none"):
+		return errors.New("--load: none and others: choose")
+	}
+	return nil
+}
+
+// notes says what the figures of all tables are of.
+func (h *handshakes) notes() []string {
+	notes := []string{fmt.Sprintf("Saturation: %d clients at a time; %d rounds of %v for each server in turn: median (least–greatest).", h.Clients, h.Rounds, h.Duration)}
+	if h.Request {
+		notes = append(notes, "Figures are of a handshake with one request and its answer.")
+	}
+	if h.Clients == 1 {
+		return append(notes, "One client at a time: the server is idle while the client computes, and handshakes/s says nothing of the server's limit.")
+	}
+	if h.has("half") || h.has("twice") {
+		notes = append(notes, fmt.Sprintf("Half and twice: so much of the server's own rate at saturation, by clients that come on schedule whatever the server does, and give up after %v. Latency is from the moment a client was due, of those that were served.", patience))
+	}
+	return notes
+}
+
+// has says whether to measure at a part of the rate at saturation. The rate of
+// one client is none.
+func (h *handshakes) has(part string) bool { return h.Clients > 1 && slices.Contains(h.Load, part) }
+
+// combination measures all servers with one combination.
+func (h *handshakes) combination(ctx context.Context, dir string, what combination, names []string) (*handshakeResults, error) {
+	contenders, err := h.contenders(ctx, dir, names)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := newKeys(dir, what.Key)
+	if err != nil {
+		return nil, err
+	}
+	res := &handshakeResults{what, names, make(map[string][]*handshakeRound)}
+	var same agreement
+	return res, rounds(ctx, h.Rounds, contenders, func(c contender) error {
+		cert, err := keys.certificate()
+		if err != nil {
+			return err
+		}
+		opts := serverOptions{cert: cert, cpu: h.ServerCPU, idleTimeout: time.Minute, tickets: what.resumed()}
+		return c.with(ctx, opts, func(s *server) error {
+			l := loader{h, what, s, cert, &same}
+			round, err := l.round(ctx, res.Rounds[c.name])
+			if err == nil || round.Saturation != nil {
+				res.Rounds[c.name] = append(res.Rounds[c.name], round)
 			}
-			cert, err := keys.certificate()
-			if err != nil {
-				return nil, err
-			}
-			res := new(handshakeResult)
-			err = c.with(ctx, serverOptions{cert: cert, cpu: h.ServerCPU, idleTimeout: time.Minute}, func(s *server) error {
-				return runClient(ctx, h.ClientCPU, res, "handshake-client", s.addr, "--pid", strconv.Itoa(s.pid()),
-					"--serial", strconv.FormatInt(cert.serial, 10), "--clients", strconv.Itoa(h.Clients),
-					"--warmup", h.Warmup.String(), "--duration", h.Duration.String(), fmt.Sprintf("--request=%t", h.Request), "--core", strconv.Itoa(h.ServerCPU))
-			})
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", c.name, err)
-			}
-			results[c.name] = append(results[c.name], res)
-		}
-	}
-	return results, nil
+			return err
+		})
+	})
 }
 
-// handshakeResult is what the client found out about one server in one round.
-type handshakeResult struct {
-	Handshakes int64         `json:"handshakes"`
-	Errors     int64         `json:"errors"`
-	FirstError string        `json:"first_error,omitempty"`
-	Elapsed    time.Duration `json:"elapsed_ns"`
-	P50        time.Duration `json:"p50_ns"`
-	P99        time.Duration `json:"p99_ns"`
-	Max        time.Duration `json:"max_ns"`
-	ServerCPU  time.Duration `json:"server_cpu_ns"`
-	ServerUser time.Duration `json:"server_user_ns"`
-	ServerSys  time.Duration `json:"server_system_ns"`
-	Switches   int64         `json:"server_context_switches"`
-	ClientCPU  time.Duration `json:"client_cpu_ns"`
-	OtherCPU   time.Duration `json:"other_cpu_ns"`     // that others took of the server's core
-	RSS        [3]int64      `json:"server_rss_bytes"` // at the start, in the middle, at the end
+// loader loads one start of a server.
+type loader struct {
+	*handshakes
+	what combination
+	s    *server
+	cert *certificate
+	same *agreement
 }
 
-func (r *handshakeResult) rate() float64 { return float64(r.Handshakes) / r.Elapsed.Seconds() }
-func (r *handshakeResult) cpu() float64 {
-	return float64(r.ServerCPU.Nanoseconds()) / 1e3 / float64(r.Handshakes)
-}
-func (r *handshakeResult) busy() float64 {
-	return 100 * r.ServerCPU.Seconds() / r.Elapsed.Seconds()
-}
-func (r *handshakeResult) p50() float64 { return r.P50.Seconds() * 1e3 }
-func (r *handshakeResult) p99() float64 { return r.P99.Seconds() * 1e3 }
-func (r *handshakeResult) max() float64 { return r.Max.Seconds() * 1e3 }
-
-// column returns one figure of all rounds of a server.
-func column(results map[string][]*handshakeResult, name string, f func(*handshakeResult) float64) []float64 {
-	var values []float64
-	for _, r := range results[name] {
-		values = append(values, f(r))
+// round measures a server once. before has its earlier rounds, whose rates count
+// for what is half of its rate and twice it. A server that cannot be loaded like
+// this is no reason not to measure the others.
+func (l *loader) round(ctx context.Context, before []*handshakeRound) (*handshakeRound, error) {
+	round := new(handshakeRound)
+	err := l.loads(ctx, before, round)
+	if errors.Is(err, errNotResumed) || errors.Is(err, errLoad) {
+		round.Failed = err.Error()
+		err = nil
 	}
-	return values
+	return round, err
 }
 
-var handshakeColumns = []struct {
-	name string
-	f    func(*handshakeResult) float64
-}{
-	{"handshakes/s", (*handshakeResult).rate},
-	{"server CPU, µs each", (*handshakeResult).cpu},
-	{"server busy, %", (*handshakeResult).busy},
-	{"p50, ms", (*handshakeResult).p50},
-	{"p99, ms", (*handshakeResult).p99},
-	{"max, ms", (*handshakeResult).max},
+// loads does the loads of a round.
+func (l *loader) loads(ctx context.Context, before []*handshakeRound, round *handshakeRound) (err error) {
+	if round.Saturation, err = l.load(ctx, "--connections", strconv.Itoa(l.Clients), "--reset"); err != nil {
+		return err
+	}
+	all := saturations(append(slices.Clone(before), round))
+	rate := median(ofRounds(all, (*loadRound).rate))
+	if rate == 0 {
+		return nil
+	}
+	if l.has("half") {
+		if round.Half, err = l.open(ctx, rate/2); err != nil {
+			return err
+		}
+	}
+	if !l.has("twice") {
+		return nil
+	}
+	if busy := median(ofRounds(all, (*loadRound).clientBusy)); busy > busyForTwice {
+		round.NotTwice = fmt.Sprintf("the client's core is %.0f %% busy at the server's limit, and could not offer twice as much", busy)
+		return nil
+	}
+	round.Twice, err = l.open(ctx, 2*rate)
+	return err
 }
 
-// handshakeTable has a row for each server, and one for each pair of
-// comparisons with the one's figures divided by the other's.
-func handshakeTable(names []string, results map[string][]*handshakeResult) *table {
-	t := &table{header: []string{"server"}}
-	for _, c := range handshakeColumns {
-		t.header = append(t.header, c.name)
+// open loads the server by schedule.
+func (l *loader) open(ctx context.Context, rate float64) (*openRound, error) {
+	r, err := l.load(ctx, "--rate", strconv.FormatFloat(rate, 'f', 1, 64), "--timeout", patience.String(), "--reset")
+	if err != nil {
+		return nil, err
 	}
-	t.header = append(t.header, "RSS, MB: start", "middle", "end", "errors")
-	for _, name := range names {
-		row := []string{name}
-		for _, c := range handshakeColumns {
-			row = append(row, spread(column(results, name, c.f)))
-		}
-		for i := range 3 {
-			row = append(row, figure(median(column(results, name, func(r *handshakeResult) float64 { return float64(r.RSS[i]) / 1e6 }))))
-		}
-		errs := int64(0)
-		for _, r := range results[name] {
-			errs += r.Errors
-		}
-		t.add(append(row, strconv.FormatInt(errs, 10))...)
+	return &openRound{*r, rate}, nil
+}
+
+// load loads the server in one way, and checks who was reached and how.
+func (l *loader) load(ctx context.Context, args ...string) (*loadRound, error) {
+	args = append(append(l.what.args(), args...), "--warmup", l.Warmup.String(), "--duration", l.Duration.String())
+	if l.Request {
+		args = append(args, "--request", "/")
 	}
-	for _, pair := range comparisons(names) {
-		row := []string{pair[0] + " / " + pair[1]}
-		for _, c := range handshakeColumns {
-			row = append(row, ratio(column(results, pair[0], c.f), column(results, pair[1], c.f)))
-		}
-		t.add(row...)
+	r, err := l.loadAndWatch(ctx, l.program, l.s, append(args, l.s.addr)...)
+	if err != nil {
+		return nil, err
 	}
-	return t
+	if err := l.same.check(l.s.name, l.what, r.Load, l.cert); err != nil {
+		return nil, err
+	}
+	r.Load.Series, r.Load.Distribution = nil, nil // many, and no part of the report
+	return r, nil
+}
+
+// saturations returns the rounds' loads at saturation, of those that have one.
+func saturations(rounds []*handshakeRound) (loads []*loadRound) {
+	for _, r := range rounds {
+		if r.Saturation != nil {
+			loads = append(loads, r.Saturation)
+		}
+	}
+	return loads
 }
 
 // comparisons returns which server to compare with which: each of ours with
@@ -181,43 +275,4 @@ func comparisons(names []string) (pairs [][2]string) {
 		}
 	}
 	return pairs
-}
-
-// handshakeWarnings says which figures are not what they seem.
-func handshakeWarnings(names []string, clients int, results map[string][]*handshakeResult) []string {
-	var notes []string
-	if clients == 1 {
-		notes = append(notes, "One client at a time: the server is idle while the client computes, and handshakes/s says nothing of the server's limit.")
-	}
-	for _, name := range names {
-		idle, disturbed := 0, 0.0
-		for _, r := range results[name] {
-			other := 100 * r.OtherCPU.Seconds() / r.Elapsed.Seconds()
-			disturbed = max(disturbed, other)
-			if r.busy()+other < 95 {
-				idle++
-			}
-		}
-		if idle > 0 && clients > 1 {
-			notes = append(notes, fmt.Sprintf("In %d of %d rounds of %s its core was idle at times: the client was the limit, and handshakes/s and latency are the client's. CPU time is the server's all the same.",
-				idle, len(results[name]), name))
-		}
-		if disturbed > 5 {
-			notes = append(notes, fmt.Sprintf("Others (processes, interrupts, the hypervisor) took up to %.0f %% of the core in a round of %s.", disturbed, name))
-		}
-	}
-	return notes
-}
-
-// handshakeErrors says which handshakes failed. None is expected to.
-func handshakeErrors(names []string, results map[string][]*handshakeResult) error {
-	var errs []error
-	for _, name := range names {
-		for i, r := range results[name] {
-			if r.Errors > 0 {
-				errs = append(errs, fmt.Errorf("%s, round %d: %d handshakes failed, the first: %s", name, i+1, r.Errors, r.FirstError))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }

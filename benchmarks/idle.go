@@ -18,11 +18,12 @@ import (
 type idle struct {
 	options
 	Key         string        `enum:"rsa2048,ecdsa-p256" default:"ecdsa-p256" help:"The servers' key: ${enum}."`
-	Connections []int         `default:"4000,10000" help:"How many connections."`
+	Connections []int         `default:"1000,10000" help:"How many connections."`
 	Watch       time.Duration `default:"10s" help:"How long to watch them idle."`
 	Rest        time.Duration `default:"12s" help:"How long they idle before that: timers of their handshakes and requests, 10 seconds in most servers, run out."`
 	Settle      time.Duration `default:"20s" help:"The longest wait for a server's memory to become steady."`
-	Servers     []string      `enum:"jobloop,goroutines,goroutines-frugal,nethttp,fasthttp,nginx" default:"jobloop,goroutines,goroutines-frugal,nethttp,fasthttp" help:"What to measure, of ${enum}."`
+	Rounds      int           `default:"1" help:"Rounds; in each, every server is measured once."`
+	Servers     []string      `enum:"jobloop,goroutines,goroutines-frugal,nethttp,fasthttp,nginx,haproxy" default:"jobloop,goroutines,goroutines-frugal,nethttp,fasthttp,nginx,haproxy" help:"What to measure, of ${enum}."`
 }
 
 // idleResult is what one server needed for a number of connections.
@@ -40,9 +41,17 @@ func (r *idleResult) perConnection() float64 {
 	return float64(r.RSSAfter-r.RSSBefore) / float64(r.Connections) / 1000
 }
 
+var idleColumns = []measured[*idleResult]{
+	{"RSS before, MB", func(r *idleResult) float64 { return float64(r.RSSBefore) / 1e6 }},
+	{"with connections, MB", func(r *idleResult) float64 { return float64(r.RSSAfter) / 1e6 }},
+	{"KB each", (*idleResult).perConnection},
+	{"CPU while idle, ms/s", func(r *idleResult) float64 { return r.CPU.Seconds() * 1e3 / r.Watched.Seconds() }},
+	{"context switches/s", func(r *idleResult) float64 { return float64(r.Switches) / r.Watched.Seconds() }},
+}
+
 func (d *idle) Run(ctx context.Context) error {
 	if d.Quick {
-		d.Connections, d.Watch, d.Rest, d.Settle = []int{200}, time.Second, 0, time.Second
+		d.Connections, d.Watch, d.Rest, d.Settle, d.Rounds = []int{200}, 200*time.Millisecond, 0, 500*time.Millisecond, 1
 	}
 	r, err := newReport("idle")
 	if err != nil {
@@ -61,25 +70,36 @@ func (d *idle) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t := &table{header: []string{"server", "connections", "RSS before, MB", "with connections, MB", "KB each", "CPU while idle, ms/s", "context switches/s"}}
-		var results []*idleResult
+		t := &table{header: headings(idleColumns, "server", "connections")}
+		all := make(map[int]map[string][]*idleResult) // by connections and server
+		var failed []error
 		for _, n := range d.Connections {
-			for _, c := range contenders {
+			results := make(map[string][]*idleResult)
+			all[n] = results
+			err := rounds(ctx, d.Rounds, contenders, func(c contender) error {
 				res, err := d.measure(ctx, c, keys, n)
-				if err != nil {
-					return fmt.Errorf("%s, %d connections: %w", c.name, n, err)
+				if err == nil {
+					results[c.name] = append(results[c.name], res)
 				}
-				results = append(results, res)
-				t.add(c.name, strconv.Itoa(n), figure(float64(res.RSSBefore)/1e6), figure(float64(res.RSSAfter)/1e6),
-					figure(res.perConnection()), figure(res.CPU.Seconds()*1e3/res.Watched.Seconds()),
-					figure(float64(res.Switches)/res.Watched.Seconds()))
+				return err
+			})
+			if err != nil {
+				failed = append(failed, fmt.Errorf("%d connections: %w", n, err))
+			}
+			if ctx.Err() != nil {
+				return err
+			}
+			for _, name := range names {
+				t.add(row(results[name], idleColumns, name, strconv.Itoa(n))...)
 			}
 		}
-		r.Results = results
-		return r.finish(&d.options, append(notes,
+		r.Results = all
+		plotIdle(r, names, d.Connections, all)
+		err = r.finish(&d.options, append(notes,
 			fmt.Sprintf("%s, TLS 1.3; each connection made one request, idled for %v, was watched idle for %v, and then answered another.", d.Key, d.Rest, d.Watch),
 			"RSS is what the process holds when it has become steady, with what garbage its handshakes have left.",
 		), t)
+		return errors.Join(append(failed, err)...)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -28,11 +29,12 @@ type keys struct {
 	last int64 // serial number
 }
 
-// certificate is given to one start of one server: by its serial number the
-// client knows whom it has reached.
+// certificate is given to one start of one server: by its serial number, or its
+// hash, the client knows whom it has reached.
 type certificate struct {
 	certFile, keyFile string
 	serial            int64
+	sha256            string // of its DER form, in hexadecimal
 }
 
 func newKeys(dir, kind string) (*keys, error) {
@@ -78,7 +80,7 @@ func (k *keys) certificate() (*certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &certificate{filepath.Join(k.dir, fmt.Sprintf("cert%d.pem", k.last)), k.file, k.last}
+	c := &certificate{filepath.Join(k.dir, fmt.Sprintf("cert%d.pem", k.last)), k.file, k.last, fmt.Sprintf("%x", sha256.Sum256(der))}
 	return c, writePEM(c.certFile, "CERTIFICATE", der)
 }
 

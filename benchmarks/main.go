@@ -3,14 +3,17 @@
 // Benchmarks measures jobloop's TLS server beside other servers: the same
 // work, on the same core, from the same client, in alternating rounds.
 //
-//	go run ./benchmarks handshakes|signatures|blocking|idle|soak|requests [flags]
+//	go run ./benchmarks [flags]
+//	go run ./benchmarks PART [flags]
 //
+// Without a part, one runs after another; --help tells their names.
 // Every server is a process of its own, and so is the client where it counts.
 // README.md says what each part measures and how, and has the last tables.
 package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,16 +22,23 @@ import (
 )
 
 type program struct {
-	Handshakes handshakes `cmd:"" help:"Full TLS 1.3 handshakes: rate, latency, server CPU each."`
+	All        all        `cmd:"" default:"withargs" help:"The parts one after another; what runs without a command."`
+	Jobswitch  jobSwitch  `cmd:"" help:"A pause and a resume, and a job's start and end: also with OpenSSL, channels, iter.Pull."`
 	Signatures signatures `cmd:"" help:"RSA signatures: one by one and in batches, without a network."`
-	Blocking   blocking   `cmd:"" help:"How long RSA handshakes keep another connection of the same loop waiting."`
+	Handshakes handshakes `cmd:"" help:"TLS handshakes: rate, latency, server CPU each."`
 	Idle       idle       `cmd:"" help:"Memory and CPU of idle TLS connections."`
-	Soak       soak       `cmd:"" help:"Many clients that vanish at random moments; nothing may be left behind."`
+	Storm      storm      `cmd:"" help:"Memory and time when many clients come at once."`
 	Requests   requests   `cmd:"" help:"HTTPS keep-alive requests per second."`
+	Scaling    scaling    `cmd:"" help:"A handshake's cost with 1 to 10,000 connections at a time, and with a second loop."`
+	Blocking   blocking   `cmd:"" help:"How long RSA handshakes keep another connection of the same loop waiting."`
+	Clients    clients    `cmd:"" help:"The CPU time in which clients make a handshake: tlsdemo load, crypto/tls with goroutines, openssl s_time."`
+	Counters   counters   `cmd:"" help:"What the client counts, beside what the servers count; both must be the same."`
+	Soak       soak       `cmd:"" help:"Many clients that vanish at random moments; nothing may be left behind."`
 
 	// What the parts above run as processes of their own.
 	Peer            peer            `cmd:"" hidden:""`
 	HandshakeClient handshakeClient `cmd:"" hidden:""`
+	GoroutineClient goroutineClient `cmd:"" hidden:""`
 	IdleClient      idleClient      `cmd:"" hidden:""`
 	BlockingServer  blockingServer  `cmd:"" hidden:""`
 	Probe           probe           `cmd:"" hidden:""`
@@ -45,5 +55,9 @@ func main() {
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	err := k.Run()
 	stop()
+	if errors.Is(err, errSkipped) {
+		progress("%v", err)
+		return
+	}
 	k.FatalIfErrorf(err)
 }

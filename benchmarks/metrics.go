@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,9 +13,18 @@ import (
 	"strings"
 )
 
-// scrape reads a server's metrics. It keeps no connection, which would be
-// counted among the server's.
+// scrape reads a server's metrics.
 func scrape(ctx context.Context, url string) (map[string]float64, error) {
+	b, err := get(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	return parseMetrics(bytes.NewReader(b))
+}
+
+// get reads a page. It keeps no connection, which would be counted among the
+// server's.
+func get(ctx context.Context, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -28,11 +38,15 @@ func scrape(ctx context.Context, url string) (map[string]float64, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	return parseMetrics(resp.Body)
+	return io.ReadAll(io.LimitReader(resp.Body, maxPage))
 }
 
+// maxPage is many times what any of the servers tells of itself.
+const maxPage = 1 << 20
+
 // parseMetrics reads the Prometheus text format. Series of one name that differ
-// in their labels are added up.
+// in their labels are added up under the name; each is there under the name with
+// its labels, too.
 func parseMetrics(r io.Reader) (map[string]float64, error) {
 	m := make(map[string]float64)
 	lines := bufio.NewScanner(r)
@@ -57,6 +71,9 @@ func parseMetrics(r io.Reader) (map[string]float64, error) {
 			return nil, fmt.Errorf("metrics: %q: %w", line, err)
 		}
 		m[name] += v
+		if series := strings.TrimSpace(strings.TrimSuffix(line, rest)); series != name {
+			m[series] = v
+		}
 	}
 	return m, lines.Err()
 }

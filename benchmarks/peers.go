@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -23,23 +25,75 @@ import (
 
 // peer is the command that runs one of them.
 type peer struct {
-	Kind        string        `arg:"" enum:"goroutines,goroutines-frugal,nethttp,fasthttp"`
-	Cert        string        `required:""`
-	Keyfile     string        `required:""`
-	IdleTimeout time.Duration `default:"2m"`
+	Kind             string        `arg:"" enum:"goroutines,goroutines-frugal,nethttp,fasthttp"`
+	Cert             string        `required:""`
+	Keyfile          string        `required:""`
+	IdleTimeout      time.Duration `default:"2m"`
+	HandshakeTimeout time.Duration `default:"10s"`
+	Tickets          bool          // give session tickets
+	Metrics          string        // address to tell the counters at, if any
+
+	counts peerCounters
 }
+
+// peerCounters is what a peer knows of its clients. All but the requests are
+// counted only if there is an address to tell them at.
+type peerCounters struct{ connections, handshakes, resumed, requests atomic.Int64 }
 
 func (p *peer) Run(ctx context.Context) error {
 	config, err := tlsConfig(p.Cert, p.Keyfile)
 	if err != nil {
 		return err
 	}
+	config.SessionTicketsDisabled = !p.Tickets
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
+	if p.Metrics != "" {
+		at, err := net.Listen("tcp", p.Metrics)
+		if err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+		defer at.Close()
+		go http.Serve(at, &p.counts)
+		ln = p.counts.watch(ln, config)
+	}
 	fmt.Println("listening on", ln.Addr())
 	return p.serve(ctx, ln, config)
+}
+
+// watch counts the connections and handshakes of a listener.
+func (c *peerCounters) watch(ln net.Listener, config *tls.Config) net.Listener {
+	// It is called in each handshake, of a resumed session too, when it is the
+	// client's last message that is missing, or (TLS 1.2) the key exchange.
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		c.handshakes.Add(1)
+		if s.DidResume {
+			c.resumed.Add(1)
+		}
+		return nil
+	}
+	return countingListener{ln, &c.connections}
+}
+
+type countingListener struct {
+	net.Listener
+	accepted *atomic.Int64
+}
+
+func (l countingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted.Add(1)
+	}
+	return c, err
+}
+
+// ServeHTTP tells the counters in the Prometheus text format.
+func (c *peerCounters) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprintf(w, "peer_connections_total %d\npeer_handshakes_total %d\npeer_resumed_total %d\npeer_requests_total %d\n",
+		c.connections.Load(), c.handshakes.Load(), c.resumed.Load(), c.requests.Load())
 }
 
 // serve serves until ctx is done.
@@ -47,17 +101,18 @@ func (p *peer) serve(ctx context.Context, ln net.Listener, config *tls.Config) (
 	context.AfterFunc(ctx, func() { ln.Close() })
 	switch p.Kind {
 	case nameGoroutines:
-		err = serveGoroutines(ln, config, p.IdleTimeout, func() {})
+		err = p.serveGoroutines(ln, config, func() {})
 	case nameFrugal:
 		t := time.AfterFunc(quietTime, debug.FreeOSMemory)
-		err = serveGoroutines(ln, config, p.IdleTimeout, func() { t.Reset(quietTime) })
+		err = p.serveGoroutines(ln, config, func() { t.Reset(quietTime) })
 	case "nethttp":
 		s := &http.Server{
 			TLSConfig:         config,
 			IdleTimeout:       p.IdleTimeout,
-			ReadHeaderTimeout: handshakeTimeout,
+			ReadHeaderTimeout: p.HandshakeTimeout,
 			ErrorLog:          log.New(io.Discard, "", 0),
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				p.counts.requests.Add(1)
 				io.WriteString(w, answerBody)
 			}),
 		}
@@ -66,7 +121,10 @@ func (p *peer) serve(ctx context.Context, ln net.Listener, config *tls.Config) (
 		s := &fasthttp.Server{
 			IdleTimeout: p.IdleTimeout,
 			Logger:      log.New(io.Discard, "", 0),
-			Handler:     func(ctx *fasthttp.RequestCtx) { ctx.WriteString(answerBody) },
+			Handler: func(ctx *fasthttp.RequestCtx) {
+				p.counts.requests.Add(1)
+				ctx.WriteString(answerBody)
+			},
 		}
 		err = s.Serve(tls.NewListener(ln, config))
 	}
@@ -95,7 +153,7 @@ job: 1
 // serveGoroutines is the model that an event loop replaces: a goroutine for
 // each connection, which blocks in crypto/tls. onHandshake is called after each
 // handshake.
-func serveGoroutines(ln net.Listener, config *tls.Config, idleTimeout time.Duration, onHandshake func()) error {
+func (p *peer) serveGoroutines(ln net.Listener, config *tls.Config, onHandshake func()) error {
 	for {
 		c, err := ln.Accept()
 		if err != nil {
@@ -103,7 +161,7 @@ func serveGoroutines(ln net.Listener, config *tls.Config, idleTimeout time.Durat
 		}
 		go func() {
 			defer c.Close()
-			c.SetDeadline(time.Now().Add(handshakeTimeout))
+			c.SetDeadline(time.Now().Add(cmp.Or(p.HandshakeTimeout, handshakeTimeout)))
 			t := tls.Server(c, config)
 			if t.Handshake() != nil {
 				return
@@ -113,11 +171,11 @@ func serveGoroutines(ln net.Listener, config *tls.Config, idleTimeout time.Durat
 			defer t.Close()
 			r, w := bufio.NewReader(t), bufio.NewWriter(t)
 			for {
-				c.SetReadDeadline(time.Now().Add(idleTimeout))
+				c.SetReadDeadline(time.Now().Add(p.IdleTimeout))
 				if _, err := r.Peek(1); err != nil {
 					return
 				}
-				if serveRequest(r, w) != nil {
+				if p.serveRequest(r, w) != nil {
 					return
 				}
 			}
@@ -128,13 +186,14 @@ func serveGoroutines(ln net.Listener, config *tls.Config, idleTimeout time.Durat
 // serveRequest reads and answers one request by the same library as tlsdemo.
 // What a request needs is given back after it: an idle connection keeps its two
 // buffers only.
-func serveRequest(r *bufio.Reader, w *bufio.Writer) error {
+func (p *peer) serveRequest(r *bufio.Reader, w *bufio.Writer) error {
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(resp)
 	if err := req.Read(r); err != nil {
 		return err
 	}
+	p.counts.requests.Add(1)
 	resp.Header.SetContentType("text/plain; charset=utf-8")
 	resp.SetBodyString(answerBody)
 	if err := resp.Write(w); err != nil {

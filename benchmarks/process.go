@@ -37,6 +37,31 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
+// familyCPU returns the CPU time of a process and of its children, such as the
+// workers of nginx. Those that have ended are not counted.
+func familyCPU(pid int) (time.Duration, error) {
+	total, err := cpuTime(pid)
+	if err != nil {
+		return 0, err
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range strings.Fields(string(b)) {
+		child, err := strconv.Atoi(f)
+		if err != nil {
+			return 0, fmt.Errorf("children of process %d are %q: %w", pid, b, err)
+		}
+		t, err := cpuTime(child)
+		if err != nil {
+			return 0, err
+		}
+		total += t
+	}
+	return total, nil
+}
+
 // userAndSystem returns CPU time by where it was spent.
 func userAndSystem(pid int) (user, system time.Duration, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -65,12 +90,17 @@ func parseStat(b []byte) (user, system time.Duration, err error) {
 }
 
 // rss returns the resident memory of a process in bytes.
-func rss(pid int) (int64, error) {
+func rss(pid int) (int64, error) { return memory(pid, "VmRSS") }
+
+// peakRSS returns the most resident memory a process has had, in bytes.
+func peakRSS(pid int) (int64, error) { return memory(pid, "VmHWM") }
+
+func memory(pid int, field string) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
-	kb, err := statusField(b, "VmRSS")
+	kb, err := statusField(b, field)
 	return kb << 10, err
 }
 

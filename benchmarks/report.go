@@ -5,7 +5,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -15,30 +17,54 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file is what a part leaves behind: its report, on standard output and in
+// files.
+
 // options are those of every part.
 type options struct {
 	Quick     bool   `help:"A short run, to see that everything works. Its figures mean little."`
 	JSON      string `name:"json" placeholder:"FILE" type:"path" help:"Keep the raw results."`
+	Out       string `placeholder:"DIR" type:"path" help:"Write results.md, results.json and pictures (SVG) into this directory, which is made if it is not there."`
 	ServerCPU int    `default:"0" help:"The core servers run on, -1 for any."`
 	ClientCPU int    `default:"1" help:"The core clients run on, -1 for any."`
 	Tlsdemo   string `placeholder:"PROGRAM" type:"path" help:"A tlsdemo to measure instead of this checkout's."`
+
+	// collect takes the report of a part that is run among others. Without it,
+	// the report is printed and kept as the fields above say.
+	collect func(*report) error `kong:"-"`
 }
+
+// errSkipped is of a part that cannot run on this machine. It says why.
+var errSkipped = errors.New("SKIPPED")
 
 // report is what a run leaves behind, as JSON.
 type report struct {
-	Part    string    `json:"part"`
-	Command string    `json:"command"`
-	Machine string    `json:"machine"`
-	Load    string    `json:"load"` // average, before the run
-	Started time.Time `json:"started"`
-	Results any       `json:"results"`
+	Part     string    `json:"part"`
+	Command  string    `json:"command"`
+	Machine  string    `json:"machine"`
+	Revision string    `json:"revision"`
+	Load     string    `json:"load"` // average, before the run
+	Started  time.Time `json:"started"`
+	Results  any       `json:"results"`
+	Notes    []string  `json:"notes"` // what a reader must know to weigh the results
+
+	tables []*table
+	plots  []plot
+}
+
+// plot is a picture of a report. It is drawn only if it is kept.
+type plot struct {
+	name string // of its file, without .svg
+	alt  string // what it shows, for who does not see it
+	draw func() ([]byte, error)
 }
 
 func newReport(part string) (*report, error) {
 	r := &report{
-		Part:    part,
-		Command: "go run ./benchmarks " + strings.Join(os.Args[1:], " "),
-		Started: time.Now().Round(time.Second),
+		Part:     part,
+		Command:  "go run ./benchmarks " + strings.Join(os.Args[1:], " "),
+		Revision: revision(),
+		Started:  time.Now().Round(time.Second),
 	}
 	b, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -79,33 +105,47 @@ func cpuModel(cpuinfo []byte) string {
 	return "unknown CPU"
 }
 
-// finish keeps the raw results, if that is asked for, and prints the tables and
-// what a reader must know to weigh them.
+// addPlot adds a picture. The name is that of a file, and starts with the
+// part's, so that the pictures of a whole run can lie beside each other.
+func (r *report) addPlot(name, alt string, draw func() ([]byte, error)) {
+	r.plots = append(r.plots, plot{name, alt, draw})
+}
+
+// finish prints the tables and what a reader must know to weigh them, and keeps
+// the results where the options say.
 func (r *report) finish(o *options, notes []string, tables ...*table) error {
-	if o.JSON != "" {
-		b, err := json.MarshalIndent(r, "", "\t")
-		if err != nil {
-			return err
+	r.Notes, r.tables = notes, tables
+	if o.collect != nil {
+		return o.collect(r)
+	}
+	return errors.Join((&outcome{Reports: []*report{r}}).keep(o, r), r.markdown(os.Stdout, nil))
+}
+
+// markdown writes the report. Those of its pictures whose files are there, by
+// name, are shown before its tables.
+func (r *report) markdown(w io.Writer, there map[string]bool) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s; %s; revision %s; load before %s.\n", r.Machine, r.Started.Format(time.DateOnly), r.Revision, r.Load)
+	fmt.Fprintf(&b, "`%s`\n", r.Command)
+	for _, p := range r.plots {
+		if there[p.name] {
+			fmt.Fprintf(&b, "\n![%s](%s.svg)\n", p.alt, p.name)
 		}
-		if err := os.WriteFile(o.JSON, append(b, '\n'), 0o644); err != nil {
+	}
+	for _, t := range r.tables {
+		b.WriteByte('\n')
+		if err := t.write(&b); err != nil {
 			return err
 		}
 	}
-	fmt.Printf("%s; %s; revision %s; load before %s.\n", r.Machine, r.Started.Format(time.DateOnly), revision(), r.Load)
-	fmt.Printf("`%s`\n", r.Command)
-	for _, t := range tables {
-		fmt.Println()
-		if err := t.write(os.Stdout); err != nil {
-			return err
-		}
+	if len(r.Notes) > 0 {
+		b.WriteByte('\n')
 	}
-	if len(notes) > 0 {
-		fmt.Println()
-		for _, n := range notes {
-			fmt.Println("- " + n)
-		}
+	for _, n := range r.Notes {
+		b.WriteString("- " + n + "\n")
 	}
-	return nil
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // revision is the commit that is measured. The go command does not record it in
@@ -116,6 +156,12 @@ func revision() string {
 		return "unknown"
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// indented is a value as the JSON that is kept.
+func indented(value any) ([]byte, error) {
+	b, err := json.MarshalIndent(value, "", "\t")
+	return append(b, '\n'), err
 }
 
 // progress tells whoever waits what is being done.

@@ -20,7 +20,7 @@ type requests struct {
 	Clients  int           `default:"64" help:"Connections."`
 	Rounds   int           `default:"5" help:"Rounds; in each, every server is measured once."`
 	Duration time.Duration `default:"15s" help:"How long a server is measured in a round."`
-	Servers  []string      `enum:"jobloop,goroutines,nethttp,fasthttp,nginx" default:"jobloop,goroutines,fasthttp,nginx" help:"What to measure, of ${enum}."`
+	Servers  []string      `enum:"jobloop,goroutines,nethttp,fasthttp,nginx,haproxy" default:"jobloop,goroutines,fasthttp,nginx,haproxy" help:"What to measure, of ${enum}."`
 }
 
 // requestResult is what wrk said about one server in one round.
@@ -33,13 +33,17 @@ type requestResult struct {
 	Trouble   string        `json:"trouble,omitempty"`
 }
 
+func (r *requestResult) rate() float64 { return r.Rate }
+func (r *requestResult) cpu() float64 {
+	return float64(r.ServerCPU.Nanoseconds()) / 1e3 / float64(r.Requests)
+}
+
 func (r *requests) Run(ctx context.Context) error {
 	if r.Quick {
 		r.Rounds, r.Duration = 1, time.Second
 	}
 	if _, err := exec.LookPath("wrk"); err != nil {
-		progress("requests: SKIPPED: %v; it is the client of this part", err)
-		return nil
+		return fmt.Errorf("%w: %w; it is the client of this part", errSkipped, err)
 	}
 	rep, err := newReport("requests")
 	if err != nil {
@@ -59,23 +63,23 @@ func (r *requests) Run(ctx context.Context) error {
 			return err
 		}
 		results := make(map[string][]*requestResult)
-		for round := range r.Rounds {
-			for i := range contenders {
-				c := contenders[i]
-				if round%2 == 1 { // see handshakes.measure
-					c = contenders[len(contenders)-1-i]
-				}
-				res, err := r.measure(ctx, c, keys)
-				if err != nil {
-					return fmt.Errorf("%s: %w", c.name, err)
-				}
+		failed := rounds(ctx, r.Rounds, contenders, func(c contender) error {
+			res, err := r.measure(ctx, c, keys)
+			if err == nil {
 				results[c.name] = append(results[c.name], res)
 			}
+			return err
+		})
+		if ctx.Err() != nil {
+			return failed
 		}
 		rep.Results = results
 		notes = append(notes, fmt.Sprintf("%s, %d connections, wrk with one thread, %d rounds of %v for each server in turn: median (least–greatest).",
 			r.Key, r.Clients, r.Rounds, r.Duration))
-		return errors.Join(rep.finish(&r.options, notes, requestTable(names, results)), requestErrors(names, results))
+		t := &table{header: headings(requestColumns, "server")}
+		addServers(t, "", names, results, requestColumns)
+		plotRequests(rep, names, results)
+		return errors.Join(rep.finish(&r.options, notes, t), failed, requestErrors(names, results))
 	})
 }
 
@@ -151,42 +155,11 @@ func parseWrk(out []byte) (*requestResult, error) {
 	return res, nil
 }
 
-func requestTable(names []string, results map[string][]*requestResult) *table {
-	columns := []struct {
-		name string
-		f    func(*requestResult) float64
-	}{
-		{"requests/s", func(r *requestResult) float64 { return r.Rate }},
-		{"server CPU, µs each", func(r *requestResult) float64 { return float64(r.ServerCPU.Nanoseconds()) / 1e3 / float64(r.Requests) }},
-		{"p50, ms", func(r *requestResult) float64 { return r.P50.Seconds() * 1e3 }},
-		{"p99, ms", func(r *requestResult) float64 { return r.P99.Seconds() * 1e3 }},
-	}
-	values := func(name string, f func(*requestResult) float64) []float64 {
-		var v []float64
-		for _, r := range results[name] {
-			v = append(v, f(r))
-		}
-		return v
-	}
-	t := &table{header: []string{"server"}}
-	for _, c := range columns {
-		t.header = append(t.header, c.name)
-	}
-	for _, name := range names {
-		row := []string{name}
-		for _, c := range columns {
-			row = append(row, spread(values(name, c.f)))
-		}
-		t.add(row...)
-	}
-	for _, pair := range comparisons(names) {
-		row := []string{pair[0] + " / " + pair[1]}
-		for _, c := range columns {
-			row = append(row, ratio(values(pair[0], c.f), values(pair[1], c.f)))
-		}
-		t.add(row...)
-	}
-	return t
+var requestColumns = []measured[*requestResult]{
+	{"requests/s", (*requestResult).rate},
+	{"server CPU, µs each", (*requestResult).cpu},
+	{"p50, ms", func(r *requestResult) float64 { return r.P50.Seconds() * 1e3 }},
+	{"p99, ms", func(r *requestResult) float64 { return r.P99.Seconds() * 1e3 }},
 }
 
 // requestErrors says which rounds were not clean.

@@ -21,7 +21,10 @@ go_goroutines 17
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]float64{"jobloop_connections": 7, "tlsdemo_handshakes_total": 1e6, "go_goroutines": 17} {
+	for name, want := range map[string]float64{
+		"jobloop_connections": 7, `jobloop_connections{loop="1"}`: 4, "tlsdemo_handshakes_total": 1e6,
+		`tlsdemo_handshakes_total{result="a} b",version="1.3"}`: 1e6, "go_goroutines": 17,
+	} {
 		if got, ok := m[name]; !ok || got != want {
 			t.Errorf("%s = %v, %t, want %v", name, got, ok, want)
 		}

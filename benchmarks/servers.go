@@ -4,9 +4,8 @@ package main
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -33,15 +33,22 @@ type serverOptions struct {
 	cert        *certificate
 	cpu         int
 	idleTimeout time.Duration
-	metrics     bool // if it has any
+	handshake   time.Duration // timeout of a handshake, and of a request; 10 seconds if 0
+	threads     int           // that serve, 1 if 0
+	tickets     bool          // sessions can be resumed, by tickets
+	metrics     bool          // its counters can be read
 }
+
+func (o serverOptions) handshakeTimeout() time.Duration { return cmp.Or(o.handshake, handshakeTimeout) }
 
 // server is a process under measurement.
 type server struct {
 	name    string
 	addr    string
-	said    string // the line that has the address in it
-	metrics string // URL, if it has one
+	said    string                                      // the line that has the address in it
+	metrics string                                      // URL of its metrics, if it has any in Prometheus's format
+	counts  func(context.Context) (serverCounts, error) // its counters, if they can be read
+	goodbye syscall.Signal                              // that tells it to end
 	cmd     *exec.Cmd
 	stderr  tail
 	exited  chan struct{}
@@ -58,6 +65,7 @@ const (
 	nameGoroutines  = "goroutines"
 	nameFrugal      = "goroutines-frugal"
 	nameNginx       = "nginx"
+	nameHAProxy     = "haproxy"
 )
 
 // engines has our servers' names, and the key engine each runs with.
@@ -67,12 +75,14 @@ var engines = map[string]string{
 	nameOffload:     "offload",
 }
 
-// jobloop is our server under one of its names: tlsdemo serve with one loop.
+// jobloop is our server under one of its names: tlsdemo serve, with a loop for
+// each thread. It gives tickets to whoever asks.
 func jobloop(name, program string) contender {
 	return contender{name, func(ctx context.Context, o serverOptions) (*server, error) {
 		engine := engines[name]
-		args := []string{"serve", "--addr", "127.0.0.1:0", "--loops", "1", "--engine", engine, "--cert", o.cert.certFile,
-			"--keyfile", o.cert.keyFile, "--idle-timeout", o.idleTimeout.String()}
+		args := []string{"serve", "--addr", "127.0.0.1:0", "--loops", strconv.Itoa(max(o.threads, 1)), "--engine", engine, "--cert", o.cert.certFile,
+			"--keyfile", o.cert.keyFile, "--idle-timeout", o.idleTimeout.String(),
+			"--handshake-timeout", o.handshakeTimeout().String(), "--request-timeout", o.handshakeTimeout().String()}
 		metrics := ""
 		if o.metrics {
 			addr, err := freeAddr()
@@ -82,11 +92,14 @@ func jobloop(name, program string) contender {
 			args = append(args, "--metrics", addr)
 			metrics = "http://" + addr + "/metrics"
 		}
-		s, err := startServer(ctx, name, o.cpu, "", program, args...)
+		s, err := startServer(ctx, name, o, "", program, args...)
 		if err != nil {
 			return nil, err
 		}
-		s.metrics = metrics
+		if o.metrics {
+			s.metrics = metrics
+			s.counts = func(ctx context.Context) (serverCounts, error) { return scrapeCounts(ctx, metrics, jobloopCounts) }
+		}
 		// It serves without the engine too, if it has to.
 		if !strings.Contains(s.said, "engine: "+engine+" ") {
 			return nil, errors.Join(fmt.Errorf("it serves without the engine %s: %s", engine, s.said), s.stop())
@@ -102,8 +115,27 @@ func goPeer(kind string) contender {
 		if err != nil {
 			return nil, err
 		}
-		return startServer(ctx, kind, o.cpu, "", self, "peer", kind,
-			"--cert", o.cert.certFile, "--keyfile", o.cert.keyFile, "--idle-timeout", o.idleTimeout.String())
+		args := []string{"peer", kind, "--cert", o.cert.certFile, "--keyfile", o.cert.keyFile,
+			"--idle-timeout", o.idleTimeout.String(), "--handshake-timeout", o.handshakeTimeout().String()}
+		if o.tickets {
+			args = append(args, "--tickets")
+		}
+		var counts func(context.Context) (serverCounts, error)
+		if o.metrics {
+			addr, err := freeAddr()
+			if err != nil {
+				return nil, err
+			}
+			args = append(args, "--metrics", addr)
+			counts = func(ctx context.Context) (serverCounts, error) {
+				return scrapeCounts(ctx, "http://"+addr+"/", peerCounts)
+			}
+		}
+		s, err := startServer(ctx, kind, o, "", self, args...)
+		if err == nil {
+			s.counts = counts
+		}
+		return s, err
 	}}
 }
 
@@ -123,6 +155,8 @@ func (o *options) contenders(ctx context.Context, dir string, names []string) ([
 			all[i] = jobloop(name, program)
 		case name == nameNginx:
 			all[i] = nginx(dir)
+		case name == nameHAProxy:
+			all[i] = haproxy(dir)
 		default:
 			all[i] = goPeer(name)
 		}
@@ -136,7 +170,7 @@ func runnable(names []string, key string) (can, notes []string, _ error) {
 	for _, name := range names {
 		var err error
 		switch name {
-		case nameNginx:
+		case nameNginx, nameHAProxy:
 			_, err = exec.LookPath(name)
 		case nameMultibuffer:
 			if err = multibuffer.Supported(); err == nil && !strings.HasPrefix(key, "rsa") {
@@ -161,7 +195,15 @@ func (o *options) program(ctx context.Context, dir string) (string, error) {
 	if o.Tlsdemo != "" {
 		return o.Tlsdemo, nil
 	}
+	return buildTlsdemo(ctx, dir)
+}
+
+// buildTlsdemo builds this checkout's tlsdemo in dir, if it is not there yet.
+func buildTlsdemo(ctx context.Context, dir string) (string, error) {
 	program := filepath.Join(dir, "tlsdemo")
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
 	progress("building tlsdemo")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/jobloop/jobloop/tlsdemo")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -178,18 +220,18 @@ const startTimeout = 30 * time.Second
 
 // startServer starts a server on a core of its own and waits for the line in
 // which it says where it listens; or, if addr is given, until it listens there.
-// With GOMAXPROCS=1 the Go servers are on equal terms: none has threads that
-// only wait for the core.
-func startServer(ctx context.Context, name string, cpu int, addr, program string, args ...string) (*server, error) {
-	s := &server{name: name, addr: addr, cmd: exec.CommandContext(ctx, program, args...), exited: make(chan struct{})}
-	s.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+// With GOMAXPROCS as many as its threads, the Go servers are on equal terms: none
+// has threads that only wait for the core.
+func startServer(ctx context.Context, name string, o serverOptions, addr, program string, args ...string) (*server, error) {
+	s := &server{name: name, addr: addr, cmd: exec.CommandContext(ctx, program, args...), goodbye: syscall.SIGTERM, exited: make(chan struct{})}
+	s.cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", max(o.threads, 1)))
 	s.cmd.Stderr = &s.stderr
 	s.cmd.SysProcAttr = endWithUs()
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := onCPU(cpu, s.cmd.Start); err != nil {
+	if err := onCPU(o.cpu, s.cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	said := make(chan string, 1)
@@ -248,13 +290,13 @@ func dialUntil(ctx context.Context, exited <-chan struct{}, addr string, said ch
 // error: then what was measured is in doubt.
 func (s *server) stop() error {
 	const limit = 20 * time.Second
-	s.cmd.Process.Signal(syscall.SIGTERM) // if it has exited, that shows below
+	s.cmd.Process.Signal(s.goodbye) // if it has exited, that shows below
 	select {
 	case <-s.exited:
 	case <-time.After(limit):
 		s.cmd.Process.Kill()
 		<-s.exited
-		return fmt.Errorf("%s did not end within %v of SIGTERM%s", s.name, limit, s.stderr.text())
+		return fmt.Errorf("%s did not end within %v of %v%s", s.name, limit, s.goodbye, s.stderr.text())
 	}
 	if s.err != nil {
 		return fmt.Errorf("%s: %w%s", s.name, s.err, s.stderr.text())
@@ -270,63 +312,4 @@ func (c contender) with(ctx context.Context, o serverOptions, f func(*server) er
 		return err
 	}
 	return errors.Join(f(s), s.stop())
-}
-
-// clientCommand returns the command that runs one of this program's clients, and
-// where its messages will be.
-func clientCommand(ctx context.Context, kind string, args ...string) (*exec.Cmd, *tail, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, err
-	}
-	cmd := exec.CommandContext(ctx, self, append([]string{kind}, args...)...)
-	stderr := new(tail)
-	cmd.Stderr = stderr
-	cmd.SysProcAttr = endWithUs()
-	return cmd, stderr, nil
-}
-
-// endWithUs keeps a process from outliving this one, however it ends.
-func endWithUs() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
-
-// runClient runs a client on a core of its own, to its end, and decodes what it
-// prints.
-func runClient(ctx context.Context, cpu int, result any, kind string, args ...string) error {
-	cmd, stderr, err := clientCommand(ctx, kind, args...)
-	if err != nil {
-		return err
-	}
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	if err := onCPU(cpu, cmd.Start); err != nil {
-		return fmt.Errorf("start %s: %w", kind, err)
-	}
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("%s: %w%s", kind, err, stderr.text())
-	}
-	if err := json.Unmarshal(out.Bytes(), result); err != nil {
-		return fmt.Errorf("%s printed %q: %w", kind, out.Bytes(), err)
-	}
-	return nil
-}
-
-// tail keeps the end of what a process writes to standard error.
-type tail struct{ b []byte }
-
-const tailSize = 4096
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.b = append(t.b, p...)
-	if n := len(t.b); n > 2*tailSize {
-		t.b = append(t.b[:0], t.b[n-tailSize:]...)
-	}
-	return len(p), nil
-}
-
-// text is for the end of an error. It is called when the process has ended.
-func (t *tail) text() string {
-	if len(t.b) == 0 {
-		return ""
-	}
-	return "\n" + strings.TrimSpace(string(t.b[max(len(t.b)-tailSize, 0):]))
 }

@@ -22,8 +22,8 @@ func TestComparisons(t *testing.T) {
 
 func TestRunnable(t *testing.T) {
 	t.Setenv("PATH", "/nonexistent")
-	can, notes, err := runnable([]string{nameMultibuffer, nameNginx, nameGoroutines}, "ecdsa-p256")
-	if err != nil || fmt.Sprint(can) != "[goroutines]" || len(notes) != 2 || !strings.HasPrefix(notes[0], "jobloop-multibuffer: SKIPPED: ") || !strings.HasPrefix(notes[1], "nginx: SKIPPED: ") {
+	can, notes, err := runnable([]string{nameMultibuffer, nameNginx, nameGoroutines, nameHAProxy}, "ecdsa-p256")
+	if err != nil || fmt.Sprint(can) != "[goroutines]" || len(notes) != 3 || !strings.HasPrefix(notes[0], "jobloop-multibuffer: SKIPPED: ") || !strings.HasPrefix(notes[1], "nginx: SKIPPED: ") || !strings.HasPrefix(notes[2], "haproxy: SKIPPED: ") {
 		t.Errorf("%v, %q, %v", can, notes, err)
 	}
 	if _, _, err := runnable([]string{nameNginx}, "rsa2048"); err == nil || !strings.Contains(err.Error(), "nginx: SKIPPED") {

@@ -61,13 +61,16 @@ func goWays(batches bool) []signingWay {
 	ways := []signingWay{{wayCryptoRSA, 0}}
 	if batches {
 		for _, n := range batchSizes {
-			ways = append(ways, signingWay{fmt.Sprintf("multibuffer, %d together", n), n})
+			ways = append(ways, signingWay{goWayName(n), n})
 		}
 	}
 	return ways
 }
 
 const wayCryptoRSA = "crypto/rsa"
+
+// goWayName is the name of the engine's way with batches of n.
+func goWayName(n int) string { return fmt.Sprintf("multibuffer, %d together", n) }
 
 func (r *signatureRound) Run(ctx context.Context) error {
 	b, err := os.ReadFile(r.Keyfile)

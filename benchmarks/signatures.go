@@ -74,6 +74,7 @@ func (s *signatures) Run(ctx context.Context) error {
 			addSignatureRows(t, kind, names, results[kind])
 		}
 		r.Results = results
+		plotSignatures(r, s.Keys, names, results)
 		return r.finish(&s.options, notes, t)
 	})
 }

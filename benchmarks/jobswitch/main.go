@@ -2,7 +2,7 @@
 // finish one: with package jobs, with OpenSSL's ASYNC_JOB, with the bare
 // coroutine of iter.Pull, and with two goroutines and channels.
 //
-//	go run ./benchmarks/jobswitch
+//	go run ./benchmarks/jobswitch [-rounds N] [-time D] [-json]
 //
 // All are measured in turn, one round after another, so that a machine that
 // grows slower or faster meanwhile does so for all of them. OpenSSL takes part
@@ -10,6 +10,7 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -32,60 +33,93 @@ type contender struct {
 	name      string
 	openssl   bool
 	measure   func(d time.Duration) (ns float64, err error)
+}
 
-	ns []float64 // a round each
+// result is what -json prints.
+type result struct {
+	OpenSSL string `json:"openssl"` // its version
+	Skipped string `json:"skipped"` // why OpenSSL is missing; empty if it is not
+	Ways    []way  `json:"ways"`
+}
+
+// way is one contender's result.
+type way struct {
+	Operation string    `json:"operation"`
+	With      string    `json:"with"`
+	OpenSSL   bool      `json:"is_openssl"`
+	NS        []float64 `json:"ns"` // that an operation took, a round each
 }
 
 func main() {
 	rounds := flag.Int("rounds", 5, "number of rounds")
 	each := flag.Duration("time", 300*time.Millisecond, "how long to measure each operation in a round")
+	asJSON := flag.Bool("json", false, "print the raw results instead of a table")
 	flag.Parse()
 	if *rounds < 1 || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(os.Stdout, *rounds, *each); err != nil {
+	res, err := run(*rounds, *each)
+	switch {
+	case err != nil:
+	case *asJSON:
+		err = json.NewEncoder(os.Stdout).Encode(res)
+	default:
+		res.print(os.Stdout, *rounds, *each)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "jobswitch:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out io.Writer, rounds int, each time.Duration) error {
+func run(rounds int, each time.Duration) (*result, error) {
 	dir, err := os.MkdirTemp("", "jobswitch")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 
-	var contenders []*contender
-	version, others, err := openSSL(dir)
+	res := new(result)
+	version, contenders, err := openSSL(dir)
 	if err != nil {
-		version = "OpenSSL skipped: " + err.Error()
+		res.Skipped = err.Error()
 	}
-	contenders = append(contenders, others...)
+	res.OpenSSL = version
 	contenders = append(contenders, goContenders()...)
+	for _, c := range contenders {
+		res.Ways = append(res.Ways, way{Operation: c.operation, With: c.name, OpenSSL: c.openssl})
+	}
 	for range rounds {
-		for _, c := range contenders {
+		for i, c := range contenders {
 			ns, err := c.measure(each)
 			if err != nil {
-				return fmt.Errorf("%s of %s: %w", c.operation, c.name, err)
+				return nil, fmt.Errorf("%s of %s: %w", c.operation, c.name, err)
 			}
-			c.ns = append(c.ns, ns)
+			res.Ways[i].NS = append(res.Ways[i].NS, ns)
 		}
 	}
+	return res, nil
+}
 
+// print writes the table.
+func (r *result) print(out io.Writer, rounds int, each time.Duration) {
+	openssl := r.OpenSSL
+	if r.Skipped != "" {
+		openssl = "OpenSSL skipped: " + r.Skipped
+	}
 	fmt.Fprintf(out, "%s %s/%s; %s; %s; %d rounds of %v.\n\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, version, cpu(), rounds, each)
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, openssl, cpu(), rounds, each)
 	fmt.Fprintln(out, "| operation | with | ns, median | min–max | of OpenSSL's |")
 	fmt.Fprintln(out, "|---|---|---:|---:|---:|")
 	for _, operation := range []string{resumePause, startFinish} {
 		base := 0.0
-		for _, c := range contenders {
-			if c.operation != operation {
+		for _, w := range r.Ways {
+			if w.Operation != operation {
 				continue
 			}
-			m := median(c.ns)
-			if c.openssl {
+			m := median(w.NS)
+			if w.OpenSSL {
 				base = m
 			}
 			ratio := "–"
@@ -93,10 +127,9 @@ func run(out io.Writer, rounds int, each time.Duration) error {
 				ratio = fmt.Sprintf("%.2f", m/base)
 			}
 			fmt.Fprintf(out, "| %s | %s | %.1f | %.1f–%.1f | %s |\n",
-				operation, c.name, m, slices.Min(c.ns), slices.Max(c.ns), ratio)
+				operation, w.With, m, slices.Min(w.NS), slices.Max(w.NS), ratio)
 		}
 	}
-	return nil
 }
 
 func median(values []float64) float64 {

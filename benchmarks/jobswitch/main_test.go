@@ -24,10 +24,17 @@ func TestMedian(t *testing.T) {
 
 // Every contender must get through a round, OpenSSL's if they are there.
 func TestRun(t *testing.T) {
-	var out strings.Builder
-	if err := run(&out, 1, time.Microsecond); err != nil {
+	res, err := run(2, time.Microsecond)
+	if err != nil {
 		t.Fatal(err)
 	}
+	for _, w := range res.Ways {
+		if len(w.NS) != 2 || !(w.NS[0] > 0) || !(w.NS[1] > 0) {
+			t.Errorf("%s with %s took %v ns in two rounds", w.Operation, w.With, w.NS)
+		}
+	}
+	var out strings.Builder
+	res.print(&out, 2, time.Microsecond)
 	rows := 8
 	if !strings.Contains(out.String(), "OpenSSL skipped") {
 		rows += 2

@@ -1,0 +1,175 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// This file is what a reader is told of the handshakes part: tables, warnings,
+// failures.
+
+var saturationColumns = []measured[*loadRound]{
+	{"handshakes/s", (*loadRound).rate},
+	{"server CPU, µs each", (*loadRound).cpu},
+	{"server busy, %", (*loadRound).busy},
+	{"client busy, %", (*loadRound).clientBusy},
+	{"p50, ms", (*loadRound).p50},
+	{"p99, ms", (*loadRound).p99},
+	{"RSS, MB", func(r *loadRound) float64 { return float64(r.RSS[2]) / 1e6 }},
+}
+
+var openColumns = []measured[*openRound]{
+	{"asked, /s", func(r *openRound) float64 { return r.Asked }},
+	{"served, /s", func(r *openRound) float64 { return r.rate() }},
+	{"failed, %", (*openRound).failed},
+	{"p50, ms", func(r *openRound) float64 { return r.p50() }},
+	{"p99, ms", func(r *openRound) float64 { return r.p99() }},
+	{"max, ms", func(r *openRound) float64 { return r.max() }},
+}
+
+// failed is how many of the clients were not served, in percent.
+func (r *openRound) failed() float64 {
+	return 100 * float64(r.Load.Errors) / float64(r.Load.Errors+r.Load.Handshakes)
+}
+
+// tables returns that of saturation, and, if there is one, that of latencies.
+func (r *handshakeResults) tables() []*table {
+	saturation := make(map[string][]*loadRound)
+	half, twice := make(map[string][]*openRound), make(map[string][]*openRound)
+	for name, rounds := range r.Rounds {
+		saturation[name] = saturations(rounds)
+		for _, round := range rounds {
+			if round.Half != nil {
+				half[name] = append(half[name], round.Half)
+			}
+			if round.Twice != nil {
+				twice[name] = append(twice[name], round.Twice)
+			}
+		}
+	}
+	t := &table{header: headings(saturationColumns, r.What.String())}
+	addServers(t, "", r.Servers, saturation, saturationColumns)
+	tables := []*table{t}
+	if len(half)+len(twice) > 0 {
+		t := &table{header: headings(openColumns, r.What.String())}
+		addServers(t, "half: ", r.having(half), half, openColumns)
+		addServers(t, "twice: ", r.having(twice), twice, openColumns)
+		tables = append(tables, t)
+	}
+	return tables
+}
+
+// having returns the servers that have rounds, in the order they were named.
+func (r *handshakeResults) having(rounds map[string][]*openRound) (names []string) {
+	for _, name := range r.Servers {
+		if len(rounds[name]) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// full is the share of a core, in percent, from which on nothing more is to be
+// had from it.
+const (
+	serverFull = 95
+	clientFull = 90
+)
+
+// warnings says which figures are not what they seem.
+func (r *handshakeResults) warnings(clients int) []string {
+	var notes []string
+	note := func(format string, args ...any) {
+		notes = append(notes, r.What.String()+": "+fmt.Sprintf(format, args...))
+	}
+	for _, name := range r.Servers {
+		var limited, idle, late int
+		var notBegun int64
+		disturbed := 0.0
+		skipped, why := 0, ""
+		rounds := saturations(r.Rounds[name])
+		for _, sat := range rounds {
+			disturbed = max(disturbed, sat.otherBusy())
+			if sat.busy()+sat.otherBusy() >= serverFull {
+				continue
+			}
+			if idle++; sat.clientBusy() > clientFull {
+				limited++
+			}
+		}
+		for _, round := range r.Rounds[name] {
+			if round.NotTwice != "" {
+				skipped, why = skipped+1, round.NotTwice
+			}
+			for _, open := range []*openRound{round.Half, round.Twice} {
+				if open != nil && open.clientBusy() > clientFull {
+					late++
+				}
+			}
+			if round.Half != nil {
+				notBegun += round.Half.Load.NotBegun
+			}
+		}
+		switch {
+		case clients == 1 || idle == 0:
+		case limited > 0:
+			note("in %d of %d rounds of %s its core was idle at times while the client's was not: the client was the limit, and handshakes/s and latency are the client's. CPU time is the server's all the same.", limited, len(rounds), name)
+		default:
+			note("in %d of %d rounds of %s its core was idle at times, and so was the client's.", idle, len(rounds), name)
+		}
+		if disturbed > 5 {
+			note("others (processes, interrupts, the hypervisor) took up to %.0f %% of the core in a round of %s.", disturbed, name)
+		}
+		if skipped > 0 {
+			note("twice the rate of %s was SKIPPED in %d rounds: %s.", name, skipped, why)
+		}
+		if late > 0 {
+			note("in %d loads of %s by schedule the client's core was more than %d %% busy: their latency is the client's too.", late, name, clientFull)
+		}
+		if notBegun > 0 {
+			note("at half the rate of %s the client did not begin %d handshakes in time.", name, notBegun)
+		}
+	}
+	return notes
+}
+
+// errors says which handshakes failed. None is expected to, but of those that
+// are twice as many as a server can do.
+func (r *handshakeResults) errors() (errs []error) {
+	for _, name := range r.Servers {
+		for i, round := range r.Rounds[name] {
+			fail := func(format string, args ...any) {
+				errs = append(errs, fmt.Errorf("%v, %s, round %d: %s", r.What, name, i+1, fmt.Sprintf(format, args...)))
+			}
+			if round.Failed != "" {
+				fail("%s", round.Failed)
+				continue
+			}
+			if sat := round.Saturation; sat.Load.Errors > 0 || sat.Load.Handshakes == 0 {
+				fail("%s", failures(sat))
+			}
+			// What the client did not begin is no fault of the server's.
+			if half := round.Half; half != nil && (half.Load.Errors > half.Load.NotBegun || half.Load.Handshakes == 0) {
+				fail("at half its rate: %s", failures(&half.loadRound))
+			}
+		}
+	}
+	return errs
+}
+
+// failures describes the handshakes of a load that failed.
+func failures(r *loadRound) string {
+	text := fmt.Sprintf("%d handshakes failed, %d succeeded", r.Load.Errors, r.Load.Handshakes)
+	var kinds []string
+	for kind, n := range r.Load.ErrorsByKind {
+		kinds = append(kinds, fmt.Sprintf("%s %d (%s)", kind, n, r.Load.ErrorExamples[kind]))
+	}
+	slices.Sort(kinds)
+	if len(kinds) > 0 {
+		text += ": " + strings.Join(kinds, ", ")
+	}
+	return text
+}
