@@ -97,6 +97,8 @@ func (c *loadCmd) Validate() error {
 		return fmt.Errorf("--sweep-max: %v is not a rate", c.SweepMax)
 	case c.SweepMax > 0 && !c.Sweep:
 		return errors.New("--sweep-max is for --sweep")
+	case c.SweepMax > 0 && c.SweepMax < c.Rate:
+		return fmt.Errorf("--sweep-max: %v is less than --rate %v", c.SweepMax, c.Rate)
 	case c.Sweep && c.Count > 0:
 		return errors.New("--sweep has no --count: its steps have a --duration")
 	case c.Sweep && c.Ramp > 0:
@@ -286,6 +288,8 @@ func advise(err error) error {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	switch {
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w (is --source an address of this machine?)", err)
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w (--ca FILE says what to trust, --insecure not to verify)", err)
 	case errors.As(err, &host):

@@ -183,6 +183,7 @@ func TestLoadDoesNotBegin(t *testing.T) {
 		{s.addr + " --ca " + os.Args[0], "no certificate in"},
 		{s.addr + " --insecure --connections 1000000000", "ulimit -n"},
 		{s.addr + " --insecure --request /x --alpn h3", "no application protocol"},
+		{s.addr + " --insecure --source 192.0.2.1", "--source"},
 	} {
 		status, res, out, errs := loaded(t, strings.Fields(test.args)...)
 		if status == 0 || res != nil || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, test.names) {
@@ -217,6 +218,7 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --sweep --count 10", "--count"},
 		{"a:1 --sweep --ramp 1s", "--ramp"},
 		{"a:1 --sweep-max 10", "--sweep"},
+		{"a:1 --sweep --rate 20 --sweep-max 10", "--sweep-max"},
 		{"a:1 --source nonsense", "--source"},
 		{"a:1 --client-cert " + os.Args[0], "--client-key"},
 		{"a:1 --client-key " + os.Args[0], "--client-cert"},

@@ -118,6 +118,9 @@ type Progress struct {
 	Errors   int64
 }
 
+// maxRate is more than a machine can make.
+const maxRate = 1e6
+
 func (c *Config) validate() error {
 	if len(c.Targets) == 0 {
 		return errors.New("no target")
@@ -134,14 +137,18 @@ func (c *Config) validate() error {
 		return fmt.Errorf("%d loops, at least 1 is needed", c.Loops)
 	case c.Connections < c.Loops:
 		return fmt.Errorf("%d connections cannot be dealt to %d loops", c.Connections, c.Loops)
-	case !(c.Rate >= 0 && c.Rate <= 1e7): // NaN too
-		return fmt.Errorf("a rate of %v a second", c.Rate)
+	case !(c.Rate >= 0 && c.Rate <= maxRate): // NaN too
+		return fmt.Errorf("a rate of %v a second, the greatest is %v", c.Rate, float64(maxRate))
 	case c.Sweep != nil && c.Rate == 0:
 		return errors.New("a sweep needs a rate to begin with")
 	case c.Sweep != nil && c.Count > 0:
 		return errors.New("a sweep has no count of handshakes")
 	case c.Sweep != nil && c.Duration == 0:
 		return errors.New("a sweep's steps need a duration")
+	case c.Sweep != nil && c.Sweep.P99 <= 0:
+		return fmt.Errorf("a sweep with a p99 of %v", c.Sweep.P99)
+	case c.Sweep != nil && c.Sweep.Max != 0 && !(c.Sweep.Max >= c.Rate):
+		return fmt.Errorf("a sweep from %v a second to at most %v", c.Rate, c.Sweep.Max)
 	case c.Count < 0:
 		return fmt.Errorf("a count of %d", c.Count)
 	case c.Count == 0 && c.Duration <= 0:

@@ -32,6 +32,7 @@ func (r *run) result(m *measured) *Result {
 		Sweep:         m.sweep,
 		Total:         r.total,
 		Stopped:       r.why,
+		Settings:      Settings{Flags: map[string]string{}},
 		Started:       r.begin,
 		Environment:   environment(),
 	}

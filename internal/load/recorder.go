@@ -15,7 +15,7 @@ type recorder struct {
 	latency, connect, tls, firstByte, delay *hdrhistogram.Histogram
 
 	handshakes   int64 // measured, as all that has no other word
-	inTime       int64 // of these, that ended before the end of the measured part
+	inTime       int64 // that ended in the measured part, whenever they were due
 	errors       int64
 	notBegun     int64
 	read         int64
@@ -60,11 +60,8 @@ func record(h *hdrhistogram.Histogram, d time.Duration) {
 }
 
 // success counts a measured handshake.
-func (r *recorder) success(v *visit, inTime bool) {
+func (r *recorder) success(v *visit) {
 	r.handshakes++
-	if inTime {
-		r.inTime++
-	}
 	record(r.latency, v.ended.Sub(v.due))
 	record(r.delay, v.began.Sub(v.due))
 	record(r.connect, v.connected.Sub(v.began))

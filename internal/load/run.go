@@ -126,17 +126,23 @@ func (r *run) runStage(ctx context.Context, s *stage) *measured {
 		}
 		return false
 	}
+	phase := func(name string) {
+		if r.cfg.Sweep != nil {
+			name = fmt.Sprintf("%.0f/s", s.rate)
+		}
+		r.setPhase(name)
+	}
 	m := &measured{stage: s, rec: newRecorder(len(r.cfg.Targets))}
-	r.setPhase("ramp")
+	phase("ramp")
 	wait(s.begin.Add(s.ramp))
-	r.setPhase("warm-up")
+	phase("warm-up")
 	if wait(s.start) {
-		r.setPhase("measuring")
+		phase("measuring")
 		before := takeUsage()
 		inTime := wait(s.measuredUntil())
 		m.client = takeUsage().sub(before)
 		if inTime {
-			r.setPhase("ending")
+			phase("ending")
 			wait(s.begin.Add(forever))
 		}
 	}
@@ -213,7 +219,7 @@ func (r *run) probe(ctx context.Context) error {
 	select {
 	case err = <-result:
 	case <-ctx.Done():
-		return errors.New("interrupted before it began")
+		return fmt.Errorf("interrupted before it began: %w", context.Cause(ctx))
 	}
 	r.total.add(w.rec.total)
 	for _, other := range r.workers[1:] {

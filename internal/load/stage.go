@@ -76,20 +76,26 @@ func (s *stage) due(n int64) time.Time {
 	return s.begin.Add(time.Duration(min(at, forever.Seconds()) * float64(time.Second)))
 }
 
-// counts says whether an ended visit belongs to the measured part, and whether
-// it ended in it. Visits of an open loop belong to it if they were due in it,
-// whenever they ended; of a closed loop, where those that are in progress at
-// its end make up for those at its start, if they ended in it. Failures after
-// the end count too: nobody has an end that hides them.
-func (s *stage) counts(v *visit, success bool) (measured, inTime bool) {
-	inTime = !v.ended.Before(s.start) && (s.end.IsZero() || v.ended.Before(s.end))
+// counts says whether an ended visit belongs to the measured part. Visits of an
+// open loop belong to it if they were due in it, whenever they ended; of a closed
+// loop, where those that are in progress at its end make up for those at its
+// start, if they ended in it. Failures after the end count too: nobody has an end
+// that hides them.
+func (s *stage) counts(v *visit, success bool) bool {
 	switch {
 	case s.rate > 0:
-		return !v.due.Before(s.start), inTime
+		return !v.due.Before(s.start)
 	case s.count > 0:
-		return v.measured, inTime
-	case success:
-		return inTime, inTime
+		return v.measured
 	}
-	return !v.ended.Before(s.start), inTime
+	return !v.ended.Before(s.start) && (!success || !s.over(v.ended))
+}
+
+// inTime says whether an ended visit counts in the throughput of the measured
+// part: if it ended in it. A part with a count lasts until its last visit's end.
+func (s *stage) inTime(v *visit) bool {
+	if s.count > 0 {
+		return s.counts(v, true)
+	}
+	return !v.ended.Before(s.start) && v.ended.Before(s.end)
 }

@@ -49,7 +49,7 @@ func (s *search) next(rate float64, keptUp bool) float64 {
 
 // sweep runs a stage for each rate. The result has the best one's figures.
 func (r *run) sweep(ctx context.Context) *measured {
-	sweep, search := new(Sweep), search{max: r.cfg.Sweep.Max}
+	sweep, search := &Sweep{Steps: []Step{}}, search{max: r.cfg.Sweep.Max}
 	var best, last *measured
 	rate := r.cfg.Rate
 	for range maxSweepSteps {

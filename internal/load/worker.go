@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -150,159 +149,6 @@ func (w *worker) flush() {
 	w.since = time.Now()
 }
 
-// errorPause is how long a connection of a closed loop waits after a failure: a
-// server that refuses is not asked a hundred thousand times a second.
-const errorPause = 100 * time.Millisecond
-
-// waitForOthers pauses the job until the loop has started all of the stage's, or
-// the stage is over.
-func (w *worker) waitForOthers(ctx context.Context) error {
-	j, _ := jobs.FromContext(ctx)
-	wake, arg, _ := j.WaitCtx().Callback()
-	w.wakes = append(w.wakes, func() { wake(arg) })
-	return j.Pause() // a resume for another reason does no harm
-}
-
-func (w *worker) wakeWaiting() {
-	for _, wake := range w.wakes {
-		wake()
-	}
-	w.wakes = w.wakes[:0]
-}
-
-// repeat is a connection of a closed loop: one visit after another.
-func (w *worker) repeat(ctx context.Context, delay time.Duration) {
-	s := w.stage
-	if delay > 0 && loop.Sleep(ctx, delay) != nil {
-		return
-	}
-	for first := true; ; first = false {
-		now := time.Now()
-		if w.run.stopping.Load() || s.over(now) {
-			return
-		}
-		if !first && w.queue > 0 {
-			// The loop puts work in progress first: connections that went on
-			// and on would keep the others from beginning.
-			if w.waitForOthers(ctx) != nil {
-				return
-			}
-			continue
-		}
-		v := new(visit)
-		if s.count > 0 && !now.Before(s.start) {
-			if w.left == 0 {
-				return
-			}
-			w.left--
-			v.measured = true
-		}
-		if w.do(ctx, v) == nil {
-			continue
-		}
-		pause := errorPause
-		if !s.end.IsZero() {
-			pause = min(pause, time.Until(s.end))
-		}
-		if loop.Sleep(ctx, pause) != nil {
-			return
-		}
-	}
-}
-
-// fullPause is how often an open loop looks for a free connection when all are
-// in use.
-const fullPause = time.Millisecond
-
-// pace begins the visits of an open loop when they are due.
-func (w *worker) pace(ctx context.Context) {
-	s := w.stage
-	limit := int(s.share(int64(s.connections), w.index)) + 1 // and this job
-	for {
-		now := time.Now()
-		if w.run.stopping.Load() {
-			return
-		}
-		due, ok := w.arrival()
-		full := w.jobs >= limit
-		if !ok || full && s.over(now) { // what is due at the end is begun if it can be
-			w.giveUp()
-			return
-		}
-		var wait time.Duration
-		switch {
-		case due.After(now):
-			wait = due.Sub(now)
-			if !s.end.IsZero() {
-				wait = min(wait, s.end.Sub(now))
-			}
-		case full:
-			wait = fullPause
-		default:
-			w.take()
-			w.start(func(ctx context.Context) { w.arrivals(ctx, due) })
-			continue
-		}
-		if loop.Sleep(ctx, wait) != nil {
-			return
-		}
-	}
-}
-
-// arrivals does the visit that was due at a time, and then those that have
-// become due meanwhile and found no free connection.
-func (w *worker) arrivals(ctx context.Context, due time.Time) {
-	for {
-		v := &visit{due: due, measured: !due.Before(w.stage.start)}
-		w.do(ctx, v)
-		now := time.Now()
-		if w.run.stopping.Load() || w.stage.over(now) {
-			return
-		}
-		var ok bool
-		if due, ok = w.arrival(); !ok || due.After(now) {
-			return
-		}
-		w.take()
-	}
-}
-
-// arrival says when the next visit of an open loop is due; ok is false if there
-// is to be none.
-func (w *worker) arrival() (due time.Time, ok bool) {
-	s := w.stage
-	due = s.due(w.next)
-	if s.count > 0 && w.left == 0 {
-		return due, false
-	}
-	return due, s.end.IsZero() || due.Before(s.end)
-}
-
-// take takes the next arrival.
-func (w *worker) take() {
-	if s := w.stage; s.count > 0 && !s.due(w.next).Before(s.start) {
-		w.left--
-	}
-	w.next += int64(w.stage.workers)
-}
-
-// giveUp counts what was due and is not begun any more.
-func (w *worker) giveUp() {
-	for {
-		due, ok := w.arrival()
-		if !ok || due.After(time.Now()) {
-			break
-		}
-		w.take()
-		if !due.Before(w.stage.start) {
-			w.rec.notBegun++
-		}
-	}
-	if n := w.rec.notBegun; n > 0 {
-		w.rec.fail(kindNotBegun, "all connections were in use until the end", n)
-	}
-}
-
 // do does a visit and counts it.
 func (w *worker) do(ctx context.Context, v *visit) error {
 	w.run.enter()
@@ -313,8 +159,11 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 	case err == nil:
 		w.now.handshakes++
 		record(w.now.latency, v.ended.Sub(v.due))
-		if measured, inTime := w.stage.counts(v, true); measured {
-			w.rec.success(v, inTime)
+		if w.stage.counts(v, true) {
+			w.rec.success(v)
+		}
+		if w.stage.inTime(v) {
+			w.rec.inTime++
 		}
 		return nil
 	case canceled(err):
@@ -323,7 +172,7 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 	}
 	w.now.errors++
 	w.rec.total.Errors++
-	if measured, _ := w.stage.counts(v, false); measured {
+	if w.stage.counts(v, false) {
 		w.rec.failure(v, err)
 	}
 	if kindOf(err) == kindDescriptors {

@@ -1,0 +1,102 @@
+package load
+
+import (
+	"context"
+	"time"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// This file is the open loop: visits begin when they are due, whatever became of
+// those before.
+
+// fullPause is how often an open loop looks for a free connection when all are
+// in use.
+const fullPause = time.Millisecond
+
+// pace begins the visits of an open loop when they are due.
+func (w *worker) pace(ctx context.Context) {
+	s := w.stage
+	limit := int(s.share(int64(s.connections), w.index)) + 1 // and this job
+	defer w.giveUp()
+	for {
+		now := time.Now()
+		due, ok := w.arrival()
+		full := w.jobs >= limit
+		if !ok || full && s.over(now) || w.run.stopping.Load() { // what is due at the end is begun if it can be
+			return
+		}
+		var wait time.Duration
+		switch {
+		case due.After(now):
+			wait = due.Sub(now)
+			if !s.end.IsZero() {
+				wait = min(wait, s.end.Sub(now))
+			}
+		case full:
+			wait = fullPause
+		default:
+			w.take()
+			w.start(func(ctx context.Context) { w.arrivals(ctx, due) })
+			continue
+		}
+		if loop.Sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// arrivals does the visit that was due at a time, and then those that have
+// become due meanwhile and found no free connection.
+func (w *worker) arrivals(ctx context.Context, due time.Time) {
+	for {
+		v := &visit{due: due, measured: !due.Before(w.stage.start)}
+		w.do(ctx, v)
+		now := time.Now()
+		if w.run.stopping.Load() || w.stage.over(now) {
+			return
+		}
+		var ok bool
+		if due, ok = w.arrival(); !ok || due.After(now) {
+			return
+		}
+		w.take()
+	}
+}
+
+// arrival says when the next visit of an open loop is due; ok is false if there
+// is to be none.
+func (w *worker) arrival() (due time.Time, ok bool) {
+	s := w.stage
+	due = s.due(w.next)
+	if s.count > 0 && w.left == 0 {
+		return due, false
+	}
+	return due, s.end.IsZero() || due.Before(s.end)
+}
+
+// take takes the next arrival.
+func (w *worker) take() {
+	if s := w.stage; s.count > 0 && !s.due(w.next).Before(s.start) {
+		w.left--
+	}
+	w.next += int64(w.stage.workers)
+}
+
+// giveUp counts what was due and is not begun any more: the connections were in
+// use until the end, or the run was interrupted.
+func (w *worker) giveUp() {
+	for {
+		due, ok := w.arrival()
+		if !ok || due.After(time.Now()) {
+			break
+		}
+		w.take()
+		if !due.Before(w.stage.start) {
+			w.rec.notBegun++
+		}
+	}
+	if n := w.rec.notBegun; n > 0 {
+		w.rec.fail(kindNotBegun, "all connections were in use until the end", n)
+	}
+}

@@ -1,0 +1,109 @@
+package load
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// This file tests the JSON form of results, which other programs read.
+
+// wantNoNull proves that a result's JSON has no null in it, and returns it.
+func wantNoNull(t testing.TB, res *Result) map[string]any {
+	t.Helper()
+	text, err := json.Marshal(res)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(text, []byte("null")) {
+		t.Errorf("null in %s", text)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(text, &m); err != nil {
+		t.Fatal(err)
+	}
+	var back Result
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := json.Marshal(&back); err != nil || !bytes.Equal(again, text) {
+		t.Errorf("%s, and back and forth %s, error %v", text, again, err)
+	}
+	return m
+}
+
+func wantKeys(t testing.TB, what string, v any, keys string) {
+	t.Helper()
+	m, ok := v.(map[string]any)
+	if !ok {
+		t.Errorf("%s is %T, want an object", what, v)
+		return
+	}
+	want(t, "keys of "+what, strings.Join(slices.Sorted(maps.Keys(m)), " "), keys)
+}
+
+func TestJSON(t *testing.T) {
+	s := failing(t, nil, nil)
+	cfg := openConfig(100, 100*time.Millisecond, s)
+	cfg.Connections = 1
+	res := mustRun(t, t.Context(), cfg)
+	res.NotBegun, res.Warnings, res.Stopped = 1, []string{"w"}, Interrupted // whether they are there does not matter here
+	res.ErrorExamples = map[string]string{"a": "b"}
+	res.Sweep = &Sweep{Steps: []Step{{Why: "why"}}, Limit: "limit"}
+	res.Environment.Commit = "c"
+	m := wantNoNull(t, res)
+
+	percentiles := "count max mean min p50 p90 p99 p999"
+	wantKeys(t, "the result", m, "bytes_read bytes_written certificates client duration_s environment error_examples errors "+
+		"errors_by_kind handshakes handshakes_per_s latency_distribution latency_us max_in_flight negotiated not_begun phases_us "+
+		"series settings start_delay_us started stopped sweep targets total warnings")
+	wantKeys(t, "latency_us", m["latency_us"], percentiles)
+	wantKeys(t, "start_delay_us", m["start_delay_us"], percentiles)
+	wantKeys(t, "phases_us", m["phases_us"], "connect first_byte tls")
+	wantKeys(t, "connect", m["phases_us"].(map[string]any)["connect"], percentiles)
+	wantKeys(t, "client", m["client"], "busy cpu_s cpu_us_per_handshake loops max_rss_bytes")
+	wantKeys(t, "total", m["total"], "begun canceled errors handshakes probes requests resumed")
+	wantKeys(t, "settings", m["settings"], "command flags")
+	wantKeys(t, "environment", m["environment"], "arch commit cores cpu go host os")
+	wantKeys(t, "sweep", m["sweep"], "knee_per_s limit steps")
+	first := func(v any) any { return v.([]any)[0] }
+	wantKeys(t, "a step", first(m["sweep"].(map[string]any)["steps"]), "client_busy errors handshakes handshakes_per_s kept_up latency_us rate_per_s why")
+	wantKeys(t, "a certificate", first(m["certificates"]), "handshakes key sha256 subject")
+	wantKeys(t, "a target", first(m["targets"]), "address errors handshakes target")
+	wantKeys(t, "a quantile", first(m["latency_distribution"]), "latency_us percentile")
+	wantKeys(t, "a point", first(m["series"]), "at_s errors handshakes in_flight length_s max_us p50_us p99_us")
+	for _, v := range m["negotiated"].([]any) {
+		wantKeys(t, "what was negotiated", v, "cipher curve handshakes resumed version")
+	}
+	want(t, "handshakes", m["handshakes"], any(float64(res.Handshakes)))
+	want(t, "duration_s", m["duration_s"], any(0.1))
+}
+
+// A run in which nothing succeeds has all its keys too.
+func TestJSONOfFailures(t *testing.T) {
+	s := failing(t, nil, func(_ *server, c net.Conn) { reset(c) })
+	cfg := closedConfig(s)
+	cfg.Count, cfg.Connections = 2, 2
+	res := mustRun(t, t.Context(), cfg)
+	m := wantNoNull(t, res)
+	wantKeys(t, "errors_by_kind", m["errors_by_kind"], "reset")
+	wantKeys(t, "the result", m, "bytes_read bytes_written certificates client duration_s environment error_examples errors "+
+		"errors_by_kind handshakes handshakes_per_s latency_distribution latency_us max_in_flight negotiated phases_us "+
+		"series settings started targets total"+warningsKey(res))
+	for _, key := range []string{"certificates", "negotiated", "latency_distribution"} {
+		want(t, "length of "+key, len(m[key].([]any)), 0)
+	}
+}
+
+// warningsKey: a busy client is warned of, and this one may be.
+func warningsKey(res *Result) string {
+	if len(res.Warnings) > 0 {
+		return " warnings"
+	}
+	return ""
+}

@@ -1,0 +1,92 @@
+package load
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// This file proves of every result that its figures add up.
+
+// mustRun does a run that can begin, and proves that its result adds up.
+func mustRun(t testing.TB, ctx context.Context, cfg Config) *Result {
+	t.Helper()
+	res, err := Run(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSums(t, &cfg, res)
+	return res
+}
+
+// wantSums compares the figures of a result that count the same thing.
+func wantSums(t testing.TB, cfg *Config, res *Result) {
+	t.Helper()
+	kinds, agreed, shown, handshakes, failed := int64(0), int64(0), int64(0), int64(0), int64(0)
+	for _, n := range res.ErrorsByKind {
+		kinds += n
+	}
+	for _, n := range res.Negotiated {
+		agreed += n.Handshakes
+	}
+	for _, c := range res.Certificates {
+		shown += c.Handshakes
+	}
+	for _, target := range res.Targets {
+		handshakes += target.Handshakes
+		failed += target.Errors
+	}
+	want(t, "sum of errors by kind", kinds, res.Errors)
+	want(t, "sum of what was negotiated", agreed, res.Handshakes)
+	want(t, "sum of certificates", shown, res.Handshakes)
+	want(t, "sum of the targets' handshakes", handshakes, res.Handshakes)
+	want(t, "sum of the targets' errors and those not begun", failed+res.NotBegun, res.Errors)
+	want(t, "count of latencies", res.Latency.Count, res.Handshakes)
+	want(t, "count of connects", res.Phases.Connect.Count, res.Handshakes)
+	wantAtLeast(t, "the greatest latency", res.Latency.Max, time.Duration(max(res.Phases.Connect.Max, res.Phases.TLS.Max))*time.Microsecond)
+	want(t, "probes", res.Total.Probes, int64(len(cfg.Targets)))
+	for kind := range res.ErrorsByKind {
+		if res.ErrorExamples[kind] == "" {
+			t.Errorf("no example of the error %q", kind)
+		}
+	}
+	if res.MaxInFlight > cfg.Connections {
+		t.Errorf("%d connections at a time, %d were allowed", res.MaxInFlight, cfg.Connections)
+	}
+
+	// Each connection has ended in one way. Without requests a handshake is
+	// a success.
+	succeeded := res.Total.Handshakes
+	if cfg.Request != "" {
+		succeeded = res.Total.Requests
+	}
+	want(t, "connections that ended", succeeded+res.Total.Errors+res.Total.Canceled, res.Total.Begun)
+	if res.Stopped == "" { // a run that is cut off may lose the end of its series
+		inSeries := int64(0)
+		for _, p := range res.Series {
+			inSeries += p.Handshakes + p.Errors
+		}
+		want(t, "connections in the series", inSeries, res.Total.Begun-res.Total.Probes)
+	}
+}
+
+// wantSame proves that servers have counted what the run has.
+func wantSame(t testing.TB, res *Result, servers ...*server) {
+	t.Helper()
+	var sum Total
+	// The last of them may still be on its way through the server.
+	eventually(t, "the servers see all connections", func() bool {
+		sum = Total{}
+		for _, s := range servers {
+			sum.Begun += s.accepted.Load()
+			sum.Handshakes += s.handshakes.Load()
+			sum.Resumed += s.resumed.Load()
+			sum.Requests += s.requests.Load()
+		}
+		return sum.Begun >= res.Total.Begun && sum.Handshakes >= res.Total.Handshakes && sum.Requests >= res.Total.Requests
+	})
+	want(t, "begun, as the server counts", sum.Begun, res.Total.Begun)
+	want(t, "handshakes, as the server counts", sum.Handshakes, res.Total.Handshakes)
+	want(t, "resumed, as the server counts", sum.Resumed, res.Total.Resumed)
+	want(t, "requests, as the server counts", sum.Requests, res.Total.Requests)
+}
