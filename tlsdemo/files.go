@@ -40,6 +40,24 @@ func writeFile(path string, stdout io.Writer, f func(io.Writer) error) error {
 	return nil
 }
 
+// checkWritable returns an error if writeFile could not write there.
+func checkWritable(path string) error {
+	if path == "" || path == "-" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		if info.IsDir() {
+			return fmt.Errorf("write %s: it is a directory", path)
+		}
+		return nil
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return errors.Join(tmp.Close(), os.Remove(tmp.Name()))
+}
+
 // writeThrough has f write to what is there.
 func writeThrough(path string, f func(io.Writer) error) error {
 	out, err := os.OpenFile(path, os.O_WRONLY, 0)

@@ -28,7 +28,7 @@ import (
 type loadCmd struct {
 	Targets []string `arg:"" name:"target" help:"HOST:PORT of a TLS server. Several are taken in turn."`
 
-	Connections int           `placeholder:"N" group:"load" help:"Closed loop: so many connections at a time, each followed by its next (default 64). With --rate: the most at a time (default 10000, or what the limit of open files allows)."`
+	Connections *int          `placeholder:"N" group:"load" help:"Closed loop: so many connections at a time, each followed by its next (default 64). With --rate: the most at a time (default 10000, or what the limit of open files allows)."`
 	Rate        float64       `placeholder:"R" group:"load" help:"Open loop: begin R handshakes a second, on schedule whatever the server does. Latency counts from the moment a handshake was due."`
 	Sweep       bool          `group:"load" help:"Raise the rate from --rate (default 100) until the server no longer keeps up, and find the knee. --duration is that of each step (default 5s)."`
 	SweepP99    time.Duration `name:"sweep-p99" default:"1s" placeholder:"TIME" group:"load" help:"A step has not kept up if its p99 is greater (default ${default})."`
@@ -41,7 +41,7 @@ type loadCmd struct {
 	Timeout  time.Duration  `default:"10s" placeholder:"TIME" group:"load" help:"For each connection, from its dial to the end of the answer (default ${default})."`
 	Loops    int            `default:"1" placeholder:"N" group:"load" help:"Event loops, each on one thread (default ${default})."`
 	Source   []netip.Addr   `placeholder:"IP" group:"load" help:"Local addresses to connect from, in turn. Each has its own ports (Linux: about 28,000)."`
-	Reset    *bool          `negatable:"" group:"load" help:"End connections with a reset, so that none waits in TIME_WAIT and ports last (default in a closed loop)."`
+	Reset    *bool          `negatable:"" group:"load" help:"End connections with a reset, so that none waits in TIME_WAIT and ports last (default in closed loops and sweeps)."`
 
 	TLS        tlsVersion  `name:"tls" placeholder:"VERSION" group:"tls" help:"Offer only TLS 1.2 or 1.3 (default: both)."`
 	Curve      curveName   `placeholder:"NAME" group:"tls" help:"The only key exchange to offer: X25519, P-256, P-384, P-521 or X25519MLKEM768 (default: the first four, of which servers take X25519 if they have it)."`
@@ -53,7 +53,7 @@ type loadCmd struct {
 	Insecure   bool        `short:"k" group:"tls" help:"Do not verify the server's certificate."`
 	ClientCert string      `type:"existingfile" placeholder:"FILE" group:"tls" help:"Show the certificate chain in this PEM file; needs --client-key."`
 	ClientKey  string      `type:"existingfile" placeholder:"FILE" group:"tls" help:"The private key of --client-cert, in PEM."`
-	Request    string      `placeholder:"PATH" group:"tls" help:"After each handshake, ask for PATH by HTTP/1.1 and read the answer, which must be 200. In TLS 1.3 only that proves that the server has finished the handshake too."`
+	Request    string      `placeholder:"PATH" group:"tls" help:"After each handshake, ask for PATH by HTTP/1.1 and read the answer, which must have a status of 2xx. In TLS 1.3 only that proves that the server has finished the handshake too."`
 
 	MaxErrors int64  `placeholder:"N" group:"result" help:"How many handshakes may fail before the exit status is 1."`
 	JSON      string `name:"json" placeholder:"FILE" group:"result" help:"Write the result as JSON; - is standard output, and replaces the text."`
@@ -70,7 +70,7 @@ In a closed loop (the default) a slow server is asked less often, and its pauses
 Examples:
 
     tlsdemo load localhost:8443 --insecure --request /
-    tlsdemo load server:443 --rate 500 --duration 1m --report run.html
+    tlsdemo load server:443 --rate 200 --duration 1m --report run.html
     tlsdemo load server:443 --sweep --curve P-256
     tlsdemo load server:443 --tls 1.2 --resume 80% --json run.json
     tlsdemo load 10.0.0.1:443 10.0.0.2:443 --sni example.com --connections 10000
@@ -89,8 +89,8 @@ func (c *loadCmd) Validate() error {
 		}
 	}
 	switch {
-	case c.Connections < 0:
-		return fmt.Errorf("--connections: %d, at least 1 is needed", c.Connections)
+	case c.Connections != nil && *c.Connections < 1:
+		return fmt.Errorf("--connections: %d, at least 1 is needed", *c.Connections)
 	case !(c.Rate >= 0) || math.IsInf(c.Rate, 1):
 		return fmt.Errorf("--rate: %v is not a rate", c.Rate)
 	case !(c.SweepMax >= 0) || math.IsInf(c.SweepMax, 1):
@@ -142,13 +142,14 @@ func (c *loadCmd) Validate() error {
 			return fmt.Errorf("--%s: %v is not a time to wait", t.flag, t.value)
 		}
 	}
-	return nil
+	cfg := c.config()
+	return cfg.Validate()
 }
 
-// config returns what the flags say.
-func (c *loadCmd) config() (load.Config, error) {
+// config returns what the flags say, without what is in files.
+func (c *loadCmd) config() load.Config {
 	cfg := load.Config{
-		Targets: c.Targets, Sources: c.Source, Rate: c.Rate, Connections: c.Connections,
+		Targets: c.Targets, Sources: c.Source, Rate: c.Rate,
 		Duration: c.Duration, Count: c.Count, Ramp: c.Ramp, Timeout: c.Timeout, Loops: c.Loops,
 		TLS: load.TLSConfig{
 			Version: uint16(c.TLS), Curve: tls.CurveID(c.Curve), Cipher: uint16(c.Cipher),
@@ -162,11 +163,13 @@ func (c *loadCmd) config() (load.Config, error) {
 			cfg.Rate = 100
 		}
 	}
-	if cfg.Connections == 0 {
-		cfg.Connections = 64
-		if cfg.Rate > 0 {
-			cfg.Connections = min(10000, load.MaxConnections())
-		}
+	switch {
+	case c.Connections != nil:
+		cfg.Connections = *c.Connections
+	case cfg.Rate > 0:
+		cfg.Connections = max(min(10000, load.MaxConnections()), cfg.Loops)
+	default:
+		cfg.Connections = max(64, cfg.Loops)
 	}
 	if cfg.Duration == 0 && cfg.Count == 0 {
 		cfg.Duration = 10 * time.Second
@@ -180,34 +183,44 @@ func (c *loadCmd) config() (load.Config, error) {
 	if c.Warmup != nil {
 		cfg.Warmup = *c.Warmup
 	}
-	cfg.Reset = cfg.Rate == 0
+	cfg.Reset = cfg.Rate == 0 || c.Sweep
 	if c.Reset != nil {
 		cfg.Reset = *c.Reset
 	}
+	return cfg
+}
+
+// readFiles adds to a configuration what is in files.
+func (c *loadCmd) readFiles(cfg *load.Config) error {
 	if c.CA != "" {
 		pem, err := os.ReadFile(c.CA)
 		if err != nil {
-			return cfg, fmt.Errorf("--ca: %w", err)
+			return fmt.Errorf("--ca: %w", err)
 		}
 		cfg.TLS.RootCAs = x509.NewCertPool()
 		if !cfg.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return cfg, fmt.Errorf("--ca: there is no certificate in %s", c.CA)
+			return fmt.Errorf("--ca: there is no certificate in %s", c.CA)
 		}
 	}
 	if c.ClientCert != "" {
 		cert, err := tls.LoadX509KeyPair(c.ClientCert, c.ClientKey)
 		if err != nil {
-			return cfg, fmt.Errorf("--client-cert: %w", err)
+			return fmt.Errorf("--client-cert: %w", err)
 		}
 		cfg.TLS.Certificate = &cert
 	}
-	return cfg, nil
+	for _, path := range []string{c.JSON, c.Report} { // not after an hour of measuring
+		if err := checkWritable(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run does the run and tells of it.
 func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
-	cfg, err := c.config()
-	if err != nil {
+	cfg := c.config()
+	if err := c.readFiles(&cfg); err != nil {
 		return err
 	}
 	if cfg.Connections <= 1000 && os.Getenv("GOGC") == "" {
@@ -229,12 +242,17 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 		return err
 	}
 	switch {
+	case res.Sweep != nil: // that a step breaks is what it is for
+		if res.Sweep.Knee == 0 && res.Stopped == "" {
+			return fmt.Errorf("the first rate was not kept up: %s", res.Sweep.Limit)
+		}
 	case res.Errors > c.MaxErrors:
 		return fmt.Errorf("%d of %d handshakes failed: %s", res.Errors, res.Handshakes+res.Errors, countKinds(res.ErrorsByKind))
-	case res.Stopped != "" && res.Stopped != load.Interrupted:
-		return fmt.Errorf("the run was cut short: %s", res.Stopped)
-	case res.Handshakes == 0 && res.Sweep == nil:
+	case res.Handshakes == 0:
 		return errors.New("not one handshake was measured")
+	}
+	if res.Stopped != "" && res.Stopped != load.Interrupted {
+		return fmt.Errorf("the run was cut short: %s", res.Stopped)
 	}
 	return nil
 }
@@ -300,7 +318,7 @@ func advise(err error) error {
 
 // settings says what the run was asked to do: every flag that has a value.
 func settings(parsed *kong.Context, cfg load.Config) load.Settings {
-	s := load.Settings{Command: "tlsdemo " + strings.Join(parsed.Args, " "), Flags: make(map[string]string)}
+	s := load.Settings{Command: "tlsdemo " + shellQuoted(parsed.Args), Flags: make(map[string]string)}
 	for _, f := range parsed.Selected().Flags {
 		switch f.Name {
 		case "help", "json", "report", "quiet", "sweep-p99":
@@ -323,4 +341,18 @@ func settings(parsed *kong.Context, cfg load.Config) load.Settings {
 		s.Flags["duration"] = cfg.Duration.String()
 	}
 	return s
+}
+
+// shellQuoted is a command line that a shell reads as these arguments.
+func shellQuoted(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		quoted[i] = a
+		if a == "" || strings.ContainsFunc(a, func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=+,./:%@", r))
+		}) {
+			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }

@@ -184,6 +184,8 @@ func TestLoadDoesNotBegin(t *testing.T) {
 		{s.addr + " --insecure --connections 1000000000", "ulimit -n"},
 		{s.addr + " --insecure --request /x --alpn h3", "no application protocol"},
 		{s.addr + " --insecure --source 192.0.2.1", "--source"},
+		{s.addr + " --insecure --source 127.0.0.1,192.0.2.1", "from 192.0.2.1"},
+		{s.addr + " --insecure --report /nonexistent/x.html", "/nonexistent/x.html"},
 	} {
 		status, res, out, errs := loaded(t, strings.Fields(test.args)...)
 		if status == 0 || res != nil || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, test.names) {
@@ -211,6 +213,10 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --rate NaN", "--rate"},
 		{"a:1 --loops 0", "--loops"},
 		{"a:1 --connections -1", "--connections"},
+		{"a:1 --connections 0", "--connections"},
+		{"a:1 --loops 100 --connections 64", "100 loops"},
+		{"a:1 --count 1 --loops 2", "count"},
+		{"a:1 --rate 2e6", "rate"},
 		{"a:1 --timeout 0s", "--timeout"},
 		{"a:1 --warmup -1s", "--warmup"},
 		{"a:1 --count -1", "--count"},
@@ -219,6 +225,7 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --sweep --ramp 1s", "--ramp"},
 		{"a:1 --sweep-max 10", "--sweep"},
 		{"a:1 --sweep --rate 20 --sweep-max 10", "--sweep-max"},
+		{"a:1 --sweep --sweep-max 50", "100 a second"},
 		{"a:1 --source nonsense", "--source"},
 		{"a:1 --client-cert " + os.Args[0], "--client-key"},
 		{"a:1 --client-key " + os.Args[0], "--client-cert"},

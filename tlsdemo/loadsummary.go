@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,17 +37,18 @@ func writeLoadSummary(w io.Writer, res *load.Result) {
 		fmt.Fprintf(w, "  key %s\n", res.Certificates[0].Key)
 	}
 	fmt.Fprintln(w)
-	if res.Stopped != "" {
-		fmt.Fprintf(w, "  stopped early: %s\n", res.Stopped)
-	}
-	writeColumns(w, [][]string{
+	rows := [][]string{
 		{"handshakes", fmt.Sprintf("%d in %.3g s, %.1f/s", res.Handshakes, res.Duration, res.HandshakesPer)},
 		{"errors", strings.TrimSuffix(fmt.Sprintf("%d: %s", res.Errors, countKinds(res.ErrorsByKind)), ": ")},
 		{"in flight", fmt.Sprintf("%d at most", res.MaxInFlight)},
 		{"bytes", fmt.Sprintf("%s read, %s written", byteCount(res.BytesRead), byteCount(res.BytesWritten))},
 		{"client", fmt.Sprintf("%.0f µs CPU each, %.0f %% of %s, %s", res.Client.CPUPerHandshake, 100*res.Client.Busy,
 			plural(res.Client.Loops, "thread"), byteCount(res.Client.MaxRSS))},
-	})
+	}
+	if res.Stopped != "" {
+		rows = append(rows, []string{"stopped", fmt.Sprintf("early: %s; %d cut off, the oldest after %s", res.Stopped, res.Total.Canceled, micros(res.Total.OldestCanceled))})
+	}
+	writeColumns(w, rows)
 	fmt.Fprintln(w)
 	table := [][]string{{"", "p50", "p90", "p99", "p99.9", "max"}}
 	row := func(name string, p *load.Percentiles) {
@@ -64,7 +64,7 @@ func writeLoadSummary(w io.Writer, res *load.Result) {
 	if len(table) > 1 {
 		writeColumns(w, table)
 	}
-	for _, kind := range sortedKinds(res.ErrorsByKind) {
+	for _, kind := range load.SortedKinds(res.ErrorsByKind) {
 		fmt.Fprintf(w, "  %s, for example: %s\n", kind, res.ErrorExamples[kind])
 	}
 }
@@ -95,16 +95,10 @@ func writeSweep(w io.Writer, s *load.Sweep) {
 // countKinds lists errors by kind, the most frequent first.
 func countKinds(kinds map[string]int64) string {
 	var parts []string
-	for _, kind := range sortedKinds(kinds) {
+	for _, kind := range load.SortedKinds(kinds) {
 		parts = append(parts, fmt.Sprintf("%d %s", kinds[kind], kind))
 	}
 	return strings.Join(parts, ", ")
-}
-
-func sortedKinds(kinds map[string]int64) []string {
-	return slices.SortedFunc(maps.Keys(kinds), func(a, b string) int {
-		return cmp.Or(cmp.Compare(kinds[b], kinds[a]), cmp.Compare(a, b))
-	})
 }
 
 // micros prints microseconds in the unit that suits, with three digits.

@@ -119,8 +119,8 @@ func TestDealtEvenly(t *testing.T) {
 			want(t, "address", res.Targets[i].Address, s.addr())
 			for j, ip := range sources {
 				n := 5 * loops
-				if j == 0 {
-					n++ // the probe
+				if j == i {
+					n++ // the probe: one to each target, and from each source
 				}
 				want(t, "connections from "+ip, s.times("from "+ip), n)
 			}
@@ -166,7 +166,8 @@ func TestSuccessAfterTheEnd(t *testing.T) {
 	cfg := closedConfig(s)
 	cfg.Count, cfg.Duration, cfg.Progress = 0, 100*time.Millisecond, ending.atPhase("ending")
 	res := mustRun(t, t.Context(), cfg)
-	want(t, "handshakes", res.Handshakes, 0) // of a closed loop, those that ended in time
+	want(t, "handshakes", res.Handshakes, int64(cfg.Connections)) // they were begun in time
+	want(t, "handshakes/s", res.HandshakesPer, 0)                 // and did not end in time
 	want(t, "errors", res.Errors, 0)
 	want(t, "begun", res.Total.Begun, int64(cfg.Connections)+1)
 	want(t, "duration", res.Duration, 0.1)

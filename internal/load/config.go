@@ -69,7 +69,7 @@ type Config struct {
 	Progress func(Progress)
 }
 
-// SweepConfig says when a step of a sweep has not kept up: if fewer than 95 %
+// SweepConfig says when a step of a sweep has not kept up: if fewer than 98 %
 // of the rate were done, more than 1 % have failed, or P99 was exceeded.
 type SweepConfig struct {
 	P99 time.Duration // of latency
@@ -121,7 +121,8 @@ type Progress struct {
 // maxRate is more than a machine can make.
 const maxRate = 1e6
 
-func (c *Config) validate() error {
+// Validate returns an error that names what makes no sense.
+func (c *Config) Validate() error {
 	if len(c.Targets) == 0 {
 		return errors.New("no target")
 	}

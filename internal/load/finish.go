@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -26,7 +27,7 @@ func (r *run) result(m *measured) *Result {
 		BytesWritten:  rec.written,
 		Negotiated:    []Negotiated{},
 		Certificates:  []Certificate{},
-		MaxInFlight:   int(r.most.Load()),
+		MaxInFlight:   m.most,
 		Distribution:  []Quantile{},
 		Series:        r.series.result(s.start),
 		Sweep:         m.sweep,
@@ -51,7 +52,7 @@ func (r *run) result(m *measured) *Result {
 	res.Client = Client{CPU: m.client.cpu.Seconds(), Busy: m.client.busy(len(r.workers)), Loops: len(r.workers), MaxRSS: maxRSS}
 	if rec.handshakes > 0 {
 		res.Client.CPUPerHandshake = float64(m.client.cpu.Nanoseconds()) / 1e3 / float64(max(rec.inTime, 1))
-		for _, b := range rec.latency.CumulativeDistribution() {
+		for _, b := range rec.latency.CumulativeDistributionWithTicks(5) {
 			res.Distribution = append(res.Distribution, Quantile{Percentile: b.Quantile, Latency: b.ValueAt})
 		}
 	}
@@ -62,7 +63,7 @@ func (r *run) result(m *measured) *Result {
 		})
 	}
 	res.negotiated(rec)
-	res.warn(r)
+	res.warn(r, m)
 	return res
 }
 
@@ -109,35 +110,40 @@ func (res *Result) negotiated(rec *recorder) {
 }
 
 // warn adds what a reader must know to weigh the figures, with remedies.
-func (res *Result) warn(r *run) {
+func (res *Result) warn(r *run, m *measured) {
 	warn := func(format string, args ...any) { res.Warnings = append(res.Warnings, fmt.Sprintf(format, args...)) }
 	c := r.cfg
 	if res.Client.Busy >= BusyLimit {
-		warn("the client was busy for %.0f %% of the time: it, and not the server, may be the limit. Give it more threads (--loops %d), or another machine.",
-			100*res.Client.Busy, 2*res.Client.Loops)
+		remedy := "Use another machine."
+		if 2*res.Client.Loops <= runtime.NumCPU() {
+			remedy = fmt.Sprintf("Give it more threads (--loops %d), or another machine.", 2*res.Client.Loops)
+		}
+		warn("the client was busy for %.0f %% of the time: it, and not the server, may be the limit. %s", 100*res.Client.Busy, remedy)
 	}
-	if d := res.StartDelay; d != nil && d.P99 > 10_000 && res.NotBegun == 0 && res.MaxInFlight < c.Connections {
+	if d := res.StartDelay; d != nil && d.P99 > 10_000 && !m.rec.full {
 		warn("1 %% of handshakes were begun %v late or later, because the client's thread was busy or kept waiting; latencies have that in them.",
 			(time.Duration(d.P99) * time.Microsecond).Round(time.Millisecond))
 	}
-	if c.Rate > 0 && res.MaxInFlight >= c.Connections {
+	if m.rec.full {
 		warn("all %d connections were in use at times, so that handshakes were begun late; latencies have that in them. --connections allows more.", c.Connections)
 	}
-	if n := res.ErrorsByKind[kindPorts]; n > 0 {
+	if n := r.kinds[kindPorts]; n > 0 {
 		warn("%d connections found no free local port: those closed wait in TIME_WAIT for a minute. Use --reset, several --source addresses, or a wider range (sysctl net.ipv4.ip_local_port_range).", n)
 	}
-	if res.ErrorsByKind[kindDescriptors] > 0 {
+	if r.kinds[kindDescriptors] > 0 {
 		warn("there were no file descriptors left (the limit is %d connections): raise it (ulimit -n), or lower --connections.", MaxConnections())
 	}
-	if c.Resume > 0 && res.Handshakes > 0 {
-		resumed := int64(0)
-		for _, n := range res.Negotiated {
-			if n.Resumed {
-				resumed += n.Handshakes
-			}
+	if oldest := res.Total.OldestCanceled; oldest > max(res.Latency.Max, 1_000_000) {
+		warn("when the run was stopped, %d connections were cut off, the oldest after %v: what became of them is in no figure.",
+			res.Total.Canceled, (time.Duration(oldest) * time.Microsecond).Round(time.Millisecond))
+	}
+	resumed := int64(0)
+	for _, n := range res.Negotiated {
+		if n.Resumed {
+			resumed += n.Handshakes
 		}
-		if share := float64(resumed) / float64(res.Handshakes); share < c.Resume-0.02 {
-			warn("%.1f %% of handshakes resumed a session, of %.1f %% that were to: the server has declined the others.", 100*share, 100*c.Resume)
-		}
+	}
+	if n := m.rec.offered - resumed; n > m.rec.offered/50 {
+		warn("the server has declined %d of %d sessions that were to be resumed.", n, m.rec.offered)
 	}
 }

@@ -131,8 +131,7 @@ func TestInterruptedSecondStep(t *testing.T) {
 	}
 	first := res.Sweep.Steps[0]
 	if !first.KeptUp { // this machine is too busy: the sweep has ended
-		want(t, "stopped", res.Stopped, "")
-		return
+		t.Skip("the first step was not kept up")
 	}
 	want(t, "stopped", res.Stopped, Interrupted)
 	want(t, "knee", res.Sweep.Knee, 100)

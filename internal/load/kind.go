@@ -1,12 +1,15 @@
 package load
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -14,7 +17,7 @@ import (
 )
 
 // Kinds of errors, the keys of Result.ErrorsByKind. Alerts from the server are
-// "alert: " and their name, answers other than 200 "status " and their number.
+// "alert: " and their name, answers other than 2xx "status " and their number.
 const (
 	kindRefused     = "refused"
 	kindReset       = "reset"
@@ -89,10 +92,17 @@ func canceled(err error) bool {
 	return errors.Is(err, jobs.ErrCanceled) || errors.Is(err, net.ErrClosed)
 }
 
-// statusError is an answer with another status than 200.
+// statusError is an answer with another status than 2xx.
 type statusError int
 
 func (s statusError) Error() string { return fmt.Sprintf("HTTP status %d", int(s)) }
 
 // errAnswer is an answer that is none.
 var errAnswer = errors.New("not an HTTP/1.1 answer")
+
+// SortedKinds returns the kinds of errors, the most frequent first.
+func SortedKinds(kinds map[string]int64) []string {
+	return slices.SortedFunc(maps.Keys(kinds), func(a, b string) int {
+		return cmp.Or(cmp.Compare(kinds[b], kinds[a]), cmp.Compare(a, b))
+	})
+}

@@ -18,12 +18,15 @@ const fullPause = time.Millisecond
 func (w *worker) pace(ctx context.Context) {
 	s := w.stage
 	limit := int(s.share(int64(s.connections), w.index)) + 1 // and this job
-	defer w.giveUp()
 	for {
 		now := time.Now()
 		due, ok := w.arrival()
 		full := w.jobs >= limit
-		if !ok || full && s.over(now) || w.run.stopping.Load() { // what is due at the end is begun if it can be
+		stopping := w.run.stopping.Load()
+		if !ok || stopping || full && s.over(now) { // what is due at the end is begun if it can be
+			if full && ok {
+				w.giveUp()
+			}
 			return
 		}
 		var wait time.Duration
@@ -35,12 +38,16 @@ func (w *worker) pace(ctx context.Context) {
 			}
 		case full:
 			wait = fullPause
+			w.rec.full = true
 		default:
 			w.take()
 			w.start(func(ctx context.Context) { w.arrivals(ctx, due) })
 			continue
 		}
-		if loop.Sleep(ctx, wait) != nil {
+		if loop.Sleep(ctx, wait) != nil { // the run is stopped
+			if full {
+				w.giveUp()
+			}
 			return
 		}
 	}
@@ -83,12 +90,16 @@ func (w *worker) take() {
 	w.next += int64(w.stage.workers)
 }
 
-// giveUp counts what was due and is not begun any more: the connections were in
-// use until the end, or the run was interrupted.
+// giveUp counts what was due and is not begun any more, because the connections
+// were in use until the end.
 func (w *worker) giveUp() {
+	until := time.Now()
+	if w.run.stopping.Load() && w.run.when.Before(until) {
+		until = w.run.when
+	}
 	for {
 		due, ok := w.arrival()
-		if !ok || due.After(time.Now()) {
+		if !ok || due.After(until) {
 			break
 		}
 		w.take()
@@ -98,5 +109,6 @@ func (w *worker) giveUp() {
 	}
 	if n := w.rec.notBegun; n > 0 {
 		w.rec.fail(kindNotBegun, "all connections were in use until the end", n)
+		w.rec.seen[kindNotBegun] += n
 	}
 }

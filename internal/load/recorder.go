@@ -18,6 +18,8 @@ type recorder struct {
 	inTime       int64 // that ended in the measured part, whenever they were due
 	errors       int64
 	notBegun     int64
+	full         bool  // all connections were in use when another was due
+	offered      int64 // that offered a session to resume
 	read         int64
 	written      int64
 	kinds        map[string]int64
@@ -25,9 +27,10 @@ type recorder struct {
 	negotiated   map[negotiated]int64
 	certificates map[*certificate]int64
 	targets      []outcome
-	last         time.Time // the end of the last one
+	last         time.Time // the end of the last one that succeeded
 
 	total Total
+	seen  map[string]int64 // errors of every kind, measured or not
 }
 
 // outcome is how visits ended.
@@ -46,7 +49,7 @@ func newRecorder(targets int) *recorder {
 		firstByte: newHistogram(3), delay: newHistogram(3),
 		kinds: make(map[string]int64), examples: make(map[string]string),
 		negotiated: make(map[negotiated]int64), certificates: make(map[*certificate]int64),
-		targets: make([]outcome, targets),
+		targets: make([]outcome, targets), seen: make(map[string]int64),
 	}
 }
 
@@ -69,21 +72,25 @@ func (r *recorder) success(v *visit) {
 	if !v.answered.IsZero() {
 		record(r.firstByte, v.answered.Sub(v.shaken))
 	}
+	if v.offered {
+		r.offered++
+	}
+	if v.ended.After(r.last) {
+		r.last = v.ended
+	}
 	r.read += v.read
 	r.written += v.written
 	r.negotiated[v.agreed]++
 	r.certificates[v.certificate]++
 	r.targets[v.target.index].handshakes++
-	r.end(v)
 }
 
 // failure counts a measured handshake that failed.
-func (r *recorder) failure(v *visit, err error) {
-	r.fail(kindOf(err), err.Error(), 1)
+func (r *recorder) failure(v *visit, kind string, err error) {
+	r.fail(kind, err.Error(), 1)
 	r.read += v.read
 	r.written += v.written
 	r.targets[v.target.index].errors++
-	r.end(v)
 }
 
 func (r *recorder) fail(kind, example string, n int64) {
@@ -91,12 +98,6 @@ func (r *recorder) fail(kind, example string, n int64) {
 	r.kinds[kind] += n
 	if r.examples[kind] == "" {
 		r.examples[kind] = example
-	}
-}
-
-func (r *recorder) end(v *visit) {
-	if v.ended.After(r.last) {
-		r.last = v.ended
 	}
 }
 
@@ -111,6 +112,8 @@ func (r *recorder) merge(o *recorder) {
 	r.inTime += o.inTime
 	r.errors += o.errors
 	r.notBegun += o.notBegun
+	r.full = r.full || o.full
+	r.offered += o.offered
 	r.read += o.read
 	r.written += o.written
 	for k, n := range o.kinds {
@@ -135,6 +138,9 @@ func (r *recorder) merge(o *recorder) {
 		r.last = o.last
 	}
 	r.total.add(o.total)
+	for k, n := range o.seen {
+		r.seen[k] += n
+	}
 }
 
 func (t *Total) add(o Total) {
@@ -144,6 +150,7 @@ func (t *Total) add(o Total) {
 	t.Requests += o.Requests
 	t.Errors += o.Errors
 	t.Canceled += o.Canceled
+	t.OldestCanceled = max(t.OldestCanceled, o.OldestCanceled)
 	t.Probes += o.Probes
 }
 

@@ -41,7 +41,7 @@ type Result struct {
 	Negotiated   []Negotiated  `json:"negotiated"`
 	Certificates []Certificate `json:"certificates"`
 	Targets      []Target      `json:"targets"`
-	MaxInFlight  int           `json:"max_in_flight"` // connections at a time, the most there were
+	MaxInFlight  int           `json:"max_in_flight"` // connections at a time, the most there were in the measured part
 
 	Distribution []Quantile `json:"latency_distribution"`
 	Series       []Point    `json:"series"` // the whole run, in order; at most 300 points
@@ -110,7 +110,7 @@ type Quantile struct {
 	Latency    int64   `json:"latency_us"`
 }
 
-// Point is an interval of the run. Handshakes count where they ended.
+// Point is an interval of the run. Handshakes count where their connection ended.
 type Point struct {
 	At         float64 `json:"at_s"` // its beginning, since that of the measured part: negative in the warm-up and the ramp
 	Length     float64 `json:"length_s"`
@@ -119,7 +119,7 @@ type Point struct {
 	P50        int64   `json:"p50_us"`
 	P99        int64   `json:"p99_us"`
 	Max        int64   `json:"max_us"`
-	InFlight   int     `json:"in_flight"` // the most that was seen in it
+	InFlight   int     `json:"in_flight"` // the most that was seen: it is looked at ten times a second
 }
 
 // Sweep is the result of raising the rate until the server broke.
@@ -133,21 +133,22 @@ type Sweep struct {
 
 // Step is one rate of a sweep.
 type Step struct {
-	Rate          float64     `json:"rate_per_s"` // that was asked for
-	HandshakesPer float64     `json:"handshakes_per_s"`
-	Handshakes    int64       `json:"handshakes"`
-	Errors        int64       `json:"errors"`
-	Latency       Percentiles `json:"latency_us"`
-	ClientBusy    float64     `json:"client_busy"` // as in Client
-	KeptUp        bool        `json:"kept_up"`
-	Why           string      `json:"why,omitempty"` // not
+	Rate          float64          `json:"rate_per_s"` // that was asked for
+	HandshakesPer float64          `json:"handshakes_per_s"`
+	Handshakes    int64            `json:"handshakes"`
+	Errors        int64            `json:"errors"`
+	ErrorsByKind  map[string]int64 `json:"errors_by_kind"`
+	Latency       Percentiles      `json:"latency_us"`
+	ClientBusy    float64          `json:"client_busy"` // as in Client
+	KeptUp        bool             `json:"kept_up"`
+	Why           string           `json:"why,omitempty"` // not
 }
 
 // Client is what this program itself needed, in the measured part.
 type Client struct {
 	CPU             float64 `json:"cpu_s"`
 	CPUPerHandshake float64 `json:"cpu_us_per_handshake"`
-	Busy            float64 `json:"busy"` // CPU time by wall time and loops: from about 0.9 on it is the client that limits
+	Busy            float64 `json:"busy"` // CPU time by wall time and threads (loops, or cores if there are fewer): from about 0.9 on the client may be the limit
 	Loops           int     `json:"loops"`
 	MaxRSS          int64   `json:"max_rss_bytes"` // since the process began
 }
@@ -160,8 +161,13 @@ type Total struct {
 	Resumed    int64 `json:"resumed"`    // of these
 	Requests   int64 `json:"requests"`   // that were answered
 	Errors     int64 `json:"errors"`
-	Canceled   int64 `json:"canceled"` // cut off at the end
-	Probes     int64 `json:"probes"`   // of these, one to each target before the start
+	Canceled   int64 `json:"canceled"` // cut off when the run was stopped early
+
+	// OldestCanceled is how long the oldest of these had been due: a server that
+	// stood still when the run was stopped shows here, and in no percentile.
+	OldestCanceled int64 `json:"canceled_max_age_us,omitempty"`
+
+	Probes int64 `json:"probes"` // of these, before the start: one to each target, and from each source
 }
 
 // Settings are what was asked for, as text: flags by name.

@@ -54,7 +54,7 @@ func TestJSON(t *testing.T) {
 	res := mustRun(t, t.Context(), cfg)
 	res.NotBegun, res.Warnings, res.Stopped = 1, []string{"w"}, Interrupted // whether they are there does not matter here
 	res.ErrorExamples = map[string]string{"a": "b"}
-	res.Sweep = &Sweep{Steps: []Step{{Why: "why"}}, Limit: "limit"}
+	res.Sweep = &Sweep{Steps: []Step{{Why: "why", ErrorsByKind: map[string]int64{}}}, Limit: "limit"}
 	res.Environment.Commit = "c"
 	m := wantNoNull(t, res)
 
@@ -72,7 +72,7 @@ func TestJSON(t *testing.T) {
 	wantKeys(t, "environment", m["environment"], "arch commit cores cpu go host os")
 	wantKeys(t, "sweep", m["sweep"], "knee_per_s limit steps")
 	first := func(v any) any { return v.([]any)[0] }
-	wantKeys(t, "a step", first(m["sweep"].(map[string]any)["steps"]), "client_busy errors handshakes handshakes_per_s kept_up latency_us rate_per_s why")
+	wantKeys(t, "a step", first(m["sweep"].(map[string]any)["steps"]), "client_busy errors errors_by_kind handshakes handshakes_per_s kept_up latency_us rate_per_s why")
 	wantKeys(t, "a certificate", first(m["certificates"]), "handshakes key sha256 subject")
 	wantKeys(t, "a target", first(m["targets"]), "address errors handshakes target")
 	wantKeys(t, "a quantile", first(m["latency_distribution"]), "latency_us percentile")

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,12 +29,15 @@ type run struct {
 	workers []*worker
 	series  *series
 	stopped sync.Once
-	why     string // it was stopped; read when the loops have ended
+	stops   chan struct{} // closed when it is to end early
+	why     string        // it was; read when the loops have ended
+	when    time.Time     // the same
 
 	begin    time.Time
-	total    Total         // of the stages that are done, and the probes
-	ended    chan struct{} // the loops have
-	endErr   error         // how
+	total    Total            // of the stages that are done, and the probes
+	kinds    map[string]int64 // of all errors up to now, measured or not
+	ended    chan struct{}    // the loops have
+	endErr   error            // how
 	stopping atomic.Bool
 	inFlight atomic.Int64
 	most     atomic.Int64 // in flight
@@ -47,7 +49,7 @@ type run struct {
 // then is the result. It is an error if the run cannot begin: if one of the
 // targets cannot be reached, say.
 func Run(ctx context.Context, cfg Config) (*Result, error) {
-	if err := cfg.validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if err := checkDescriptors(cfg.Connections); err != nil {
@@ -62,7 +64,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cfg: &cfg, group: group, begin: time.Now(), ended: make(chan struct{})}
+	r := &run{cfg: &cfg, group: group, begin: time.Now(), stops: make(chan struct{}), ended: make(chan struct{}), kinds: make(map[string]int64)}
 	r.setPhase("connecting")
 	r.series = newSeries(r.begin)
 	for i, l := range group.Loops() {
@@ -86,6 +88,7 @@ type measured struct {
 	rec    *recorder
 	stage  *stage // that rec is of
 	ended  time.Time
+	most   int // connections at a time
 	client usage
 	sweep  *Sweep
 }
@@ -121,8 +124,9 @@ func (r *run) runStage(ctx context.Context, s *stage) *measured {
 		case <-r.ended:
 		case <-ctx.Done():
 			r.stop(Interrupted)
-			r.group.Close() // cancels the jobs
-			<-r.ended       // those that are not begun never end
+			r.end()
+		case <-r.stops:
+			r.end()
 		}
 		return false
 	}
@@ -138,6 +142,7 @@ func (r *run) runStage(ctx context.Context, s *stage) *measured {
 	phase("warm-up")
 	if wait(s.start) {
 		phase("measuring")
+		r.most.Store(r.inFlight.Load())
 		before := takeUsage()
 		inTime := wait(s.measuredUntil())
 		m.client = takeUsage().sub(before)
@@ -146,18 +151,35 @@ func (r *run) runStage(ctx context.Context, s *stage) *measured {
 			wait(s.begin.Add(forever))
 		}
 	}
-	m.ended = time.Now()
+	m.ended, m.most = time.Now(), int(r.most.Load())
 	for _, w := range r.workers {
 		m.rec.merge(w.rec)
 	}
-	r.total.add(m.rec.total)
+	r.account(m.rec)
 	return m
 }
 
-// stop ends the run early. It may be called from any goroutine.
+// account adds what is counted of every connection of the run.
+func (r *run) account(rec *recorder) {
+	r.total.add(rec.total)
+	for kind, n := range rec.seen {
+		r.kinds[kind] += n
+	}
+}
+
+// stop makes the run end early. It may be called from any goroutine.
 func (r *run) stop(why string) {
-	r.stopped.Do(func() { r.why = why })
-	r.stopping.Store(true)
+	r.stopped.Do(func() {
+		r.why, r.when = why, time.Now()
+		r.stopping.Store(true)
+		close(r.stops)
+	})
+}
+
+// end cancels what is in progress.
+func (r *run) end() {
+	r.group.Close()
+	<-r.ended // jobs that are not begun never end, so the stage does not
 }
 
 func (r *run) enter() {
@@ -202,61 +224,4 @@ func (r *run) progress() Progress {
 	}
 	p.Rate, p.P99 = r.series.lately(now)
 	return p
-}
-
-// probe connects to each target once, so that a run does not begin that cannot
-// succeed. Names are looked up here, and not again.
-func (r *run) probe(ctx context.Context) error {
-	w := r.workers[0]
-	result := make(chan error, 1)
-	err := w.loop.Go(func(jobCtx context.Context) error {
-		result <- w.probeAll(jobCtx)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	select {
-	case err = <-result:
-	case <-ctx.Done():
-		return fmt.Errorf("interrupted before it began: %w", context.Cause(ctx))
-	}
-	r.total.add(w.rec.total)
-	for _, other := range r.workers[1:] {
-		for i, t := range w.targets {
-			other.targets[i].address = t.address
-		}
-	}
-	return err
-}
-
-func (w *worker) probeAll(ctx context.Context) error {
-	all := w.targets
-	defer func() { w.targets, w.visits, w.resumeShare = all, 0, 0 }()
-	for i, t := range all {
-		w.targets, w.visits = all[i:i+1], 0
-		if w.run.cfg.Resume > 0 {
-			w.resumeShare = 1 - w.run.cfg.Resume // this one's turn
-		}
-		w.rec.total.Begun++
-		w.rec.total.Probes++
-		var v visit
-		if err := w.visit(ctx, &v); err != nil {
-			return fmt.Errorf("%s: %w", t.address, plain(err))
-		}
-		if w.run.cfg.Resume > 0 && t.session.state == nil {
-			return fmt.Errorf("%s: the server sends no session tickets, so there is nothing to resume", t.address)
-		}
-		t.address = v.remote
-	}
-	return nil
-}
-
-// plain takes the addresses out of an error: the message has the target's.
-func plain(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
-		return op.Err
-	}
-	return err
 }

@@ -76,26 +76,22 @@ func (s *stage) due(n int64) time.Time {
 	return s.begin.Add(time.Duration(min(at, forever.Seconds()) * float64(time.Second)))
 }
 
-// counts says whether an ended visit belongs to the measured part. Visits of an
-// open loop belong to it if they were due in it, whenever they ended; of a closed
-// loop, where those that are in progress at its end make up for those at its
-// start, if they ended in it. Failures after the end count too: nobody has an end
-// that hides them.
-func (s *stage) counts(v *visit, success bool) bool {
-	switch {
-	case s.rate > 0:
-		return !v.due.Before(s.start)
-	case s.count > 0:
+// counts says whether a visit belongs to the measured part: if it was due in it,
+// whenever it ended. (In a closed loop it is due when it is begun.) So no end
+// hides those that take long.
+func (s *stage) counts(v *visit) bool {
+	if s.count > 0 && s.rate == 0 {
 		return v.measured
 	}
-	return !v.ended.Before(s.start) && (!success || !s.over(v.ended))
+	return !v.due.Before(s.start)
 }
 
 // inTime says whether an ended visit counts in the throughput of the measured
-// part: if it ended in it. A part with a count lasts until its last visit's end.
+// part: if it ended in it, whenever it was due. A part with a count lasts until
+// its last visit's end.
 func (s *stage) inTime(v *visit) bool {
 	if s.count > 0 {
-		return s.counts(v, true)
+		return s.counts(v)
 	}
 	return !v.ended.Before(s.start) && v.ended.Before(s.end)
 }

@@ -72,35 +72,29 @@ func TestCounts(t *testing.T) {
 	before, within, after := start.Add(-time.Second), start.Add(time.Second), end.Add(time.Second)
 	type verdict struct{ measured, inTime bool }
 	for _, test := range []struct {
-		name           string
-		rate           float64
-		count          int64
-		due, ended     time.Time
-		chosen         bool // by a closed loop with a count
-		success, fails verdict
+		name       string
+		rate       float64
+		count      int64
+		due, ended time.Time
+		chosen     bool // by a closed loop with a count
+		want       verdict
 	}{
 		{name: "closed, before", due: before, ended: before},
-		{name: "closed, into it", due: before, ended: within, success: verdict{true, true}, fails: verdict{true, true}},
-		{name: "closed, within", due: within, ended: within, success: verdict{true, true}, fails: verdict{true, true}},
-		{name: "closed, out of it", due: within, ended: after, fails: verdict{true, false}},
-		{name: "closed, at its start", due: start, ended: start, success: verdict{true, true}, fails: verdict{true, true}},
-		{name: "closed, at its end", due: within, ended: end, fails: verdict{true, false}},
-		{name: "open, before", rate: 1, due: before, ended: within, success: verdict{false, true}, fails: verdict{false, true}},
-		{name: "open, at its start", rate: 1, due: start, ended: within, success: verdict{true, true}, fails: verdict{true, true}},
-		{name: "open, out of it", rate: 1, due: within, ended: after, success: verdict{true, false}, fails: verdict{true, false}},
-		{name: "count, warm-up", count: 1, due: before, ended: within},
-		{name: "count", count: 1, chosen: true, due: within, ended: after, success: verdict{true, true}, fails: verdict{true, true}},
+		{name: "closed, into it", due: before, ended: within, want: verdict{false, true}},
+		{name: "closed, within", due: within, ended: within, want: verdict{true, true}},
+		{name: "closed, out of it", due: within, ended: after, want: verdict{true, false}},
+		{name: "closed, at its start", due: start, ended: start, want: verdict{true, true}},
+		{name: "closed, at its end", due: within, ended: end, want: verdict{true, false}},
+		{name: "open, before", rate: 1, due: before, ended: within, want: verdict{false, true}},
+		{name: "open, at its start", rate: 1, due: start, ended: within, want: verdict{true, true}},
+		{name: "open, out of it", rate: 1, due: within, ended: after, want: verdict{true, false}},
+		{name: "closed with a count, warm-up", count: 1, due: before, ended: within},
+		{name: "closed with a count", count: 1, chosen: true, due: within, ended: after, want: verdict{true, true}},
+		{name: "open with a count, warm-up", rate: 1, count: 1, due: before, ended: within},
+		{name: "open with a count", rate: 1, count: 1, due: within, ended: after, want: verdict{true, true}},
 	} {
 		s := &stage{rate: test.rate, count: test.count, start: start, end: end}
 		v := &visit{due: test.due, ended: test.ended, measured: test.chosen}
-		for _, success := range []bool{true, false} {
-			var got verdict
-			got.measured, got.inTime = s.counts(v, success), s.inTime(v)
-			expected := test.fails
-			if success {
-				expected = test.success
-			}
-			want(t, fmt.Sprintf("%s, success %v", test.name, success), got, expected)
-		}
+		want(t, test.name, verdict{s.counts(v), s.inTime(v)}, test.want)
 	}
 }

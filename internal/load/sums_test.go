@@ -44,7 +44,7 @@ func wantSums(t testing.TB, cfg *Config, res *Result) {
 	want(t, "count of latencies", res.Latency.Count, res.Handshakes)
 	want(t, "count of connects", res.Phases.Connect.Count, res.Handshakes)
 	wantAtLeast(t, "the greatest latency", res.Latency.Max, time.Duration(max(res.Phases.Connect.Max, res.Phases.TLS.Max))*time.Microsecond)
-	want(t, "probes", res.Total.Probes, int64(len(cfg.Targets)))
+	want(t, "probes", res.Total.Probes, int64(max(len(cfg.Targets), len(cfg.Sources))))
 	for kind := range res.ErrorsByKind {
 		if res.ErrorExamples[kind] == "" {
 			t.Errorf("no example of the error %q", kind)

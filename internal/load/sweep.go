@@ -15,7 +15,7 @@ const (
 	maxSweepSteps = 60
 
 	sweepWarmup     = 500 * time.Millisecond // of each step
-	sweepThroughput = 0.95                   // of the rate, that must be done
+	sweepThroughput = 0.98                   // of the rate, that must be done
 	sweepFailures   = 0.01                   // of handshakes, that may fail
 )
 
@@ -83,6 +83,7 @@ func (r *run) step(rate float64, m *measured) Step {
 		HandshakesPer: float64(m.rec.inTime) / took.Seconds(),
 		Handshakes:    m.rec.handshakes,
 		Errors:        m.rec.errors,
+		ErrorsByKind:  m.rec.kinds,
 		Latency:       percentiles(m.rec.latency),
 		ClientBusy:    m.client.busy(len(r.workers)),
 	}
@@ -90,7 +91,7 @@ func (r *run) step(rate float64, m *measured) Step {
 	p99 := time.Duration(s.Latency.P99) * time.Microsecond
 	switch {
 	case failed > sweepFailures:
-		s.Why = fmt.Sprintf("%.1f %% failed", 100*failed)
+		s.Why = fmt.Sprintf("%.1f %% failed (%s)", 100*failed, SortedKinds(s.ErrorsByKind)[0])
 	case s.HandshakesPer < sweepThroughput*rate:
 		s.Why = fmt.Sprintf("%.0f %% of the rate", 100*s.HandshakesPer/rate)
 	case p99 > r.cfg.Sweep.P99:

@@ -60,10 +60,10 @@ func TestStep(t *testing.T) {
 		why                     string // empty: kept up
 	}{
 		{"well", 1000, 0, 0, time.Millisecond, ""},
-		{"just enough", 951, 49, 0, time.Millisecond, ""},
-		{"too few in time", 949, 51, 0, time.Millisecond, "95 % of the rate"},
+		{"just enough", 981, 19, 0, time.Millisecond, ""},
+		{"too few in time", 979, 21, 0, time.Millisecond, "98 % of the rate"},
 		{"few failures", 990, 0, 10, time.Millisecond, ""},
-		{"failures", 980, 0, 20, time.Millisecond, "2.0 % failed"},
+		{"failures", 980, 0, 20, time.Millisecond, "2.0 % failed (reset)"},
 		{"only failures", 0, 0, 1000, time.Millisecond, "100.0 % failed"},
 		{"nothing", 0, 0, 0, 0, "0 % of the rate"},
 		{"slow", 1000, 0, 0, 3 * time.Second, "p99 was 3"},
@@ -72,6 +72,7 @@ func TestStep(t *testing.T) {
 		r := &run{cfg: &Config{Sweep: &SweepConfig{P99: 2 * time.Second}}, workers: make([]*worker, 1)}
 		m := &measured{rec: newRecorder(1), stage: &stage{start: start, end: start.Add(d)}}
 		m.rec.handshakes, m.rec.inTime, m.rec.errors = test.handshakes+test.late, test.handshakes, test.fails
+		m.rec.kinds[kindReset] = test.fails
 		for range m.rec.handshakes {
 			record(m.rec.latency, test.latency)
 		}
@@ -127,6 +128,6 @@ func TestSweepOfABrokenServer(t *testing.T) {
 	res := mustRun(t, t.Context(), cfg)
 	want(t, "steps", len(res.Sweep.Steps), 1)
 	want(t, "knee", res.Sweep.Knee, 0)
-	want(t, "limit", res.Sweep.Limit, "100.0 % failed")
+	want(t, "limit", res.Sweep.Limit, "100.0 % failed (alert: protocol version not supported)")
 	wantErrors(t, res, "alert: protocol version not supported", 10)
 }

@@ -1,6 +1,9 @@
 package load
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // usage is what this process has used between two moments, or up to one.
 type usage struct {
@@ -22,10 +25,11 @@ func (u usage) sub(before usage) usage {
 // BusyLimit is from which Client.Busy on the client is taken to be the limit.
 const BusyLimit = 0.9
 
-// busy is how much of its threads the client has used.
+// busy is how much the client has used of its threads; of the cores, if there are
+// fewer.
 func (u usage) busy(loops int) float64 {
 	if u.wall <= 0 {
 		return 0
 	}
-	return u.cpu.Seconds() / u.wall.Seconds() / float64(loops)
+	return u.cpu.Seconds() / u.wall.Seconds() / float64(min(loops, runtime.GOMAXPROCS(0)))
 }

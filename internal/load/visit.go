@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -18,6 +19,8 @@ import (
 type visit struct {
 	target   *target
 	measured bool   // whatever the time, it belongs to the measured part
+	probe    bool   // before the run
+	offered  bool   // a session to resume
 	remote   string // the address connected to, as numbers
 
 	due       time.Time
@@ -68,6 +71,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 		config = v.target.resume
 	}
 	stamp := v.target.session.stamp
+	v.offered = resuming && v.target.session.state != nil
 	c := &conn{Conn: raw, v: v}
 	t := tls.Client(c, config)
 	if err := t.HandshakeContext(context.Background()); err != nil { // nothing ends it but the deadline
@@ -95,8 +99,12 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	if resuming && !state.DidResume && state.Version == tls.VersionTLS13 && v.target.session.stamp == stamp {
 		c.waitForTicket(t, v.target.session)
 	}
-	if !w.run.cfg.Reset {
-		c.finish(t)
+	if !w.run.cfg.Reset || v.probe {
+		if err := c.finish(t); err != nil {
+			v.ended = time.Now()
+			w.rec.total.Handshakes-- // the server has not completed it
+			return fmt.Errorf("handshake: %w", err)
+		}
 	}
 	return nil
 }
@@ -139,7 +147,7 @@ func (w *worker) request(t *tls.Conn, v *visit, path string) error {
 			return answerError(err)
 		}
 	}
-	if code := resp.StatusCode(); code != fasthttp.StatusOK {
+	if code := resp.StatusCode(); code < 200 || code > 299 {
 		return statusError(code)
 	}
 	return nil
@@ -216,17 +224,23 @@ func (c *conn) waitForTicket(t *tls.Conn, s *session) {
 	c.waiting = nil
 }
 
-// finish says goodbye and waits for the server's: closing with something
-// unread would be a reset.
-func (c *conn) finish(t *tls.Conn) {
+// finish says goodbye and waits for the server's: closing with something unread
+// would be a reset. In TLS 1.3 the server's answer to the client's last message
+// comes here, too: its error is that the server has refused the client, by an
+// alert.
+func (c *conn) finish(t *tls.Conn) error {
 	c.SetDeadline(time.Now().Add(lingerTimeout))
-	if t.CloseWrite() != nil || c.Conn.CloseWrite() != nil {
-		return
-	}
+	t.CloseWrite() // what is wrong with the connection, reading tells
+	c.Conn.CloseWrite()
 	var b [512]byte
 	for {
-		if _, err := c.Conn.Read(b[:]); err != nil {
-			return
+		_, err := t.Read(b[:])
+		if err == nil {
+			continue
 		}
+		if canceled(err) || strings.HasPrefix(kindOf(err), kindAlert) {
+			return err
+		}
+		return nil
 	}
 }

@@ -159,7 +159,7 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 	case err == nil:
 		w.now.handshakes++
 		record(w.now.latency, v.ended.Sub(v.due))
-		if w.stage.counts(v, true) {
+		if w.stage.counts(v) {
 			w.rec.success(v)
 		}
 		if w.stage.inTime(v) {
@@ -168,14 +168,17 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 		return nil
 	case canceled(err):
 		w.rec.total.Canceled++
+		w.rec.total.OldestCanceled = max(w.rec.total.OldestCanceled, time.Since(v.due).Microseconds())
 		return err
 	}
+	kind := kindOf(err)
 	w.now.errors++
 	w.rec.total.Errors++
-	if w.stage.counts(v, false) {
-		w.rec.failure(v, err)
+	w.rec.seen[kind]++
+	if w.stage.counts(v) {
+		w.rec.failure(v, kind, err)
 	}
-	if kindOf(err) == kindDescriptors {
+	if kind == kindDescriptors {
 		w.run.stop("out of descriptors")
 	}
 	return err
