@@ -55,7 +55,7 @@ func TestLoad(t *testing.T) {
 		if res.Phases.FirstByte == nil || res.Phases.FirstByte.Count != 40 || res.Total.Requests != 41 {
 			t.Errorf("%s: requests: %+v, %d in all", test.args, res.Phases.FirstByte, res.Total.Requests)
 		}
-		for _, want := range []string{"handshakes", "40 in ", "latency", "TCP connect", "first byte", test.want.Curve} {
+		for _, want := range []string{"handshakes", "40\n", "/s", "latency", "TCP connect", "first byte", test.want.Curve} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%s: no %q in\n%s", test.args, want, out)
 			}
@@ -146,7 +146,7 @@ func TestLoadErrorsAndStatus(t *testing.T) {
 	if status != 1 || res == nil || res.Handshakes != 10 || res.Errors != 3 {
 		t.Fatalf("status %d, result %+v, stderr %s", status, res, errs)
 	}
-	if !strings.Contains(errs, "3 of 13 handshakes failed") || !strings.Contains(out, "10 in ") {
+	if !strings.Contains(errs, "3 of 13 handshakes failed") || !strings.Contains(out, "handshakes  10\n") {
 		t.Errorf("stdout\n%s\nstderr\n%s", out, errs)
 	}
 	sum := int64(0)

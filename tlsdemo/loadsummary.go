@@ -37,8 +37,13 @@ func writeLoadSummary(w io.Writer, res *load.Result) {
 		fmt.Fprintf(w, "  key %s\n", res.Certificates[0].Key)
 	}
 	fmt.Fprintln(w)
+	asked := ""
+	if rate := res.Settings.Flags["rate"]; rate != "" && res.Sweep == nil {
+		asked = ", of " + rate + "/s asked for"
+	}
 	rows := [][]string{
-		{"handshakes", fmt.Sprintf("%d in %.3g s, %.1f/s", res.Handshakes, res.Duration, res.HandshakesPer)},
+		{"handshakes", strconv.FormatInt(res.Handshakes, 10)},
+		{"rate", fmt.Sprintf("%.1f/s%s, for %.3g s", res.HandshakesPer, asked, res.Duration)},
 		{"errors", strings.TrimSuffix(fmt.Sprintf("%d: %s", res.Errors, countKinds(res.ErrorsByKind)), ": ")},
 		{"in flight", fmt.Sprintf("%d at most", res.MaxInFlight)},
 		{"bytes", fmt.Sprintf("%s read, %s written", byteCount(res.BytesRead), byteCount(res.BytesWritten))},

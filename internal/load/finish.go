@@ -127,6 +127,9 @@ func (res *Result) warn(r *run, m *measured) {
 	if m.rec.full {
 		warn("all %d connections were in use at times, so that handshakes were begun late; latencies have that in them. --connections allows more.", c.Connections)
 	}
+	if c.Rate > 0 && c.Sweep == nil && c.Count == 0 && r.why == "" && res.HandshakesPer < sweepThroughput*c.Rate {
+		warn("%.0f a second were done of the %.0f that were due: the server, or what is named above, did not keep up.", res.HandshakesPer, c.Rate)
+	}
 	if n := r.kinds[kindPorts]; n > 0 {
 		warn("%d connections found no free local port: those closed wait in TIME_WAIT for a minute. Use --reset, several --source addresses, or a wider range (sysctl net.ipv4.ip_local_port_range).", n)
 	}

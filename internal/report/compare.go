@@ -53,53 +53,92 @@ const (
 type metric struct {
 	name   string
 	better better
-	// of returns the value, NaN if the run has none, and how it is written.
-	of func(*load.Result) (float64, string)
+	step   float64 // of the scale that it is measured on
+	of     func(*load.Result) reading
 }
 
+// reading is a metric of one run.
+type reading struct {
+	value float64 // NaN if there is none
+	text  string  // as it is written
+	class string  // of its cell
+	// plain keeps the run from being called better or worse by it.
+	plain bool
+}
+
+func unknown(text string) reading { return reading{value: math.NaN(), text: text} }
+
 func latencyMetric(name string, of func(*load.Result) (load.Percentiles, int64)) metric {
-	return metric{name, less, func(r *load.Result) (float64, string) {
+	return tailMetric(name, 0, of)
+}
+
+// tailMetric is a latency that says little of fewer handshakes than least.
+func tailMetric(name string, least int64, of func(*load.Result) (load.Percentiles, int64)) metric {
+	return metric{name, less, 1, func(r *load.Result) reading {
 		p, us := of(r)
 		if p.Count == 0 {
-			return math.NaN(), none
+			return unknown(none)
 		}
-		return float64(us), micros(float64(us)).String()
+		q, class := tail(p, us, least)
+		// The best steps of two sweeps are latencies at two rates.
+		return reading{float64(us), q.String(), class, class == classFew || r.Sweep != nil}
 	}}
 }
 
+// openLoop reports whether a run had a rate to keep, and only that.
+func openLoop(r *load.Result) bool { return r.Sweep == nil && r.Settings.Flags["rate"] != "" }
+
 var metrics = []metric{
-	{"Knee of the sweep", more, func(r *load.Result) (float64, string) {
-		if r.Sweep == nil || r.Sweep.Knee == 0 {
-			return math.NaN(), none
+	{"Knee of the sweep", more, 0, func(r *load.Result) reading {
+		switch {
+		case r.Sweep == nil || r.Sweep.Knee == 0:
+			return unknown(none)
+		case r.Sweep.Limit == "": // how far it is from there nobody knows
+			return reading{value: r.Sweep.Knee, text: "≥\u00a0" + perSecond(r.Sweep.Knee), plain: true}
 		}
-		return r.Sweep.Knee, measured(r.Sweep.Knee) + "\u00a0/s"
+		return reading{value: r.Sweep.Knee, text: perSecond(r.Sweep.Knee)}
 	}},
-	{"Handshakes per second", more, func(r *load.Result) (float64, string) {
-		return r.HandshakesPer, measured(r.HandshakesPer) + "\u00a0/s"
+	{"Handshakes per second", more, 0, func(r *load.Result) reading {
+		return reading{value: r.HandshakesPer, text: perSecond(r.HandshakesPer), plain: openLoop(r) || r.Sweep != nil}
 	}},
 	latencyMetric("Latency p50", func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P50 }),
 	latencyMetric("Latency p90", func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P90 }),
-	latencyMetric("Latency p99", func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P99 }),
-	latencyMetric("Latency p99.9", func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P999 }),
-	latencyMetric("Latency max", func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.Max }),
+	tailMetric("Latency p99", leastP99, func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P99 }),
+	tailMetric("Latency p99.9", leastP999, func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P999 }),
+	// One handshake makes it.
+	{"Latency max", neither, 1, func(r *load.Result) reading {
+		if r.Latency.Count == 0 {
+			return unknown(none)
+		}
+		return reading{value: float64(r.Latency.Max), text: latency(r.Latency, r.Latency.Max).String()}
+	}},
 	latencyMetric("TCP connect p50", func(r *load.Result) (load.Percentiles, int64) { return r.Phases.Connect, r.Phases.Connect.P50 }),
 	latencyMetric("TLS handshake p50", func(r *load.Result) (load.Percentiles, int64) { return r.Phases.TLS, r.Phases.TLS.P50 }),
-	{"Handshakes", neither, func(r *load.Result) (float64, string) { return math.NaN(), count(r.Handshakes) }},
-	{"Errors", neither, func(r *load.Result) (float64, string) {
-		s := count(r.Errors)
-		if r.Errors > 0 {
-			s += " (" + percent(float64(r.Errors), float64(r.Errors+r.Handshakes)) + ")"
+	{"Handshakes", neither, 0, func(r *load.Result) reading { return unknown(count(r.Handshakes)) }},
+	{"Errors", neither, 0, func(r *load.Result) reading {
+		if r.Errors == 0 {
+			return unknown(count(0))
 		}
-		return math.NaN(), s
+		errors := unknown(count(r.Errors) + " (" + percent(float64(r.Errors), float64(r.Errors+r.Handshakes)) + ")")
+		errors.class = "bad"
+		return errors
 	}},
-	{"Client CPU per handshake", neither, func(r *load.Result) (float64, string) {
+	{"Client CPU per handshake", neither, 0, func(r *load.Result) reading {
 		if r.Handshakes == 0 {
-			return math.NaN(), none
+			return unknown(none)
 		}
-		return r.Client.CPUPerHandshake, micros(r.Client.CPUPerHandshake).String()
+		return reading{value: r.Client.CPUPerHandshake, text: micros(r.Client.CPUPerHandshake).String()}
 	}},
-	{"Client busy", neither, func(r *load.Result) (float64, string) { return math.NaN(), percent(r.Client.Busy, 1) }},
+	{"Client busy", neither, 0, func(r *load.Result) reading {
+		busy := unknown(percent(r.Client.Busy, 1))
+		if r.Client.Busy >= load.BusyLimit {
+			busy.class = "bad"
+		}
+		return busy
+	}},
 }
+
+func perSecond(rate float64) string { return measured(rate) + "\u00a0/s" }
 
 // runHeads are the heads of a table with a column for each run.
 func runHeads(first string, runs []Run) []cell {
@@ -113,18 +152,15 @@ func runHeads(first string, runs []Run) []cell {
 func comparisonTable(runs []Run) table {
 	t := table{Title: "Compared with " + runs[0].Name, Head: runHeads("", runs)}
 	for _, m := range metrics {
-		base, _ := m.of(runs[0].Result)
+		base := m.of(runs[0].Result)
 		row := []cell{text(m.name)}
 		known := false
 		for i, r := range runs {
-			v, written := m.of(r.Result)
-			c := num(written)
-			known = known || written != none
+			v := m.of(r.Result)
+			c := cell{Text: v.text, Class: v.class, Num: true}
+			known = known || v.text != none
 			if i > 0 {
-				c.Sub, c.Class = ratio(v, base, m.better)
-			}
-			if m.name == "Errors" && r.Result.Errors > 0 || m.name == "Client busy" && r.Result.Client.Busy >= load.BusyLimit {
-				c.Class = "bad"
+				m.compare(&c, v, base)
 			}
 			row = append(row, c)
 		}
@@ -132,48 +168,68 @@ func comparisonTable(runs []Run) table {
 			t.add(row...)
 		}
 	}
+	t.Note = comparisonNote(t, runs)
 	return t
 }
 
-// alike is how little two values differ to be called neither better nor worse.
-const alike = 0.02
-
-// ratio compares a value with that of the first run.
-func ratio(v, base float64, b better) (written, class string) {
-	q := v / base
-	if base == 0 || math.IsNaN(q) || math.IsInf(q, 0) {
-		return "", ""
+// comparisonNote says why some values are called neither better nor worse.
+func comparisonNote(t table, runs []Run) string {
+	var notes []string
+	if slices.ContainsFunc(runs, func(r Run) bool { return openLoop(r.Result) }) {
+		notes = append(notes, "The rate of an open loop is what was asked for, neither better nor worse.")
 	}
-	written = measured(q) + "×"
-	switch {
-	case b == neither || math.Abs(q-1) <= alike:
-		return written, ""
-	case (q > 1) == (b == more):
-		return written + " better", "better"
+	if slices.ContainsFunc(runs, func(r Run) bool { return r.Result.Sweep != nil }) {
+		notes = append(notes, "A sweep is judged by its knee; its other figures are of its best step, at that step's rate.")
+	}
+	if t.hasFew() {
+		notes = append(notes, fewNote)
+	}
+	return strings.Join(notes, " ")
+}
+
+// alike is by which part two values differ, at most, that are called neither
+// better nor worse. The last of a histogram's three digits is far less.
+const alike = 0.05
+
+// compare adds to a cell how its value compares with that of the first run.
+func (m *metric) compare(c *cell, v, base reading) {
+	q := v.value / base.value
+	if base.value == 0 || math.IsNaN(q) || math.IsInf(q, 0) {
+		return
+	}
+	c.Sub = measured(q) + "×"
+	switch difference := math.Abs(v.value - base.value); {
+	case m.better == neither || v.plain || base.plain:
+	case difference <= max(m.step, alike*base.value)*(1+1e-9):
+	case (q > 1) == (m.better == more):
+		c.Sub, c.Class = c.Sub+" better", "better"
 	default:
-		return written + " worse", "worse"
+		c.Sub, c.Class = c.Sub+" worse", "worse"
 	}
 }
 
-// overlays are the charts with a line for each run.
+// overlays are the charts with a line for each run. Those over time have the
+// measured parts only: what is around them differs in length, and a sweep's
+// other steps have nothing to be compared with.
 func overlays(runs []Run) []plan {
-	var results []*load.Result
 	sweeps := make([]*load.Sweep, len(runs))
 	swept := false
+	rate, inFlight := timePlan("Handshakes per second", ""), timePlan("Connections at a time", "the most in each interval")
+	rate.note = "The measured parts."
+	p99 := timePlan("Latency p99", "logarithmic")
+	p99.config.LogY, p99.config.YFormat = true, axisMicros
+	var steps []chart.Series
 	for i, r := range runs {
-		results = append(results, r.Result)
+		points := measuredPoints(r.Result)
+		rate.series = append(rate.series, overTime(r.Name, points, handshakeRate))
+		p99.series = append(p99.series, overTime(r.Name, points, pointP99))
+		inFlight.series = append(inFlight.series, inFlightOver(r.Name, points))
+		steps = append(steps, chart.Series{Name: r.Name, Points: true})
 		sweeps[i] = r.Result.Sweep
 		swept = swept || sweeps[i] != nil
 	}
-	rate, inFlight := ratePlan(results...), timePlan("Connections at a time", "the most in each interval", results...)
-	p99 := timePlan("Latency p99", "logarithmic", results...)
-	p99.config.LogY, p99.config.YFormat = true, axisMicros
-	var steps []chart.Series
-	for _, r := range runs {
-		rate.series = append(rate.series, overTime(r.Name, r.Result.Series, handshakeRate))
-		p99.series = append(p99.series, overTime(r.Name, r.Result.Series, pointP99))
-		inFlight.series = append(inFlight.series, inFlightOver(r.Name, r.Result.Series))
-		steps = append(steps, chart.Series{Name: r.Name, Points: true})
+	if swept {
+		rate.note = "The measured parts; of a sweep its best step."
 	}
 	plans := []plan{rate, p99, distributionPlan(runs), inFlight}
 	if swept {

@@ -58,7 +58,7 @@ func failing() *load.Result {
 	r.StartDelay = &delay
 	r.Client.Busy = .97
 	r.Stopped = "too many errors"
-	r.Warnings = []string{"the client was 97 % busy: it is what limits", "310 handshakes were due and never begun: --connections is too low"}
+	r.Warnings = []string{"the client was busy for 97 % of the time: it, and not the server, may be the limit", "310 handshakes were due and never begun: --connections is too low"}
 	for i := range r.Series {
 		r.Series[i].Errors = int64(i % 7)
 		if i > 60 && i < 70 {
@@ -68,10 +68,23 @@ func failing() *load.Result {
 	return r
 }
 
-// swept is a sweep that broke above 4000/s.
+// swept is a sweep that broke above 4000/s, with two steps after its best one.
 func swept() *load.Result {
 	r := result(4000, 2100)
+	r.Settings.Flags["rate"] = "500"
 	r.Sweep = &load.Sweep{Knee: 4000, Limit: "p99 rose above 1 s"}
+	var others []load.Point
+	for i := -25; i < -1; i++ {
+		p := r.Series[50]
+		p.At, p.Length, p.Handshakes = float64(i), 1, 500*int64(1+(i+25)/6)
+		others = append(others, p)
+	}
+	r.Series = append(others, r.Series...)
+	for i := range 100 {
+		p := r.Series[50]
+		p.At, p.Handshakes, p.P99, p.Max = 10+float64(i)/10, 405, 40_000+int64(i)*200, 90_000
+		r.Series = append(r.Series, p)
+	}
 	for i, rate := range []float64{500, 1000, 2000, 3000, 4000, 4500, 5000} {
 		s := load.Step{Rate: rate, HandshakesPer: rate * .999, Handshakes: int64(rate * 5), Latency: r.Latency, ClientBusy: rate / 9000, KeptUp: true}
 		s.Latency.P99 = int64(1500 * math.Exp(float64(i)*.7))
@@ -86,6 +99,19 @@ func swept() *load.Result {
 // empty is a run in which nothing succeeded.
 func empty() *load.Result {
 	return &load.Result{Errors: 3, Duration: 10, ErrorsByKind: map[string]int64{"refused": 3}, Targets: []load.Target{{Target: "server.example:8443", Errors: 3}}}
+}
+
+// ending is a run of an open loop, with connections that are waited for at
+// its end.
+func ending() *load.Result {
+	r := result(400, 3000)
+	r.Settings.Flags["rate"] = "400"
+	delay := r.Phases.Connect
+	r.StartDelay = &delay
+	for i := range 20 {
+		r.Series = append(r.Series, load.Point{At: 10 + float64(i)/10, Length: .1, Handshakes: int64(20 - i), InFlight: 60 - 3*i, P50: 900_000, P99: 2_000_000, Max: 2_000_000})
+	}
+	return r
 }
 
 // markup is what must not become a part of the page.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jobloop/jobloop/internal/chart"
 	"github.com/jobloop/jobloop/internal/load"
@@ -57,52 +58,83 @@ func figuresOf(r *load.Result) ([]figure, error) {
 	if r.Sweep != nil {
 		plans = append(plans, sweepRates(r.Sweep), sweepLatencies([]*load.Sweep{r.Sweep}, chart.Series{Name: "p99", Points: true}))
 	}
-	rate := ratePlan(r)
+	spans := unmeasured(r)
+	rate := timePlan("Handshakes per second", "", spans...)
+	rate.note = unmeasuredNote(r, spans)
 	rate.series = []chart.Series{overTime("", r.Series, handshakeRate)}
 	if r.Errors > 0 || slices.ContainsFunc(r.Series, func(p load.Point) bool { return p.Errors > 0 }) {
 		rate.series[0].Name = "succeeded"
 		rate.series = append(rate.series, overTime("failed", r.Series, errorRate))
 	}
-	latencies := timePlan("Latency", "logarithmic", r)
+	latencies := timePlan("Latency", "logarithmic", spans...)
 	latencies.config.LogY, latencies.config.YFormat = true, axisMicros
 	latencies.series = []chart.Series{
 		overTime("p50", r.Series, func(p load.Point) float64 { return float64(p.P50) }),
 		overTime("p99", r.Series, pointP99),
 		overTime("max", r.Series, func(p load.Point) float64 { return float64(p.Max) }),
 	}
-	inFlight := timePlan("Connections at a time", "the most in each interval", r)
+	inFlight := timePlan("Connections at a time", "the most in each interval", spans...)
 	inFlight.series = []chart.Series{inFlightOver("", r.Series)}
 	plans = append(plans, rate, latencies, distributionPlan([]Run{{"", r}}), inFlight)
 	return drawAll(plans)
 }
 
-// timePlan is a chart over the time of runs, with the part shaded that is not
-// measured.
-func timePlan(title, yLabel string, results ...*load.Result) plan {
-	p := plan{config: chart.Config{Title: title, XLabel: "seconds since the measured part began", YLabel: yLabel}}
-	begin := 0.0 // negative if there was a warm-up
-	for _, r := range results {
-		for _, pt := range r.Series {
-			begin = min(begin, pt.At)
-		}
-	}
-	label := "warm-up"
-	if len(results) == 1 && results[0].Sweep != nil {
-		label = "other steps"
-	}
-	if begin < 0 {
-		p.config.Spans = []chart.Span{{From: begin, To: 0, Label: label}}
-	}
-	return p
+// timePlan is a chart over time, with parts of it shaded.
+func timePlan(title, yLabel string, spans ...chart.Span) plan {
+	return plan{config: chart.Config{Title: title, XLabel: "seconds since the measured part began", YLabel: yLabel, Spans: spans}}
 }
 
-// ratePlan is a chart of rates over time.
-func ratePlan(results ...*load.Result) plan {
-	p := timePlan("Handshakes per second", "", results...)
-	if p.config.Spans != nil {
-		p.note = "The shaded part is " + p.config.Spans[0].Label + ", and in no figure."
+// outside says whether an interval is wholly before or wholly after the
+// measured part of its run. Those that its ends lie in are neither.
+func outside(r *load.Result, p load.Point) (before, after bool) {
+	const slack = 1e-6 // sums of fractions are a little off
+	return p.At+p.Length <= slack, p.At >= r.Duration-slack
+}
+
+// unmeasured are the parts of a run's time before and after the measured one.
+func unmeasured(r *load.Result) []chart.Span {
+	first, last := chart.Span{Label: "warm-up"}, chart.Span{From: r.Duration, To: r.Duration, Label: "ending"}
+	switch {
+	case r.Sweep != nil:
+		first.Label, last.Label = "other steps", "other steps"
+	case r.Settings.Flags["ramp"] != "":
+		first.Label = "ramp, warm-up"
 	}
-	return p
+	for _, p := range r.Series {
+		if before, after := outside(r, p); before {
+			first.From = min(first.From, p.At)
+		} else if after {
+			last.To = max(last.To, p.At+p.Length)
+		}
+	}
+	return slices.DeleteFunc([]chart.Span{first, last}, func(s chart.Span) bool { return !(s.From < s.To) })
+}
+
+// unmeasuredNote says what the shaded parts are, and where they are counted.
+func unmeasuredNote(r *load.Result, spans []chart.Span) string {
+	if len(spans) == 0 {
+		return ""
+	}
+	if r.Sweep != nil {
+		return "Not shaded is the best step, which the figures are of. The table of steps has the others."
+	}
+	var notes []string
+	for _, s := range spans {
+		if s.To > 0 {
+			notes = append(notes, "The shaded ending of open connections is not in the rate.")
+		} else {
+			notes = append(notes, "The shaded "+s.Label+" counts in the totals only.")
+		}
+	}
+	return strings.Join(notes, " ")
+}
+
+// measuredPoints are the intervals of a run's measured part.
+func measuredPoints(r *load.Result) []load.Point {
+	return slices.DeleteFunc(slices.Clone(r.Series), func(p load.Point) bool {
+		before, after := outside(r, p)
+		return before || after
+	})
 }
 
 // overTime is a line of a value that each interval has.

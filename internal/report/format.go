@@ -92,10 +92,10 @@ func trim(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
 
 // size writes an amount of memory or traffic.
 func size(n float64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	units := []string{"B", "kB", "MB", "GB", "TB"}
 	i := 0
 	for ; n >= 999.5 && i < len(units)-1; i++ {
-		n /= 1024
+		n /= 1000
 	}
 	if i == 0 {
 		return strconv.FormatFloat(math.Round(n), 'f', 0, 64) + "\u00a0B"

@@ -22,6 +22,7 @@ type runView struct {
 	Stopped  string
 	Warnings []string
 	Tiles    []tile
+	Few      string // what it means that percentiles are marked; empty if none is
 	Sweep    *table
 	Figures  []figure
 	Tables   []table
@@ -51,6 +52,9 @@ func viewOf(i int, run Run) (runView, error) {
 	v.Tables = slices.DeleteFunc(v.Tables, func(t table) bool { return len(t.Rows) == 0 })
 	for k := range v.Tables {
 		v.Tables[k].cut()
+	}
+	if slices.ContainsFunc(v.Tables, table.hasFew) || v.Sweep != nil && v.Sweep.hasFew() {
+		v.Few = fewNote
 	}
 	return v, nil
 }
@@ -108,13 +112,16 @@ func tiles(r *load.Result) []tile {
 		if r.Sweep.Knee == 0 {
 			knee.quantity, knee.Sub = quantity{none, ""}, orText(r.Sweep.Limit, "no rate was kept up")
 		} else if r.Sweep.Limit == "" {
-			knee.Sub = "nothing broke above it"
+			knee.Sub = "at least: no greater rate was tried"
 		}
 		out = append(out, knee)
 		label = "Best step"
 	}
 	rate := tile{Label: label, quantity: quantity{measured(r.HandshakesPer), "/s"}, Class: "main",
 		Sub: fmt.Sprintf("%s in %v", count(r.Handshakes), micros(r.Duration*1e6))}
+	if r.StartDelay != nil { // an open loop, of which not all may have ended in that time
+		rate.Sub = fmt.Sprintf("%s, due in %v", count(r.Handshakes), micros(r.Duration*1e6))
+	}
 	failed := tile{Label: "Errors", quantity: quantity{count(r.Errors), ""}, Sub: "none failed"}
 	if r.Errors > 0 {
 		failed.Class, failed.Sub = "bad", percent(float64(r.Errors), float64(r.Errors+r.Handshakes))+" of all"
@@ -129,12 +136,14 @@ func tiles(r *load.Result) []tile {
 		client.quantity = micros(r.Client.CPUPerHandshake)
 	}
 	if r.Client.Busy >= load.BusyLimit {
-		client.Class, client.Sub = "doubt", client.Sub+": it limits"
+		client.Class, client.Sub = "doubt", client.Sub+": may be the limit"
 	}
 	l := r.Latency
+	p99, class := tail(l, l.P99, leastP99)
+	p999, _ := tail(l, l.P999, leastP999)
 	return append(out, rate,
 		tile{Label: "Latency p50", quantity: latency(l, l.P50), Sub: "mean " + latency(l, l.Mean).String()},
-		tile{Label: "Latency p99", quantity: latency(l, l.P99), Sub: "p99.9 " + latency(l, l.P999).String()},
+		tile{Label: "Latency p99", quantity: p99, Sub: "p99.9 " + p999.String(), Class: class},
 		tile{Label: "Latency max", quantity: latency(l, l.Max), Sub: "min " + latency(l, l.Min).String()},
 		failed, client)
 }
@@ -152,4 +161,22 @@ func latency(p load.Percentiles, us int64) quantity {
 		return quantity{none, ""}
 	}
 	return micros(float64(us))
+}
+
+// A percentile of fewer has fewer than ten beyond it.
+const (
+	leastP99  = 1000
+	leastP999 = 10_000
+)
+
+const fewNote = "~ marks a p99 of fewer than 1,000 handshakes and a p99.9 of fewer than 10,000. Fewer than ten are beyond it, and another run may well give another."
+
+// tail writes a percentile of the slowest, marked if it is one of fewer than
+// least.
+func tail(p load.Percentiles, us, least int64) (q quantity, class string) {
+	q = latency(p, us)
+	if p.Count > 0 && p.Count < least {
+		q.Number, class = "~"+q.Number, classFew
+	}
+	return q, class
 }

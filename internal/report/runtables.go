@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,11 +12,8 @@ import (
 // In this file: the tables of one run, in the order they are shown in.
 
 func percentileCells(p load.Percentiles) []cell {
-	cells := []cell{counted(p.Count)}
-	for _, us := range []int64{p.Min, p.P50, p.P90, p.P99, p.P999, p.Max, p.Mean} {
-		cells = append(cells, num(latency(p, us).String()))
-	}
-	return cells
+	at := func(us int64) cell { return num(latency(p, us).String()) }
+	return []cell{counted(p.Count), at(p.Min), at(p.P50), at(p.P90), tailCell(p, p.P99, leastP99), tailCell(p, p.P999, leastP999), at(p.Max), at(p.Mean)}
 }
 
 func phasesTable(r *load.Result) table {
@@ -40,10 +36,7 @@ func phasesTable(r *load.Result) table {
 
 func errorsTable(r *load.Result) table {
 	t := table{Title: "Errors", Head: heads("Kind", ">count", ">of all", "for example")}
-	kinds := slices.SortedFunc(maps.Keys(r.ErrorsByKind), func(a, b string) int {
-		return cmp.Or(cmp.Compare(r.ErrorsByKind[b], r.ErrorsByKind[a]), cmp.Compare(a, b))
-	})
-	for _, k := range kinds {
+	for _, k := range load.SortedKinds(r.ErrorsByKind) {
 		t.add(text(k), counted(r.ErrorsByKind[k]), num(percent(float64(r.ErrorsByKind[k]), float64(r.Errors+r.Handshakes))), text(r.ErrorExamples[k]))
 	}
 	return t
@@ -80,23 +73,19 @@ func targetsTable(r *load.Result) table {
 }
 
 func totalsTable(r *load.Result) table {
-	t := table{Title: "Totals", Narrow: true, Head: heads("Of the whole run, with warm-up", ">count"),
+	t := table{Title: "Totals", Narrow: true, Head: heads("Of the whole run, not only its measured part", ">count"),
 		Note: "For comparison with the server's own counters."}
-	for _, row := range []struct {
-		name string
-		n    int64
-	}{
-		{"Connections begun", r.Total.Begun},
-		{"TLS handshakes completed", r.Total.Handshakes},
-		{"of these resumed", r.Total.Resumed},
-		{"Requests answered", r.Total.Requests},
-		{"Errors", r.Total.Errors},
-		{"Cut off at the end", r.Total.Canceled},
-		{"Probes before the start", r.Total.Probes},
-		{"Connections at a time, at most", int64(r.MaxInFlight)},
-	} {
-		t.add(text(row.name), counted(row.n))
+	row := func(name string, n int64) { t.add(text(name), counted(n)) }
+	row("Connections begun", r.Total.Begun)
+	row("TLS handshakes completed", r.Total.Handshakes)
+	row("of these resumed", r.Total.Resumed)
+	row("Requests answered", r.Total.Requests)
+	row("Errors", r.Total.Errors)
+	row("Cut off at the end", r.Total.Canceled)
+	if r.Total.OldestCanceled > 0 {
+		t.add(text("age of the oldest of these"), num(micros(float64(r.Total.OldestCanceled)).String()))
 	}
+	row("Probes before the start", r.Total.Probes)
 	return t
 }
 
@@ -105,7 +94,8 @@ func clientTable(r *load.Result) table {
 	t.add(text("CPU time"), num(micros(r.Client.CPU*1e6).String()))
 	t.add(text("Busy"), num(percent(r.Client.Busy, 1)))
 	t.add(text("Loops"), counted(int64(r.Client.Loops)))
-	t.add(text("Memory, at most"), num(size(float64(r.Client.MaxRSS))))
+	t.add(text("Connections at a time, at most"), counted(int64(r.MaxInFlight)))
+	t.add(text("Memory, at most since it began"), num(size(float64(r.Client.MaxRSS))))
 	for _, traffic := range []struct {
 		name string
 		n    int64
@@ -167,7 +157,7 @@ func sweepTable(r *load.Result) *table {
 			knee, first.Sub, first.Class = true, "knee", "strong"
 		}
 		t.add(first, num(measured(s.HandshakesPer)+"\u00a0/s"), counted(s.Errors),
-			num(latency(s.Latency, s.Latency.P50).String()), num(latency(s.Latency, s.Latency.P99).String()), num(latency(s.Latency, s.Latency.Max).String()),
+			num(latency(s.Latency, s.Latency.P50).String()), tailCell(s.Latency, s.Latency.P99, leastP99), num(latency(s.Latency, s.Latency.Max).String()),
 			num(percent(s.ClientBusy, 1)), kept)
 	}
 	t.cut()

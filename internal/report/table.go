@@ -2,6 +2,9 @@ package report
 
 import (
 	"fmt"
+	"slices"
+
+	"github.com/jobloop/jobloop/internal/load"
 )
 
 // In this file: what the template makes tables of.
@@ -23,7 +26,7 @@ type table struct {
 type cell struct {
 	Text   string
 	Sub    string // smaller, after it
-	Class  string
+	Class  string // as in style.css
 	Num    bool
 	Swatch int    // the color of a series, from 1; 0 is none
 	Link   string // the id of what it leads to
@@ -37,6 +40,15 @@ func text(s string) cell {
 }
 
 func num(s string) cell { return cell{Text: s, Num: true} }
+
+// classFew is the class of a percentile that is one of few.
+const classFew = "few"
+
+// tailCell has a percentile of the slowest.
+func tailCell(p load.Percentiles, us, least int64) cell {
+	q, class := tail(p, us, least)
+	return cell{Text: q.String(), Class: class, Num: true}
+}
 
 func counted(n int64) cell { return num(count(n)) }
 
@@ -54,7 +66,14 @@ func heads(names ...string) []cell {
 	return cells
 }
 
-// add adds a row, as long as there is room.
+// hasFew reports whether one of its percentiles is marked as one of few.
+func (t table) hasFew() bool {
+	return slices.ContainsFunc(t.Rows, func(row []cell) bool {
+		return slices.ContainsFunc(row, func(c cell) bool { return c.Class == classFew })
+	})
+}
+
+// add adds a row.
 func (t *table) add(cells ...cell) { t.Rows = append(t.Rows, cells) }
 
 // cut cuts off rows that are too many, and says so.
