@@ -111,10 +111,10 @@ func (a *all) args() []string {
 	if a.Quick {
 		args = append(args, "--quick")
 	}
-	if a.ServerCPU != 0 {
+	if a.ServerCPU != defaultCPU {
 		args = append(args, fmt.Sprintf("--server-cpu=%d", a.ServerCPU))
 	}
-	if a.ClientCPU != 1 {
+	if a.ClientCPU != defaultCPU {
 		args = append(args, fmt.Sprintf("--client-cpu=%d", a.ClientCPU))
 	}
 	if a.Tlsdemo != "" {

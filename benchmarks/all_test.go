@@ -57,6 +57,9 @@ func TestCommandLine(t *testing.T) {
 // Every part can be run among the others: under the name of its command, with
 // the options that all of them are given.
 func TestParts(t *testing.T) {
+	if args := (&all{options: options{ServerCPU: defaultCPU, ClientCPU: defaultCPU}}).args(); len(args) > 0 {
+		t.Errorf("parts are given %q though nothing was asked for", args)
+	}
 	a := all{options: options{Quick: true, ServerCPU: -1, ClientCPU: 2, Tlsdemo: "/x"}}
 	field, _ := reflect.TypeFor[all]().FieldByName("Parts")
 	names := strings.Split(field.Tag.Get("enum"), ",")
@@ -194,7 +197,9 @@ func TestPartsThatFail(t *testing.T) {
 func TestFinish(t *testing.T) {
 	dir := t.TempDir()
 	o := &options{JSON: dir + "/raw.json", Out: dir + "/out"}
-	if err := fakeReport("idle").finish(o, []string{"a note"}, fakeTable()); err == nil || !strings.Contains(err.Error(), "idle-bad") {
+	begun := fakeReport("idle")
+	begun.Notes = []string{"an earlier one"}
+	if err := begun.finish(o, []string{"a note"}, fakeTable()); err == nil || !strings.Contains(err.Error(), "idle-bad") {
 		t.Errorf("error %v", err)
 	}
 	var r report
@@ -202,7 +207,7 @@ func TestFinish(t *testing.T) {
 	if err == nil {
 		err = json.Unmarshal(b, &r)
 	}
-	if err != nil || r.Part != "idle" || !slices.Equal(r.Notes, []string{"a note"}) {
+	if err != nil || r.Part != "idle" || !slices.Equal(r.Notes, []string{"an earlier one", "a note"}) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	for _, name := range []string{"results.md", "results.json", "idle-good.svg"} {

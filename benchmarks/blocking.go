@@ -47,7 +47,7 @@ func (b *blocking) Run(ctx context.Context) error {
 	if b.Quick {
 		b.Rounds, b.Duration, b.Warmup = 1, time.Second, 200*time.Millisecond
 	}
-	r, err := newReport("blocking")
+	r, err := b.newReport("blocking")
 	if err != nil {
 		return err
 	}
@@ -70,22 +70,24 @@ func (b *blocking) Run(ctx context.Context) error {
 				return err
 			}
 			results[kind] = make(map[string][]*blockingResult)
-			for round := range b.Rounds {
-				for i := range ways {
-					way := ways[i]
-					if round%2 == 1 { // see handshakes.measure
-						way = ways[len(ways)-1-i]
-					}
-					res, err := b.measure(ctx, keys, kind, way)
-					if err != nil {
-						return fmt.Errorf("%s, %s: %w", kind, way, err)
-					}
+			var servers []contender
+			for _, way := range ways {
+				servers = append(servers, b.server(kind, way))
+			}
+			errs = append(errs, rounds(ctx, b.Rounds, servers, func(c contender) error {
+				way := strings.TrimPrefix(c.name, kind+", ")
+				res, err := b.measure(ctx, keys, c, way)
+				if err == nil {
 					results[kind][way] = append(results[kind][way], res)
 				}
-			}
+				return err
+			}))
 			addBlockingRows(t, kind, ways, results[kind])
 			errs = append(errs, blockingErrors(kind, ways, results[kind]))
 			notes = append(notes, blockingWarnings(kind, ways, results[kind])...)
+			if ctx.Err() != nil {
+				break
+			}
 		}
 		r.Results = results
 		notes = append([]string{
@@ -99,13 +101,13 @@ func (b *blocking) Run(ctx context.Context) error {
 
 // measure measures one way once: the probe and the load are processes side by
 // side, with the same warm-up and duration.
-func (b *blocking) measure(ctx context.Context, keys *keys, kind, way string) (*blockingResult, error) {
+func (b *blocking) measure(ctx context.Context, keys *keys, c contender, way string) (*blockingResult, error) {
 	cert, err := keys.certificate()
 	if err != nil {
 		return nil, err
 	}
 	res := new(blockingResult)
-	return res, b.server(kind, way).with(ctx, serverOptions{cert: cert, cpu: b.ServerCPU}, func(s *server) error {
+	return res, c.with(ctx, serverOptions{cert: cert, cpu: b.ServerCPU}, func(s *server) error {
 		addrs := listenAddr.FindAllString(s.said, 2)
 		if len(addrs) != 2 {
 			return fmt.Errorf("it does not tell two addresses: %q", s.said)

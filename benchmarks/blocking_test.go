@@ -42,7 +42,7 @@ func TestBlockingServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			d := new(net.Dialer)
-			h := &handshakeClient{Addr: at[0], Serial: cert.serial, Request: true}
+			h := &handshakeClient{Addr: at[0], Serial: cert.serial}
 			for range 3 {
 				if err := h.handshake(t.Context(), d, make([]byte, 4096)); err != nil {
 					t.Error(err)

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// This file is what the clients of all parts have in common.
+// This file is what the clients have in common that are written here, those of
+// blocking, idle and soak. That of the others is "tlsdemo load": loadclient.go.
 
 const ioTimeout = 30 * time.Second
 

@@ -130,18 +130,21 @@ func TestPeers(t *testing.T) {
 
 func TestHandshakeClient(t *testing.T) {
 	addr, cert := servePeer(t, "goroutines")
-	counts := newHandshakeCounts()
-	counts.start()
-	h := &handshakeClient{Addr: addr, Serial: cert.serial, Request: true}
+	counts := new(handshakeCounts)
+	h := &handshakeClient{Addr: addr, Serial: cert.serial}
 	d := new(net.Dialer)
+	handshake := func() { counts.add(h.handshake(t.Context(), d, make([]byte, 4096))) }
+	handshake() // in the warm-up
+	counts.start()
 	for range 3 {
-		counts.add(time.Millisecond, h.handshake(t.Context(), d, make([]byte, 4096)))
+		handshake()
 	}
-	h.Serial++
-	counts.add(time.Second, h.handshake(t.Context(), d, make([]byte, 4096)))
 	counts.stop()
+	handshake()
+	h.Serial++
+	handshake()
 	r := &counts.result
-	if r.Handshakes != 3 || r.Errors != 1 || !strings.Contains(r.FirstError, "certificate") || r.P50 != time.Millisecond || r.Max != time.Millisecond {
+	if r.Handshakes != 3 || r.Errors != 1 || !strings.Contains(r.FirstError, "certificate") {
 		t.Errorf("%+v", r)
 	}
 }

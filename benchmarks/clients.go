@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/load"
 )
 
 // clients is the part that measures the clients and not the servers: the CPU
@@ -37,19 +39,26 @@ var clientColumns = []measured[*clientResult]{
 	{"handshakes/s", func(r *clientResult) float64 { return float64(r.Handshakes) / r.Elapsed.Seconds() }},
 }
 
-// testedClient is a client under measurement: its command, and how to tell from
-// what it prints how many handshakes it has made.
+// testedClient is a client under measurement: its command, the key exchange that
+// its handshakes must have agreed on, and how to read what it prints. Without a
+// key exchange, it does not print what they agreed on.
 type testedClient struct {
 	name    string
 	command []string
-	count   func(out []byte) (int64, error)
+	curve   string
+	read    func(out []byte) (*load.Result, error)
 }
+
+func (t testedClient) String() string { return t.name }
 
 func (c *clients) Run(ctx context.Context) error {
 	if c.Quick {
 		c.Rounds, c.Duration = 1, time.Second
 	}
-	r, err := newReport("clients")
+	if c.Connections < 1 {
+		return fmt.Errorf("--connections: %d, at least 1 is needed", c.Connections)
+	}
+	r, err := c.newReport("clients")
 	if err != nil {
 		return err
 	}
@@ -81,29 +90,27 @@ func (c *clients) Run(ctx context.Context) error {
 			for _, t := range all {
 				names = append(names, t.name)
 			}
-			for round := range c.Rounds {
-				for i := range all {
-					t := all[i]
-					if round%2 == 1 {
-						t = all[len(all)-1-i]
-					}
-					res, err := c.measure(ctx, t)
-					if err != nil {
-						return fmt.Errorf("%s: %w", t.name, err)
-					}
+			same := make(map[string]*agreement) // by key exchange
+			for _, t := range all {
+				same[t.curve] = new(agreement)
+			}
+			return rounds(ctx, c.Rounds, all, func(t testedClient) error {
+				res, err := c.measure(ctx, t, cert, same[t.curve])
+				if err == nil {
 					results[t.name] = append(results[t.name], res)
 				}
-			}
-			return nil
+				return err
+			})
 		})
-		if err != nil {
+		if len(results) == 0 {
 			return err
 		}
 		r.Results = results
 		notes = append(notes,
 			fmt.Sprintf("Full TLS 1.3 handshakes with one server (%s, %s) on the other core, %d rounds of %v for each client in turn: median (least–greatest).", nameGoroutines, c.Key, c.Rounds, c.Duration),
-			"The CPU time is that of the whole process, its start included, with GOMAXPROCS=1 on one core. None verifies the certificate. openssl s_time has one connection at a time and offers what OpenSSL does: X25519's key share.")
-		return r.finish(&c.options, notes, clientTable(names, results))
+			"The CPU time is that of the whole process, its start included, with GOMAXPROCS=1 on one core. None verifies the certificate. openssl s_time has one connection at a time and offers what OpenSSL does: X25519's key share.",
+			"The difference between the rows is mostly the key share: X25519MLKEM768 is what crypto/tls offers by itself. tlsdemo load also sets GOGC=400 by itself (up to 1,000 connections); the goroutines run with Go's default, 100.")
+		return errors.Join(r.finish(&c.options, notes, clientTable(names, results)), err)
 	})
 }
 
@@ -131,20 +138,20 @@ func (c *clients) all(program, addr string) (can []testedClient, skipped []strin
 		return []string{self, "goroutine-client", addr, "--connections", n, "--duration", d, "--curve", curve}
 	}
 	can = []testedClient{
-		{clientLoad, loaded(), countOfJSON},
-		{clientGo, goroutines("X25519"), countOfJSON},
-		{clientHybridLoad, loaded("--curve", "X25519MLKEM768"), countOfJSON},
-		{clientDefaultGo, goroutines("default"), countOfJSON},
+		{clientLoad, loaded(), "X25519", readResult},
+		{clientGo, goroutines("X25519"), "X25519", readResult},
+		{clientHybridLoad, loaded("--curve", "X25519MLKEM768"), "X25519MLKEM768", readResult},
+		{clientDefaultGo, goroutines("default"), "X25519MLKEM768", readResult},
 	}
 	if _, err := exec.LookPath("openssl"); err != nil {
 		return can, []string{fmt.Sprintf("%s: SKIPPED: %v.", clientSTime, err)}, nil
 	}
 	stime := []string{"openssl", "s_time", "-connect", addr, "-new", "-time", strconv.Itoa(max(int(c.Duration.Seconds()), 1))}
-	return append(can, testedClient{clientSTime, stime, countOfSTime}), nil, nil
+	return append(can, testedClient{clientSTime, stime, "", readSTime}), nil, nil
 }
 
-// measure runs a client to its end.
-func (c *clients) measure(ctx context.Context, t testedClient) (*clientResult, error) {
+// measure runs a client to its end, and checks whom it has reached and how.
+func (c *clients) measure(ctx context.Context, t testedClient, cert *certificate, same *agreement) (*clientResult, error) {
 	progress("measuring %s", t.name)
 	cmd := exec.CommandContext(ctx, t.command[0], t.command[1:]...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
@@ -159,41 +166,57 @@ func (c *clients) measure(ctx context.Context, t testedClient) (*clientResult, e
 	if err := cmd.Wait(); err != nil {
 		return nil, fmt.Errorf("%w%s", err, stderr.text())
 	}
-	n, err := t.count(out.Bytes())
+	took := time.Since(begin)
+	res, err := t.read(out.Bytes())
 	if err != nil {
 		return nil, err
 	}
-	if n == 0 {
-		return nil, errors.New("it made no handshake")
+	if err := c.check(t, res, cert, same); err != nil {
+		return nil, err
 	}
-	return &clientResult{Handshakes: n, Elapsed: time.Since(begin), CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}, nil
+	return &clientResult{Handshakes: res.Total.Handshakes, Elapsed: took, CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}, nil
 }
 
-// countOfJSON reads the result of tlsdemo load, or of goroutineClient.
-func countOfJSON(out []byte) (int64, error) {
-	var res struct {
-		Total struct {
-			Handshakes int64 `json:"handshakes"`
-			Errors     int64 `json:"errors"`
-		} `json:"total"`
+// check returns an error if a client did not do what it was to, as far as it
+// tells.
+func (c *clients) check(t testedClient, res *load.Result, cert *certificate, same *agreement) error {
+	switch {
+	case res.Total.Errors > 0:
+		return fmt.Errorf("%d handshakes failed", res.Total.Errors)
+	case res.Total.Handshakes == 0:
+		return errors.New("it made no handshake")
+	case t.curve == "":
+		return nil
+	case res.Handshakes == 0:
+		return errors.New("it does not tell of its handshakes")
 	}
-	if err := json.Unmarshal(out, &res); err != nil {
-		return 0, fmt.Errorf("it printed %.1000q: %w", out, err)
+	if err := same.check(t.name, combination{c.Key, "1.3", "full"}, res, cert); err != nil {
+		return err
 	}
-	if n := res.Total.Errors; n > 0 {
-		return 0, fmt.Errorf("%d handshakes failed", n)
+	if got := res.Negotiated[0].Curve; got != t.curve {
+		return fmt.Errorf("its handshakes agreed on %s instead of %s", got, t.curve)
 	}
-	return res.Total.Handshakes, nil
+	return nil
+}
+
+// readResult reads the result of tlsdemo load, or of goroutineClient.
+func readResult(out []byte) (*load.Result, error) {
+	res := new(load.Result)
+	if err := json.Unmarshal(out, res); err != nil {
+		return nil, fmt.Errorf("it printed %.1000q: %w", out, err)
+	}
+	return res, nil
 }
 
 var sTimeCount = regexp.MustCompile(`(?m)^(\d+) connections in \d+ real seconds`)
 
-func countOfSTime(out []byte) (int64, error) {
+func readSTime(out []byte) (*load.Result, error) {
 	m := sTimeCount.FindSubmatch(out)
 	if m == nil {
-		return 0, fmt.Errorf("openssl s_time printed nothing like %q", sTimeCount)
+		return nil, fmt.Errorf("openssl s_time printed nothing like %q", sTimeCount)
 	}
-	return strconv.ParseInt(string(m[1]), 10, 64)
+	n, err := strconv.ParseInt(string(m[1]), 10, 64)
+	return &load.Result{Total: load.Total{Handshakes: n}}, err
 }
 
 // clientTable has a row for each client, and then the figures of ours divided by

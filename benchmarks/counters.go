@@ -71,11 +71,11 @@ func (c *counters) Run(ctx context.Context) error {
 	if c.Count < 1 {
 		return fmt.Errorf("--count: %d, at least 1 is needed", c.Count)
 	}
-	r, err := newReport("counters")
+	r, err := c.newReport("counters")
 	if err != nil {
 		return err
 	}
-	names, notes, err := runnable(c.Servers, c.Key)
+	names, notes, err := runnableOrError(c.Servers, c.Key)
 	if err != nil {
 		return err
 	}
@@ -93,13 +93,21 @@ func (c *counters) Run(ctx context.Context) error {
 			return err
 		}
 		var results []*countersResult
+		var failed []error // of some servers, and nothing of the others
 		for _, what := range combinations([]string{c.Key}, c.TLS, c.Resume) {
-			for _, contender := range contenders {
-				res, err := c.count(ctx, contender, keys, program, what)
-				if err != nil {
-					return fmt.Errorf("%s, %v: %w", contender.name, what, err)
+			var same agreement
+			err := rounds(ctx, 1, contenders, func(contender contender) error {
+				res, err := c.count(ctx, contender, keys, program, what, &same)
+				if err == nil {
+					results = append(results, res)
 				}
-				results = append(results, res)
+				return err
+			})
+			if err != nil {
+				failed = append(failed, fmt.Errorf("%v: %w", what, err))
+			}
+			if ctx.Err() != nil {
+				break
 			}
 		}
 		r.Results = results
@@ -107,11 +115,11 @@ func (c *counters) Run(ctx context.Context) error {
 		notes = append(notes,
 			fmt.Sprintf("%d handshakes each, with one request; the client counts its probes too.", c.Count),
 			"Figures are the client's; where the server's differs, it follows in parentheses.")
-		return errors.Join(r.finish(&c.options, notes, t), err)
+		return errors.Join(append(failed, r.finish(&c.options, notes, t), err)...)
 	})
 }
 
-func (c *counters) count(ctx context.Context, contender contender, keys *keys, program string, what combination) (*countersResult, error) {
+func (c *counters) count(ctx context.Context, contender contender, keys *keys, program string, what combination, same *agreement) (*countersResult, error) {
 	cert, err := keys.certificate()
 	if err != nil {
 		return nil, err
@@ -125,6 +133,9 @@ func (c *counters) count(ctx context.Context, contender contender, keys *keys, p
 		}
 		l, err := c.load(ctx, program, append(what.args(), "--request", "/", "--count", strconv.Itoa(c.Count), "--warmup", "0s", s.addr)...)
 		if err != nil {
+			return err
+		}
+		if err := same.check(s.name, what, l, cert); err != nil {
 			return err
 		}
 		after, err := s.counts(ctx)

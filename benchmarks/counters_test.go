@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -36,6 +37,47 @@ func TestCountersTable(t *testing.T) {
 	}
 	if _, err := countersTable([]*countersResult{{Server: "b", Client: same, Counts: same, Errors: 1}}); err == nil {
 		t.Error("no error of a load in which a handshake failed")
+	}
+}
+
+// Both sides are asked, the server before and after; and the client must have
+// reached it.
+func TestCount(t *testing.T) {
+	keys, err := newKeys(t.TempDir(), "ecdsa-p256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	what := combination{"ecdsa-p256", "1.3", "full"}
+	c := &counters{options: options{ServerCPU: -1, ClientCPU: -1}, Count: 1000}
+	count := func(spoil func(*load.Result)) (*countersResult, error) {
+		var o serverOptions
+		fake := fakeServer(t, "us", &o)
+		program := "" // the client, which knows the certificate when the server has been started with it
+		asked := int64(0)
+		us := contender{"us", func(ctx context.Context, o serverOptions) (*server, error) {
+			s, err := fake.start(ctx, o)
+			if err == nil {
+				s.counts = func(context.Context) (serverCounts, error) {
+					asked++
+					return serverCounts{1001 * asked, 1001 * asked, 0, 1001 * asked}, nil
+				}
+			}
+			res := goodLoad(what)
+			res.Certificates[0].SHA256 = o.cert.sha256
+			res.Total = load.Total{Begun: 1001, Handshakes: 1001, Requests: 1001}
+			spoil(res)
+			client, _ := fakeClient(t, res)
+			return s, errors.Join(err, os.Symlink(client, program))
+		}}
+		program = filepath.Join(t.TempDir(), "client")
+		return c.count(t.Context(), us, keys, program, what, new(agreement))
+	}
+	res, err := count(func(*load.Result) {})
+	if err != nil || res.check() != nil || res.Counts.Handshakes != 1001 {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if _, err := count(func(r *load.Result) { r.Certificates[0].SHA256 = "beef" }); err == nil || !strings.Contains(err.Error(), "beef") {
+		t.Errorf("with another server's certificate: %v", err)
 	}
 }
 

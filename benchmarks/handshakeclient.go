@@ -13,12 +13,11 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// handshakeClient is the process that keeps a number of handshakes in progress
-// at a time, and watches the server's meanwhile.
+// handshakeClient is the process of the part blocking that keeps a number of
+// handshakes in progress at a time, each with a request, and watches the server
+// meanwhile.
 type handshakeClient struct {
 	Addr     string `arg:""`
 	PID      int    `name:"pid"`
@@ -26,14 +25,13 @@ type handshakeClient struct {
 	Clients  int
 	Warmup   time.Duration
 	Duration time.Duration
-	Core     int  `default:"-1"` // the server's, if it has one to itself
-	Request  bool `default:"true"`
+	Core     int `default:"-1"` // the server's, if it has one to itself
 }
 
 func (h *handshakeClient) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	counts := newHandshakeCounts()
+	counts := new(handshakeCounts)
 	var wg sync.WaitGroup
 	for range h.Clients {
 		wg.Go(func() { h.work(ctx, counts) })
@@ -61,14 +59,7 @@ func (h *handshakeClient) watch(ctx context.Context, counts *handshakeCounts) er
 		return err
 	}
 	counts.start()
-	begin := time.Now()
-	if err := pause(ctx, h.Duration/2); err != nil {
-		return err
-	}
-	if res.RSS[1], err = rss(h.PID); err != nil {
-		return err
-	}
-	if err := pause(ctx, time.Until(begin.Add(h.Duration))); err != nil {
+	if err := pause(ctx, h.Duration); err != nil {
 		return err
 	}
 	counts.stop()
@@ -78,14 +69,9 @@ func (h *handshakeClient) watch(ctx context.Context, counts *handshakeCounts) er
 	}
 	res.Elapsed = after.when.Sub(before.when)
 	res.ServerCPU = after.cpu - before.cpu
-	res.ServerUser = after.user - before.user
-	res.ServerSys = after.system - before.system
-	res.Switches = after.switches - before.switches
-	res.ClientCPU = after.own - before.own
 	if h.Core >= 0 {
 		res.OtherCPU = max(after.core-before.core-res.ServerCPU, 0)
 	}
-	res.RSS[0], res.RSS[2] = before.rss, after.rss
 	return nil
 }
 
@@ -95,16 +81,8 @@ type handshakeResult struct {
 	Errors     int64         `json:"errors"`
 	FirstError string        `json:"first_error,omitempty"`
 	Elapsed    time.Duration `json:"elapsed_ns"`
-	P50        time.Duration `json:"p50_ns"`
-	P99        time.Duration `json:"p99_ns"`
-	Max        time.Duration `json:"max_ns"`
 	ServerCPU  time.Duration `json:"server_cpu_ns"`
-	ServerUser time.Duration `json:"server_user_ns"`
-	ServerSys  time.Duration `json:"server_system_ns"`
-	Switches   int64         `json:"server_context_switches"`
-	ClientCPU  time.Duration `json:"client_cpu_ns"`
-	OtherCPU   time.Duration `json:"other_cpu_ns"`     // that others took of the server's core
-	RSS        [3]int64      `json:"server_rss_bytes"` // at the start, in the middle, at the end
+	OtherCPU   time.Duration `json:"other_cpu_ns"` // that others took of the server's core
 }
 
 func (r *handshakeResult) rate() float64 { return float64(r.Handshakes) / r.Elapsed.Seconds() }
@@ -130,10 +108,9 @@ func (h *handshakeClient) work(ctx context.Context, counts *handshakeCounts) {
 	buf := make([]byte, 4096)
 	d := new(net.Dialer)
 	for ctx.Err() == nil {
-		begin := time.Now()
 		err := h.handshake(ctx, d, buf)
 		if ctx.Err() == nil {
-			counts.add(time.Since(begin), err)
+			counts.add(err)
 		}
 	}
 }
@@ -151,56 +128,35 @@ func (h *handshakeClient) handshake(ctx context.Context, d *net.Dialer, buf []by
 	if err := checkHandshake(t, big.NewInt(h.Serial)); err != nil {
 		return err
 	}
-	if h.Request {
-		return exchange(t, buf)
-	}
-	return nil
+	return exchange(t, buf)
 }
 
 // handshakeCounts gathers what the workers report between start and stop.
 type handshakeCounts struct {
 	mu     sync.Mutex
 	on     bool
-	hist   *hdrhistogram.Histogram
 	result handshakeResult
 }
 
-func newHandshakeCounts() *handshakeCounts {
-	// In microseconds, up to a little more than any operation may take.
-	return &handshakeCounts{hist: hdrhistogram.New(1, 2*ioTimeout.Microseconds(), 3)}
-}
+func (c *handshakeCounts) start() { c.turn(true) }
+func (c *handshakeCounts) stop()  { c.turn(false) }
 
-func (c *handshakeCounts) start() {
+func (c *handshakeCounts) turn(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.on = true
+	c.on = on
 }
 
-func (c *handshakeCounts) stop() {
+func (c *handshakeCounts) add(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.on = false
-	c.result.P50 = time.Duration(c.hist.ValueAtPercentile(50)) * time.Microsecond
-	c.result.P99 = time.Duration(c.hist.ValueAtPercentile(99)) * time.Microsecond
-	c.result.Max = time.Duration(c.hist.Max()) * time.Microsecond
-}
-
-func (c *handshakeCounts) add(d time.Duration, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err != nil { // those of the warm-up are no less wrong
+	switch {
+	case err != nil: // those of the warm-up are no less wrong
 		c.result.Errors++
 		if c.result.FirstError == "" {
 			c.result.FirstError = err.Error()
 		}
-		return
-	}
-	if !c.on {
-		return
-	}
-	c.result.Handshakes++
-	if rerr := c.hist.RecordValue(max(d.Microseconds(), 1)); rerr != nil {
-		c.result.Errors++
-		c.result.FirstError = rerr.Error()
+	case c.on:
+		c.result.Handshakes++
 	}
 }

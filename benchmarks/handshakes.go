@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/load"
 )
 
 // handshakes is the part that measures handshakes: at saturation, and with
@@ -22,7 +24,7 @@ type handshakes struct {
 	Clients  int           `default:"64" help:"Connections at a time; 1 for the latency of a client that is alone."`
 	Rounds   int           `default:"5" help:"Rounds; in each, every server is measured once."`
 	Duration time.Duration `default:"5s" help:"How long each load of a server is measured in a round."`
-	Warmup   time.Duration `default:"1s" help:"Load before that."`
+	Warmup   time.Duration `default:"1s" help:"Load before that. Before twice the rate it is at least 5s, but with --quick: what is measured is to be the steady overload, and not its beginning."`
 	Request  bool          `default:"true" negatable:"" help:"Make one request after each handshake: its answer proves that the server has finished the handshake too."`
 	Load     []string      `enum:"half,twice,none" default:"half,twice" help:"At which part of the rate at saturation to measure latency, with clients that come on schedule, of ${enum}."`
 	Servers  []string      `enum:"jobloop,jobloop-multibuffer,jobloop-offload,goroutines,nethttp,fasthttp,nginx,haproxy" default:"jobloop-multibuffer,jobloop,jobloop-offload,goroutines,nginx,haproxy" help:"What to measure, of ${enum}."`
@@ -42,7 +44,8 @@ type handshakeRound struct {
 // openRound is a round with clients that come on schedule.
 type openRound struct {
 	loadRound
-	Asked float64 `json:"rate_asked_per_s"`
+	Asked       float64 `json:"rate_asked_per_s"`
+	Connections int     `json:"connections_at_most"` // of the client
 }
 
 // handshakeResults are those of one combination, by server.
@@ -57,8 +60,19 @@ type handshakeResults struct {
 // much with RSA-2048: those that are not served end after the hello.
 const busyForTwice = 65
 
-// patience is how long a client waits that comes on schedule.
-const patience = 2 * time.Second
+// patience is how long a client waits that comes on schedule. Overload is steady
+// only when the first of those that are not served have given up, and those that
+// came after these find a server as busy as it stays: after two and a half times
+// as long.
+const (
+	patience       = 2 * time.Second
+	overloadWarmup = patience * 5 / 2
+)
+
+// openConnections is how many connections at a time the client may have that
+// comes on schedule, if the limit of open files allows: twice the rate of a
+// server that makes 4,000 handshakes a second, for as long as its clients wait.
+const openConnections = 16000
 
 func (h *handshakes) Run(ctx context.Context) error {
 	if h.Quick {
@@ -67,7 +81,7 @@ func (h *handshakes) Run(ctx context.Context) error {
 	if err := h.check(); err != nil {
 		return err
 	}
-	r, err := newReport("handshakes")
+	r, err := h.newReport("handshakes")
 	if err != nil {
 		return err
 	}
@@ -76,37 +90,41 @@ func (h *handshakes) Run(ctx context.Context) error {
 		if h.program, err = h.loadProgram(ctx, dir); err != nil {
 			return err
 		}
-		notes := h.notes()
+		var notes, skipped []string
 		var tables []*table
 		var all []*handshakeResults
 		var errs []error
 		for _, what := range combinations(h.Key, h.TLS, h.Resume) {
-			names, skipped, err := runnable(h.Servers, what.Key)
-			if err != nil {
-				return fmt.Errorf("%v: %w", what, err)
-			}
-			for _, s := range skipped {
-				if s = what.Key + ", " + s; !slices.Contains(notes, s) {
-					notes = append(notes, s)
+			names, why := runnable(h.Servers, what.Key)
+			for _, s := range why {
+				if s = what.Key + ", " + s; !slices.Contains(skipped, s) {
+					skipped = append(skipped, s)
 				}
+			}
+			if len(names) == 0 {
+				continue
 			}
 			progress("%v", what)
 			res, err := h.combination(ctx, dir, what, names)
-			if res == nil || ctx.Err() != nil {
-				return fmt.Errorf("%v: %w", what, err)
-			}
 			if err != nil { // of some servers, and nothing of the others
-				err = fmt.Errorf("%v: %w", what, err)
-				notes = append(notes, "FAILED: "+strings.ReplaceAll(err.Error(), "\n", "; ")+".")
-				errs = append(errs, err)
+				errs = append(errs, fmt.Errorf("%v: %w", what, err))
 			}
-			all = append(all, res)
-			tables = append(tables, res.tables()...)
-			notes = append(notes, res.warnings(h.Clients)...)
-			for _, err := range res.errors() {
-				notes = append(notes, "FAILED: "+strings.ReplaceAll(err.Error(), "\n", "; ")+".")
-				errs = append(errs, err)
+			if res != nil {
+				all = append(all, res)
+				tables = append(tables, res.tables()...)
+				notes = append(notes, res.warnings(h.Clients)...)
+				errs = append(errs, res.errors()...)
 			}
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		if len(all) == 0 && len(errs) == 0 {
+			return nothingToMeasure(skipped)
+		}
+		notes = slices.Concat(h.notes(), skipped, notes)
+		for _, err := range errs {
+			notes = append(notes, "FAILED: "+strings.ReplaceAll(err.Error(), "\n", "; ")+".")
 		}
 		r.Results = all
 		plotHandshakes(r, all)
@@ -141,7 +159,7 @@ func (h *handshakes) notes() []string {
 		return append(notes, "One client at a time: the server is idle while the client computes, and handshakes/s says nothing of the server's limit.")
 	}
 	if h.has("half") || h.has("twice") {
-		notes = append(notes, fmt.Sprintf("Half and twice: so much of the server's own rate at saturation, by clients that come on schedule whatever the server does, and give up after %v. Latency is from the moment a client was due, of those that were served.", patience))
+		notes = append(notes, fmt.Sprintf("Half and twice: so much of the server's own rate at saturation, by clients that come on schedule whatever the server does, and give up after %v. Latency is from the moment a client was due, of those that were served. The warm-up is %v, and %v before twice the rate.", patience, h.Warmup, h.overloadWarmup()))
 	}
 	return notes
 }
@@ -194,7 +212,7 @@ type loader struct {
 func (l *loader) round(ctx context.Context, before []*handshakeRound) (*handshakeRound, error) {
 	round := new(handshakeRound)
 	err := l.loads(ctx, before, round)
-	if errors.Is(err, errNotResumed) || errors.Is(err, errLoad) {
+	if errors.Is(err, errNotResumed) || errors.Is(err, errLoad) || errors.Is(err, errEndedEarly) {
 		round.Failed = err.Error()
 		err = nil
 	}
@@ -203,7 +221,7 @@ func (l *loader) round(ctx context.Context, before []*handshakeRound) (*handshak
 
 // loads does the loads of a round.
 func (l *loader) loads(ctx context.Context, before []*handshakeRound, round *handshakeRound) (err error) {
-	if round.Saturation, err = l.load(ctx, "--connections", strconv.Itoa(l.Clients), "--reset"); err != nil {
+	if round.Saturation, err = l.load(ctx, l.Warmup, "--connections", strconv.Itoa(l.Clients), "--reset"); err != nil {
 		return err
 	}
 	all := saturations(append(slices.Clone(before), round))
@@ -212,7 +230,7 @@ func (l *loader) loads(ctx context.Context, before []*handshakeRound, round *han
 		return nil
 	}
 	if l.has("half") {
-		if round.Half, err = l.open(ctx, rate/2); err != nil {
+		if round.Half, err = l.open(ctx, rate/2, l.Warmup); err != nil {
 			return err
 		}
 	}
@@ -223,22 +241,31 @@ func (l *loader) loads(ctx context.Context, before []*handshakeRound, round *han
 		round.NotTwice = fmt.Sprintf("the client's core is %.0f %% busy at the server's limit, and could not offer twice as much", busy)
 		return nil
 	}
-	round.Twice, err = l.open(ctx, 2*rate)
+	round.Twice, err = l.open(ctx, 2*rate, l.overloadWarmup())
 	return err
 }
 
+// overloadWarmup is the warm-up before twice the rate.
+func (h *handshakes) overloadWarmup() time.Duration {
+	if h.Quick {
+		return h.Warmup
+	}
+	return max(h.Warmup, overloadWarmup)
+}
+
 // open loads the server by schedule.
-func (l *loader) open(ctx context.Context, rate float64) (*openRound, error) {
-	r, err := l.load(ctx, "--rate", strconv.FormatFloat(rate, 'f', 1, 64), "--timeout", patience.String(), "--reset")
+func (l *loader) open(ctx context.Context, rate float64, warmup time.Duration) (*openRound, error) {
+	connections := min(openConnections, load.MaxConnections())
+	r, err := l.load(ctx, warmup, "--rate", strconv.FormatFloat(rate, 'f', 1, 64), "--connections", strconv.Itoa(connections), "--timeout", patience.String(), "--reset")
 	if err != nil {
 		return nil, err
 	}
-	return &openRound{*r, rate}, nil
+	return &openRound{*r, rate, connections}, nil
 }
 
 // load loads the server in one way, and checks who was reached and how.
-func (l *loader) load(ctx context.Context, args ...string) (*loadRound, error) {
-	args = append(append(l.what.args(), args...), "--warmup", l.Warmup.String(), "--duration", l.Duration.String())
+func (l *loader) load(ctx context.Context, warmup time.Duration, args ...string) (*loadRound, error) {
+	args = append(append(l.what.args(), args...), "--warmup", warmup.String(), "--duration", l.Duration.String())
 	if l.Request {
 		args = append(args, "--request", "/")
 	}

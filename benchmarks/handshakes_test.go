@@ -27,7 +27,8 @@ func saturated(rate, busy, clientBusy float64) *handshakeRound {
 func onSchedule(asked, served float64, errors int64, p99 int64) *openRound {
 	return &openRound{loadRound{Load: &load.Result{
 		Handshakes: int64(served), HandshakesPer: served, Duration: 1, Errors: errors, Latency: load.Percentiles{Count: int64(served), P50: p99 / 2, P99: p99, Max: 2 * p99},
-	}}, asked}
+		MaxInFlight: 999,
+	}}, asked, 1000}
 }
 
 func TestHandshakeTables(t *testing.T) {
@@ -84,22 +85,31 @@ func TestHandshakeWarnings(t *testing.T) {
 	fine, slowClient, idle, disturbed := saturated(100, 0.99, 0.5), saturated(100, 0.5, 0.95), saturated(100, 0.5, 0.5), saturated(100, 0.9, 0.5)
 	disturbed.Saturation.OtherCPU = 100 * time.Millisecond
 	slowClient.NotTwice = "too busy"
+	slowClient.Half = onSchedule(50, 50, 0, 1000)
 	fine.Half = onSchedule(50, 50, 0, 1000)
 	idle.Half = onSchedule(50, 50, 0, 1000)
 	idle.Half.Load.Client.Busy = 0.95
 	idle.Half.Load.Errors, idle.Half.Load.NotBegun = 3, 3
+	warned := saturated(100, 0.99, 0.5)
+	warned.Twice = onSchedule(200, 100, 100, 1000)
+	warned.Twice.Load.MaxInFlight = 1000
+	warned.Saturation.Load.Warnings = []string{"the client was busy for 91 % of the time"}
+	warned.Twice.Load.Warnings = []string{"all 1000 connections were in use at times", "1 % were begun 12ms late", "1 % were begun 34ms late", "the server has declined"}
 	r := &handshakeResults{
 		What:    combination{"rsa2048", "1.3", "full"},
-		Servers: []string{"a", "b", "c", "d"},
-		Rounds:  map[string][]*handshakeRound{"a": {fine}, "b": {fine, slowClient, slowClient}, "c": {idle}, "d": {disturbed}},
+		Servers: []string{"a", "b", "c", "d", "e"},
+		Rounds:  map[string][]*handshakeRound{"a": {fine}, "b": {fine, slowClient, slowClient}, "c": {idle}, "d": {disturbed}, "e": {warned}},
 	}
 	want := []string{
-		"rsa2048, TLS 1.3, full: in 2 of 3 rounds of b its core was idle at times while the client's was not",
+		"rsa2048, TLS 1.3, full: in 2 of 3 rounds of b its core was idle at times while the client's was not: the client was the limit, and handshakes/s and latency are the client's, and half and twice are so of the client's rate.",
 		"rsa2048, TLS 1.3, full: twice the rate of b was SKIPPED in 2 rounds: too busy.",
 		"rsa2048, TLS 1.3, full: in 1 of 1 rounds of c its core was idle at times, and so was the client's",
-		"rsa2048, TLS 1.3, full: in 1 loads of c by schedule the client's core was more than 90 % busy",
+		"rsa2048, TLS 1.3, full: in 1 loads of c by schedule the client's core was 90 % busy or more",
 		"rsa2048, TLS 1.3, full: at half the rate of c the client did not begin 3 handshakes in time",
 		"rsa2048, TLS 1.3, full: others (processes, interrupts, the hypervisor) took up to 10 % of the core in a round of d",
+		"rsa2048, TLS 1.3, full: in 1 loads of e by schedule the client had no connection left at times (there are 1000): clients then waited for one, too, and longer than 2s.",
+		"rsa2048, TLS 1.3, full: the client warns, of e at twice its rate: 1 % were begun 12ms late",
+		"rsa2048, TLS 1.3, full: the client warns, of e at twice its rate: the server has declined",
 	}
 	got := r.warnings(64)
 	if len(got) != len(want) {
@@ -151,7 +161,7 @@ func roundWith(t *testing.T, before []*handshakeRound, result string) (r *handsh
 	t.Helper()
 	log := filepath.Join(t.TempDir(), "calls")
 	h := &handshakes{
-		options: options{ClientCPU: -1, ServerCPU: -1}, Clients: 64, Duration: time.Second, Request: true, Load: []string{"half", "twice"},
+		options: options{ClientCPU: -1, ServerCPU: -1}, Clients: 64, Warmup: 100 * time.Millisecond, Duration: time.Second, Request: true, Load: []string{"half", "twice"},
 		program: fakeLoad(t, "echo \"$@\" >> "+log+"\n"+fmt.Sprintf(measuredNow, result)),
 	}
 	l := loader{h, combination{"rsa2048", "1.3", "full"}, ourselves(t, "x"), &certificate{sha256: "cafe"}, new(agreement)}
@@ -171,12 +181,13 @@ func TestHandshakeRound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const all = " --warmup 0s --duration 1s --request / 127.0.0.1:1"
+	const half, twice = " --warmup 100ms --duration 1s --request / 127.0.0.1:1", " --warmup 5s --duration 1s --request / 127.0.0.1:1"
+	most := fmt.Sprintf(" --connections %d --timeout 2s --reset", min(16000, load.MaxConnections()))
 	begin := "load --quiet --json - --tls 1.3 --insecure --curve X25519 --resume none"
 	want := []string{
-		begin + " --connections 64 --reset" + all,
-		begin + " --rate 1000.0 --timeout 2s --reset" + all, // half of the median, 2000
-		begin + " --rate 4000.0 --timeout 2s --reset" + all,
+		begin + " --connections 64 --reset" + half,
+		begin + " --rate 1000.0" + most + half, // half of the median, 2000
+		begin + " --rate 4000.0" + most + twice,
 	}
 	if fmt.Sprint(calls) != fmt.Sprint(want) {
 		t.Errorf("calls\n%s\nwant\n%s", strings.Join(calls, "\n"), strings.Join(want, "\n"))
@@ -204,6 +215,7 @@ func TestRoundFails(t *testing.T) {
 	for _, script := range []string{
 		fmt.Sprintf(measuredNow, goodJSON), // full handshakes
 		"echo 'no session tickets' >&2; exit 1",
+		`echo '{"stopped": "out of descriptors"}'; exit 1`,
 	} {
 		h := &handshakes{options: options{ClientCPU: -1, ServerCPU: -1}, Clients: 64, program: fakeLoad(t, script)}
 		l := loader{h, combination{"rsa2048", "1.3", "resumed"}, ourselves(t, "x"), &certificate{sha256: "cafe"}, new(agreement)}
@@ -214,6 +226,18 @@ func TestRoundFails(t *testing.T) {
 		l.program = fakeLoad(t, "exit 2")
 		if _, err := l.round(t.Context(), nil); err == nil {
 			t.Error("no error of a wrong command line")
+		}
+	}
+}
+
+func TestOverloadWarmup(t *testing.T) {
+	for _, tt := range []struct {
+		quick        bool
+		warmup, want time.Duration
+	}{{false, time.Second, 5 * time.Second}, {false, time.Minute, time.Minute}, {true, time.Millisecond, time.Millisecond}} {
+		h := &handshakes{options: options{Quick: tt.quick}, Warmup: tt.warmup}
+		if got := h.overloadWarmup(); got != tt.want {
+			t.Errorf("--quick %t, --warmup %v: %v before twice the rate, want %v", tt.quick, tt.warmup, got, tt.want)
 		}
 	}
 }

@@ -4,8 +4,11 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/jobloop/jobloop/internal/load"
 )
 
 // This file is what a reader is told of the handshakes part: tables, warnings,
@@ -72,12 +75,12 @@ func (r *handshakeResults) having(rounds map[string][]*openRound) (names []strin
 	return names
 }
 
-// full is the share of a core, in percent, from which on nothing more is to be
-// had from it.
-const (
-	serverFull = 95
-	clientFull = 90
-)
+// serverFull is the share of the server's core, in percent, from which on nothing
+// more is to be had from it.
+const serverFull = 95
+
+// clientFull says whether the client may have been the limit.
+func (r *loadRound) clientFull() bool { return r.Load.Client.Busy >= load.BusyLimit }
 
 // warnings says which figures are not what they seem.
 func (r *handshakeResults) warnings(clients int) []string {
@@ -86,17 +89,17 @@ func (r *handshakeResults) warnings(clients int) []string {
 		notes = append(notes, r.What.String()+": "+fmt.Sprintf(format, args...))
 	}
 	for _, name := range r.Servers {
-		var limited, idle, late int
+		var limited, idle, late, full, connections int
 		var notBegun int64
 		disturbed := 0.0
-		skipped, why := 0, ""
+		skipped, why, rates := 0, "", ""
 		rounds := saturations(r.Rounds[name])
 		for _, sat := range rounds {
 			disturbed = max(disturbed, sat.otherBusy())
 			if sat.busy()+sat.otherBusy() >= serverFull {
 				continue
 			}
-			if idle++; sat.clientBusy() > clientFull {
+			if idle++; sat.clientFull() {
 				limited++
 			}
 		}
@@ -105,8 +108,15 @@ func (r *handshakeResults) warnings(clients int) []string {
 				skipped, why = skipped+1, round.NotTwice
 			}
 			for _, open := range []*openRound{round.Half, round.Twice} {
-				if open != nil && open.clientBusy() > clientFull {
+				if open == nil {
+					continue
+				}
+				rates = ", and half and twice are so of the client's rate"
+				if open.clientFull() {
 					late++
+				}
+				if open.Load.MaxInFlight >= open.Connections {
+					full, connections = full+1, open.Connections
 				}
 			}
 			if round.Half != nil {
@@ -116,7 +126,7 @@ func (r *handshakeResults) warnings(clients int) []string {
 		switch {
 		case clients == 1 || idle == 0:
 		case limited > 0:
-			note("in %d of %d rounds of %s its core was idle at times while the client's was not: the client was the limit, and handshakes/s and latency are the client's. CPU time is the server's all the same.", limited, len(rounds), name)
+			note("in %d of %d rounds of %s its core was idle at times while the client's was not: the client was the limit, and handshakes/s and latency are the client's%s. CPU time is the server's all the same.", limited, len(rounds), name, rates)
 		default:
 			note("in %d of %d rounds of %s its core was idle at times, and so was the client's.", idle, len(rounds), name)
 		}
@@ -127,13 +137,53 @@ func (r *handshakeResults) warnings(clients int) []string {
 			note("twice the rate of %s was SKIPPED in %d rounds: %s.", name, skipped, why)
 		}
 		if late > 0 {
-			note("in %d loads of %s by schedule the client's core was more than %d %% busy: their latency is the client's too.", late, name, clientFull)
+			note("in %d loads of %s by schedule the client's core was %.0f %% busy or more: their latency is the client's too.", late, name, 100*load.BusyLimit)
+		}
+		if full > 0 {
+			note("in %d loads of %s by schedule the client had no connection left at times (there are %d): clients then waited for one, too, and longer than %v.", full, name, connections, patience)
 		}
 		if notBegun > 0 {
 			note("at half the rate of %s the client did not begin %d handshakes in time.", name, notBegun)
 		}
+		for _, w := range clientWarnings(r.Rounds[name]) {
+			note("the client warns, of %s %s", name, w)
+		}
 	}
 	return notes
+}
+
+// toldWarnings are how those of the client's warnings begin that are notes of our
+// own: that it was the limit, and that it had no connection left.
+var toldWarnings = []string{"the client was busy for ", "all "}
+
+var digits = regexp.MustCompile(`[0-9.]+`)
+
+// clientWarnings returns the client's other warnings, and of which of a server's
+// loads they are. Of those that differ in their figures only, it returns the
+// first.
+func clientWarnings(rounds []*handshakeRound) (all []string) {
+	seen := make(map[string]bool)
+	add := func(where string, r *loadRound) {
+		for _, w := range r.Load.Warnings {
+			told := slices.ContainsFunc(toldWarnings, func(begin string) bool { return strings.HasPrefix(w, begin) })
+			if kind := where + digits.ReplaceAllString(w, ""); !told && !seen[kind] {
+				seen[kind] = true
+				all = append(all, where+": "+w)
+			}
+		}
+	}
+	for _, round := range rounds {
+		if round.Saturation != nil {
+			add("at saturation", round.Saturation)
+		}
+		if round.Half != nil {
+			add("at half its rate", &round.Half.loadRound)
+		}
+		if round.Twice != nil {
+			add("at twice its rate", &round.Twice.loadRound)
+		}
+	}
+	return all
 }
 
 // errors says which handshakes failed. None is expected to, but of those that

@@ -22,7 +22,7 @@ type idle struct {
 	Watch       time.Duration `default:"10s" help:"How long to watch them idle."`
 	Rest        time.Duration `default:"12s" help:"How long they idle before that: timers of their handshakes and requests, 10 seconds in most servers, run out."`
 	Settle      time.Duration `default:"20s" help:"The longest wait for a server's memory to become steady."`
-	Rounds      int           `default:"1" help:"Rounds; in each, every server is measured once."`
+	Rounds      int           `default:"3" help:"Rounds; in each, every server is measured once."`
 	Servers     []string      `enum:"jobloop,goroutines,goroutines-frugal,nethttp,fasthttp,nginx,haproxy" default:"jobloop,goroutines,goroutines-frugal,nethttp,fasthttp,nginx,haproxy" help:"What to measure, of ${enum}."`
 }
 
@@ -53,11 +53,11 @@ func (d *idle) Run(ctx context.Context) error {
 	if d.Quick {
 		d.Connections, d.Watch, d.Rest, d.Settle, d.Rounds = []int{200}, 200*time.Millisecond, 0, 500*time.Millisecond, 1
 	}
-	r, err := newReport("idle")
+	r, err := d.newReport("idle")
 	if err != nil {
 		return err
 	}
-	names, notes, err := runnable(d.Servers, d.Key)
+	names, notes, err := runnableOrError(d.Servers, d.Key)
 	if err != nil {
 		return err
 	}
@@ -86,17 +86,17 @@ func (d *idle) Run(ctx context.Context) error {
 			if err != nil {
 				failed = append(failed, fmt.Errorf("%d connections: %w", n, err))
 			}
-			if ctx.Err() != nil {
-				return err
-			}
 			for _, name := range names {
 				t.add(row(results[name], idleColumns, name, strconv.Itoa(n))...)
+			}
+			if ctx.Err() != nil {
+				break
 			}
 		}
 		r.Results = all
 		plotIdle(r, names, d.Connections, all)
 		err = r.finish(&d.options, append(notes,
-			fmt.Sprintf("%s, TLS 1.3; each connection made one request, idled for %v, was watched idle for %v, and then answered another.", d.Key, d.Rest, d.Watch),
+			fmt.Sprintf("%s, TLS 1.3; each connection made one request, idled for %v, was watched idle for %v, and then answered another. %d rounds for each server in turn, a fresh process each: median (least–greatest).", d.Key, d.Rest, d.Watch, d.Rounds),
 			"RSS is what the process holds when it has become steady, with what garbage its handshakes have left.",
 		), t)
 		return errors.Join(append(failed, err)...)

@@ -39,7 +39,7 @@ func (j *jobSwitch) Run(ctx context.Context) error {
 	if j.Quick {
 		j.Rounds, j.Duration = 1, 20*time.Millisecond
 	}
-	r, err := newReport("jobswitch")
+	r, err := j.newReport("jobswitch")
 	if err != nil {
 		return err
 	}

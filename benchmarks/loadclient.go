@@ -24,8 +24,12 @@ func (o *options) loadProgram(ctx context.Context, dir string) (string, error) {
 	return buildTlsdemo(ctx, dir)
 }
 
-// errLoad is of a load that could not begin.
-var errLoad = errors.New("it could not begin")
+// errLoad is of a load that could not begin, errEndedEarly of one that did not do
+// what it was to: its figures are of something else.
+var (
+	errLoad       = errors.New("it could not begin")
+	errEndedEarly = errors.New("it ended early")
+)
 
 // load runs "tlsdemo load" on the clients' core, to its end, and returns what it
 // measured. That handshakes failed is no error: it is in the result.
@@ -54,6 +58,9 @@ func (o *options) load(ctx context.Context, program string, args ...string) (*lo
 	res := new(load.Result)
 	if err := json.Unmarshal(out.Bytes(), res); err != nil {
 		return nil, fmt.Errorf("tlsdemo load %q printed %.1000q: %w%s", args, out.Bytes(), err, stderr.text())
+	}
+	if res.Stopped != "" {
+		return nil, fmt.Errorf("tlsdemo load %q: %w: %s, after %d handshakes", args, errEndedEarly, res.Stopped, res.Handshakes)
 	}
 	return res, nil
 }

@@ -32,6 +32,7 @@ func TestLoad(t *testing.T) {
 		{"handshakes failed", `echo '{"handshakes": 7, "errors": 3}'; exit 1`, ""},
 		{"it could not begin", `echo 'no such server' >&2; exit 1`, "no such server"},
 		{"wrong command line", `echo '{"handshakes": 7}'; echo 'unknown flag' >&2; exit 2`, "unknown flag"},
+		{"ended early", `echo '{"handshakes": 7, "stopped": "out of descriptors"}'; exit 1`, "it ended early: out of descriptors, after 7 handshakes"},
 		{"killed", `echo '{"handshakes": 7}'; kill -9 $$`, "killed"},
 		{"no JSON", `echo hello`, `printed "hello\n"`},
 		{"nothing", ``, "printed"},
@@ -44,8 +45,8 @@ func TestLoad(t *testing.T) {
 		if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: error %v, want %q", tt.name, err, tt.want)
 		}
-		if errors.Is(err, errLoad) != (tt.name == "it could not begin") {
-			t.Errorf("%s: %v is errLoad: %t", tt.name, err, errors.Is(err, errLoad))
+		if errors.Is(err, errLoad) != (tt.name == "it could not begin") || errors.Is(err, errEndedEarly) != (tt.name == "ended early") {
+			t.Errorf("%s: %v is errLoad: %t, errEndedEarly: %t", tt.name, err, errors.Is(err, errLoad), errors.Is(err, errEndedEarly))
 		}
 	}
 }

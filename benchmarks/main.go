@@ -59,5 +59,9 @@ func main() {
 		progress("%v", err)
 		return
 	}
-	k.FatalIfErrorf(err)
+	if err != nil {
+		// FatalIfErrorf would take the status of a process that an error tells of.
+		k.Errorf("%v", err)
+		k.Exit(1)
+	}
 }

@@ -36,6 +36,7 @@ http {
 	scgi_temp_path DIR/scgi;
 	keepalive_requests 1000000000;
 	keepalive_timeout IDLE;
+	client_header_timeout HANDSHAKE; # of the handshake, too
 	server {
 		listen ADDR ssl backlog=65535REUSEPORT;
 		ssl_certificate CERT;
@@ -98,7 +99,7 @@ func nginx(dir string) contender {
 		}
 		config := strings.NewReplacer("DIR", dir, "ADDR", addr, "CERT", o.cert.certFile, "KEYFILE", o.cert.keyFile,
 			"CURVES", opensslCurves, "CIPHERS", opensslCiphers, "SUITES", opensslSuites, "TICKETS", tickets,
-			"IDLE", o.idleTimeout.String(), "BODY", answerBody, "FILES", strconv.FormatUint(files, 10),
+			"IDLE", milliseconds(o.idleTimeout)+"ms", "HANDSHAKE", milliseconds(o.handshakeTimeout())+"ms", "BODY", answerBody, "FILES", strconv.FormatUint(files, 10),
 			"LOG", log, "STATUS", status,
 			"MASTER", master, "WORKERS", strconv.Itoa(max(o.threads, 1)), "REUSEPORT", reuseport).Replace(nginxConfig)
 		file := filepath.Join(dir, "nginx.conf")

@@ -166,7 +166,7 @@ func plotIdle(r *report, names []string, connections []int, results map[int]map[
 
 func plotStorm(r *report, names []string, clients int, results map[string][]*stormResult) {
 	serverBars(r, "storm-memory", fmt.Sprintf("Peak memory when %d clients come at once", clients), "MB", names, results, (*stormResult).peak)
-	serverBars(r, "storm-time", fmt.Sprintf("Time until all of %d clients were served", clients), "s", names, results, (*stormResult).elapsed)
+	serverBars(r, "storm-time", fmt.Sprintf("Time until the last of %d clients was served", clients), "s", names, results, (*stormResult).last)
 }
 
 func plotRequests(r *report, names []string, results map[string][]*requestResult) {

@@ -28,7 +28,7 @@ func TestPlots(t *testing.T) {
 		"rsa2048": {wayCryptoRSA: {{Signatures: 10, CPU: time.Second}}, goWayName(2): {{Signatures: 10, CPU: time.Second}}},
 	})
 	plotIdle(r, names, []int{1000, 10000}, map[int]map[string][]*idleResult{1000: {"jobloop": {{Connections: 1000, RSSAfter: 5e6}}}})
-	plotStorm(r, names, 5000, map[string][]*stormResult{"jobloop": {{PeakRSS: 1e6, Elapsed: 1}, {PeakRSS: 3e6, Elapsed: 2}}})
+	plotStorm(r, names, 5000, map[string][]*stormResult{"jobloop": {{PeakRSS: 1e6, Last: 1}, {PeakRSS: 3e6, Last: 2}}})
 	plotRequests(r, names, map[string][]*requestResult{"jobloop": {{Rate: 1000}}})
 	points := []*scalingPoint{
 		{"rsa2048", 1, 1, map[string][]*scalingResult{"jobloop": {{All: 100, Elapsed: 1, ServerCPU: time.Second}}}},

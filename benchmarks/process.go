@@ -217,6 +217,43 @@ func parseCoreTime(stat []byte, cpu int) (time.Duration, error) {
 	return 0, fmt.Errorf("/proc/stat has no %s", name)
 }
 
+// How --server-cpu and --client-cpu name no core.
+const (
+	anyCPU     = -1
+	defaultCPU = -2
+)
+
+// chooseCores fills in the cores that are not chosen: 0 and 1, and where one of
+// these is not there, any. It says which are not. A core that is chosen must be
+// there.
+func (o *options) chooseCores() (notes []string, _ error) {
+	var there unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &there); err != nil {
+		return nil, os.NewSyscallError("sched_getaffinity", err)
+	}
+	for _, c := range []struct {
+		flag, who, others string
+		cpu               *int
+		first             int
+	}{
+		{"--server-cpu", "servers", "clients", &o.ServerCPU, 0},
+		{"--client-cpu", "clients", "servers", &o.ClientCPU, 1},
+	} {
+		switch {
+		case *c.cpu >= 0 && !there.IsSet(*c.cpu):
+			return nil, fmt.Errorf("%s: there is no core %d to run on (-1 leaves it to the system)", c.flag, *c.cpu)
+		case *c.cpu == defaultCPU && there.IsSet(c.first):
+			*c.cpu = c.first
+		case *c.cpu == defaultCPU:
+			*c.cpu = anyCPU
+			notes = append(notes, fmt.Sprintf("There is no core %d here: the %s run on any, and may take time from the %s.", c.first, c.who, c.others))
+		case *c.cpu < anyCPU:
+			return nil, fmt.Errorf("%s: there is no core %d", c.flag, *c.cpu)
+		}
+	}
+	return notes, nil
+}
+
 // onCPU calls f on a thread that may run on one core only, for f to start a
 // process, which inherits that. A negative number means any core.
 func onCPU(cpu int, f func() error) error {
@@ -230,7 +267,7 @@ func onCPU(cpu int, f func() error) error {
 		return os.NewSyscallError("sched_getaffinity", err)
 	}
 	if !before.IsSet(cpu) {
-		return fmt.Errorf("there is no core %d to run on (choose with --server-cpu and --client-cpu; -1 leaves it to the system)", cpu)
+		return fmt.Errorf("there is no core %d to run on", cpu)
 	}
 	one.Set(cpu)
 	if err := unix.SchedSetaffinity(0, &one); err != nil {

@@ -25,8 +25,8 @@ type options struct {
 	Quick     bool   `help:"A short run, to see that everything works. Its figures mean little."`
 	JSON      string `name:"json" placeholder:"FILE" type:"path" help:"Keep the raw results."`
 	Out       string `placeholder:"DIR" type:"path" help:"Write results.md, results.json and pictures (SVG) into this directory, which is made if it is not there."`
-	ServerCPU int    `default:"0" help:"The core servers run on, -1 for any."`
-	ClientCPU int    `default:"1" help:"The core clients run on, -1 for any."`
+	ServerCPU int    `default:"-2" placeholder:"CORE" help:"The core servers run on, -1 for any (default: 0; any, if that is not there)."`
+	ClientCPU int    `default:"-2" placeholder:"CORE" help:"The core clients run on, -1 for any (default: 1; any, if that is not there)."`
 	Tlsdemo   string `placeholder:"PROGRAM" type:"path" help:"A tlsdemo to measure instead of this checkout's."`
 
 	// collect takes the report of a part that is run among others. Without it,
@@ -59,10 +59,16 @@ type plot struct {
 	draw func() ([]byte, error)
 }
 
-func newReport(part string) (*report, error) {
+// newReport begins the report of a part. It chooses the cores, too.
+func (o *options) newReport(part string) (*report, error) {
+	notes, err := o.chooseCores()
+	if err != nil {
+		return nil, err
+	}
 	r := &report{
 		Part:     part,
-		Command:  "go run ./benchmarks " + strings.Join(os.Args[1:], " "),
+		Command:  "go run ./benchmarks " + strings.Join(measuringArgs(os.Args[1:]), " "),
+		Notes:    notes,
 		Revision: revision(),
 		Started:  time.Now().Round(time.Second),
 	}
@@ -81,6 +87,20 @@ func newReport(part string) (*report, error) {
 	return r, nil
 }
 
+// measuringArgs returns a command line without the flags that say where to keep
+// the results: they do not tell a reader what was measured.
+func measuringArgs(args []string) (kept []string) {
+	for i := 0; i < len(args); i++ {
+		switch flag, _, joined := strings.Cut(args[i], "="); {
+		case flag != "--json" && flag != "--out":
+			kept = append(kept, args[i])
+		case !joined:
+			i++ // the value
+		}
+	}
+	return kept
+}
+
 // machine describes what the figures were measured on.
 func machine() (string, error) {
 	b, err := os.ReadFile("/proc/cpuinfo")
@@ -92,7 +112,16 @@ func machine() (string, error) {
 		return "", os.NewSyscallError("uname", err)
 	}
 	return fmt.Sprintf("%s, %d cores, Linux %s %s, %s", cpuModel(b), runtime.NumCPU(),
-		unix.ByteSliceToString(uts.Release[:]), runtime.GOARCH, runtime.Version()), nil
+		kernelVersion(unix.ByteSliceToString(uts.Release[:])), runtime.GOARCH, runtime.Version()), nil
+}
+
+// kernelVersion is a kernel's release without what its builder has added:
+// 6.18.44 of 6.18.44-generic.
+func kernelVersion(release string) string {
+	if i := strings.IndexFunc(release, func(c rune) bool { return c != '.' && (c < '0' || c > '9') }); i >= 0 {
+		release = release[:i]
+	}
+	return strings.TrimRight(release, ".")
 }
 
 func cpuModel(cpuinfo []byte) string {
@@ -114,7 +143,7 @@ func (r *report) addPlot(name, alt string, draw func() ([]byte, error)) {
 // finish prints the tables and what a reader must know to weigh them, and keeps
 // the results where the options say.
 func (r *report) finish(o *options, notes []string, tables ...*table) error {
-	r.Notes, r.tables = notes, tables
+	r.Notes, r.tables = append(r.Notes, notes...), tables
 	if o.collect != nil {
 		return o.collect(r)
 	}

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/load"
 )
 
 // requests is the part that measures requests on connections that are kept.
@@ -20,7 +22,7 @@ type requests struct {
 	Clients  int           `default:"64" help:"Connections."`
 	Rounds   int           `default:"5" help:"Rounds; in each, every server is measured once."`
 	Duration time.Duration `default:"15s" help:"How long a server is measured in a round."`
-	Servers  []string      `enum:"jobloop,goroutines,nethttp,fasthttp,nginx,haproxy" default:"jobloop,goroutines,fasthttp,nginx,haproxy" help:"What to measure, of ${enum}."`
+	Servers  []string      `enum:"jobloop,goroutines,nethttp,fasthttp,nginx,haproxy" default:"jobloop,goroutines,nethttp,fasthttp,nginx,haproxy" help:"What to measure, of ${enum}."`
 }
 
 // requestResult is what wrk said about one server in one round.
@@ -30,6 +32,8 @@ type requestResult struct {
 	P50       time.Duration `json:"p50_ns"`
 	P99       time.Duration `json:"p99_ns"`
 	ServerCPU time.Duration `json:"server_cpu_ns"` // with the handshakes at the start
+	ClientCPU time.Duration `json:"client_cpu_ns"` // wrk's
+	Elapsed   time.Duration `json:"elapsed_ns"`    // from wrk's start to its end
 	Trouble   string        `json:"trouble,omitempty"`
 }
 
@@ -38,6 +42,9 @@ func (r *requestResult) cpu() float64 {
 	return float64(r.ServerCPU.Nanoseconds()) / 1e3 / float64(r.Requests)
 }
 
+// clientBusy is how much of a core wrk has used.
+func (r *requestResult) clientBusy() float64 { return r.ClientCPU.Seconds() / r.Elapsed.Seconds() }
+
 func (r *requests) Run(ctx context.Context) error {
 	if r.Quick {
 		r.Rounds, r.Duration = 1, time.Second
@@ -45,11 +52,11 @@ func (r *requests) Run(ctx context.Context) error {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		return fmt.Errorf("%w: %w; it is the client of this part", errSkipped, err)
 	}
-	rep, err := newReport("requests")
+	rep, err := r.newReport("requests")
 	if err != nil {
 		return err
 	}
-	names, notes, err := runnable(r.Servers, r.Key)
+	names, notes, err := runnableOrError(r.Servers, r.Key)
 	if err != nil {
 		return err
 	}
@@ -70,12 +77,13 @@ func (r *requests) Run(ctx context.Context) error {
 			}
 			return err
 		})
-		if ctx.Err() != nil {
+		if len(results) == 0 {
 			return failed
 		}
 		rep.Results = results
 		notes = append(notes, fmt.Sprintf("%s, %d connections, wrk with one thread, %d rounds of %v for each server in turn: median (least–greatest).",
 			r.Key, r.Clients, r.Rounds, r.Duration))
+		notes = append(notes, requestWarnings(names, results)...)
 		t := &table{header: headings(requestColumns, "server")}
 		addServers(t, "", names, results, requestColumns)
 		plotRequests(rep, names, results)
@@ -96,20 +104,27 @@ func (r *requests) measure(ctx context.Context, c contender, keys *keys) (*reque
 		}
 		cmd := exec.CommandContext(ctx, "wrk", "--threads", "1", "--connections", strconv.Itoa(r.Clients),
 			"--duration", strconv.Itoa(max(int(r.Duration.Seconds()), 1))+"s", "--latency", "https://"+s.addr+"/")
+		cmd.SysProcAttr = endWithUs()
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
+		begin := time.Now()
 		if err := onCPU(r.ClientCPU, cmd.Start); err != nil {
 			return err
 		}
 		if err := cmd.Wait(); err != nil {
 			return fmt.Errorf("wrk: %w\n%s", err, out.Bytes())
 		}
+		took := time.Since(begin)
+		after, err := cpuTime(s.pid())
+		if err != nil {
+			return err
+		}
 		if res, err = parseWrk(out.Bytes()); err != nil {
 			return err
 		}
-		after, err := cpuTime(s.pid())
-		res.ServerCPU = after - before
-		return err
+		res.ServerCPU, res.Elapsed = after-before, took
+		res.ClientCPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		return nil
 	})
 }
 
@@ -160,6 +175,22 @@ var requestColumns = []measured[*requestResult]{
 	{"server CPU, µs each", (*requestResult).cpu},
 	{"p50, ms", func(r *requestResult) float64 { return r.P50.Seconds() * 1e3 }},
 	{"p99, ms", func(r *requestResult) float64 { return r.P99.Seconds() * 1e3 }},
+}
+
+// requestWarnings says where wrk was the limit.
+func requestWarnings(names []string, results map[string][]*requestResult) (notes []string) {
+	for _, name := range names {
+		full := 0
+		for _, r := range results[name] {
+			if r.clientBusy() >= load.BusyLimit {
+				full++
+			}
+		}
+		if full > 0 {
+			notes = append(notes, fmt.Sprintf("%s: in %d of %d rounds wrk used %.0f %% of a core or more: it was the limit, and requests/s and latency are its own. CPU time is the server's all the same.", name, full, len(results[name]), 100*load.BusyLimit))
+		}
+	}
+	return notes
 }
 
 // requestErrors says which rounds were not clean.

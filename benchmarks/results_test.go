@@ -72,6 +72,39 @@ func TestParseWrk(t *testing.T) {
 	}
 }
 
+func TestRequestWarnings(t *testing.T) {
+	results := map[string][]*requestResult{
+		"x": {{Elapsed: time.Second, ClientCPU: 890 * time.Millisecond}, {Elapsed: time.Second, ClientCPU: 910 * time.Millisecond}},
+		"y": {{Elapsed: time.Second, ClientCPU: 500 * time.Millisecond}},
+	}
+	got := requestWarnings([]string{"x", "y"}, results)
+	if len(got) != 1 || !strings.HasPrefix(got[0], "x: in 1 of 2 rounds wrk used 90 % of a core or more: it was the limit") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestMeasuringArgs(t *testing.T) {
+	for line, want := range map[string]string{
+		"":                                  "",
+		"storm --quick --server-cpu=1":      "storm --quick --server-cpu=1",
+		"storm --out dir --clients 5":       "storm --clients 5",
+		"storm --json=x --clients 5 --out":  "storm --clients 5",
+		"--out=dir idle --outer --json x y": "idle --outer y",
+	} {
+		if got := strings.Join(measuringArgs(strings.Fields(line)), " "); got != want {
+			t.Errorf("%q is %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestKernelVersion(t *testing.T) {
+	for release, want := range map[string]string{"6.18.44": "6.18.44", "6.18.44-generic #1": "6.18.44", "5.15.0.amd64": "5.15.0", "x": ""} {
+		if got := kernelVersion(release); got != want {
+			t.Errorf("%q is %q, want %q", release, got, want)
+		}
+	}
+}
+
 func TestSoakCheck(t *testing.T) {
 	before := soakState{RSS: 20 << 20, Descriptors: 13, Goroutines: 11, Started: 100}
 	tests := []struct {

@@ -60,11 +60,12 @@ func headings[R any](columns []measured[R], header ...string) []string {
 	return header
 }
 
-// rounds calls measure once for each round and contender. Every other round goes
-// through them backwards, so that none always comes after the same one. One that
-// fails has no more rounds, which takes nothing from the others; its error is
-// returned at the end.
-func rounds(ctx context.Context, n int, contenders []contender, measure func(contender) error) error {
+// rounds calls measure once for each round and contender, which may be a server
+// or a client. Every other round goes through them backwards, so that none always
+// comes after the same one. One that fails has no more rounds, which takes nothing
+// from the others; its error is returned at the end. So is what ended ctx: what
+// was measured until then is worth a report, but not all that was asked for.
+func rounds[C interface{ String() string }](ctx context.Context, n int, contenders []C, measure func(C) error) error {
 	if n < 1 {
 		return fmt.Errorf("--rounds: %d, at least 1 is needed", n)
 	}
@@ -77,12 +78,13 @@ func rounds(ctx context.Context, n int, contenders []contender, measure func(con
 			if failed[i] != nil {
 				continue
 			}
-			if err := measure(contenders[i]); err != nil {
-				failed[i] = fmt.Errorf("%s, round %d: %w", contenders[i].name, round+1, err)
-				progress("%v", failed[i])
+			err := measure(contenders[i])
+			if ctx.Err() != nil { // which is why it failed, if it did
+				return errors.Join(append(failed, context.Cause(ctx))...)
 			}
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+			if err != nil {
+				failed[i] = fmt.Errorf("%v, round %d: %w", contenders[i], round+1, err)
+				progress("%v", failed[i])
 			}
 		}
 	}

@@ -25,7 +25,7 @@ type scaling struct {
 	Beside      int           `name:"threads-connections" default:"64" help:"Connections at a time with each number of --threads."`
 	Handshakes  int           `default:"5000" help:"Handshakes of a server in a round; more where there would be fewer than two for each connection."`
 	Rounds      int           `default:"3" help:"Rounds; in each, every server is measured once."`
-	Timeout     time.Duration `default:"1m" help:"How long a client waits, and how long the servers let a handshake take."`
+	Timeout     time.Duration `default:"1m" help:"How long a client waits, and how long the servers let a handshake take (HAProxy at least 1m, fasthttp for ever)."`
 	Servers     []string      `enum:"jobloop-multibuffer,jobloop,jobloop-offload,goroutines,nethttp,fasthttp,nginx,haproxy" default:"jobloop-multibuffer,jobloop,goroutines,nginx,haproxy" help:"What to measure, of ${enum}."`
 }
 
@@ -88,7 +88,7 @@ func (s *scaling) Run(ctx context.Context) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	r, err := newReport("scaling")
+	r, err := s.newReport("scaling")
 	if err != nil {
 		return err
 	}
@@ -102,12 +102,12 @@ func (s *scaling) Run(ctx context.Context) error {
 			return err
 		}
 		for _, kind := range s.Keys {
-			names, why, err := runnable(s.Servers, kind)
-			if err != nil {
-				return err
-			}
+			names, why := runnable(s.Servers, kind)
 			for _, n := range why {
 				notes = append(notes, kind+": "+n)
+			}
+			if len(names) == 0 {
+				continue
 			}
 			contenders, err := s.contenders(ctx, dir, names)
 			if err != nil {
@@ -117,9 +117,6 @@ func (s *scaling) Run(ctx context.Context) error {
 			if err := s.run(ctx, dir, client, kind, contenders, slices.Concat(byConnections, byThreads)); err != nil {
 				failed = append(failed, err)
 			}
-			if ctx.Err() != nil {
-				return errors.Join(failed...)
-			}
 			results.ByConnections = append(results.ByConnections, byConnections...)
 			results.ByThreads = append(results.ByThreads, byThreads...)
 			tables = append(tables, scalingTable(kind+": server", "connections", names, byConnections, func(p *scalingPoint) int { return p.Connections }))
@@ -127,6 +124,12 @@ func (s *scaling) Run(ctx context.Context) error {
 				tables = append(tables, scalingTable(kind+": server", "threads", names, byThreads, func(p *scalingPoint) int { return p.Threads }))
 			}
 			plotScaling(r, kind, names, byConnections, byThreads)
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		if len(tables) == 0 {
+			return nothingToMeasure(notes)
 		}
 		return nil
 	})
@@ -199,7 +202,7 @@ func (s *scaling) round(ctx context.Context, client string, c contender, keys *k
 	if p.Threads > 1 {
 		cpu = -1
 	}
-	o := serverOptions{cert: cert, cpu: cpu, threads: p.Threads, idleTimeout: time.Minute, handshake: s.Timeout}
+	o := serverOptions{cert: cert, cpu: cpu, threads: p.Threads, idleTimeout: max(time.Minute, s.Timeout), handshake: s.Timeout}
 	return c.with(ctx, o, func(srv *server) error {
 		before, err := familyCPU(srv.pid())
 		if err != nil {
@@ -214,8 +217,8 @@ func (s *scaling) round(ctx context.Context, client string, c contender, keys *k
 		if err != nil {
 			return err
 		}
-		if res.Handshakes == 0 || res.Stopped != "" {
-			return fmt.Errorf("the load ended early (%q) after %d handshakes: %v", res.Stopped, res.Handshakes, res.ErrorExamples)
+		if res.Handshakes == 0 {
+			return fmt.Errorf("none of %d handshakes succeeded: %v", res.Errors, res.ErrorExamples)
 		}
 		if err := check(srv.name, p, res, cert); err != nil {
 			return err
@@ -250,6 +253,11 @@ func (s *scaling) notes(results *scalingResults) []string {
 		notes = append(notes, fmt.Sprintf("Threads: %d connections at a time. With more than one, the server may use any core, and takes part of the client's where there is no other: then compare CPU each, and not the rates.", s.Beside))
 	}
 	for _, n := range s.Threads {
+		if n <= runtime.NumCPU() && clientShares(n, runtime.NumCPU()) {
+			notes = append(notes, fmt.Sprintf("%d threads: there are %d cores, and the client shared its own with the server: rate and latency are of both.", n, runtime.NumCPU()))
+		}
+	}
+	for _, n := range s.Threads {
 		if n > runtime.NumCPU() {
 			notes = append(notes, fmt.Sprintf("%d threads: SKIPPED: there are %d cores.", n, runtime.NumCPU()))
 		}
@@ -262,8 +270,9 @@ func (s *scaling) notes(results *scalingResults) []string {
 	return notes
 }
 
-// clientLimit is how busy a client may be without limiting what it measures.
-const clientLimit = 0.9
+// clientShares says whether a server with so many threads runs on the client's
+// core, too: where it has more than one, it is not kept to a core.
+func clientShares(threads, cores int) bool { return threads > 1 && threads >= cores }
 
 func (p *scalingPoint) warnings(name string) (notes []string) {
 	where := fmt.Sprintf("%s, %s, %d connections, %d threads", p.Key, name, p.Connections, p.Threads)
@@ -272,7 +281,7 @@ func (p *scalingPoint) warnings(name string) (notes []string) {
 		if n := r.errors(); n > 0 {
 			notes = append(notes, fmt.Sprintf("%s, round %d: %d failed: %s.", where, i+1, n, kinds(r.Errors, r.Examples)))
 		}
-		if r.ClientBusy > clientLimit && r.cores() < clientLimit {
+		if r.ClientBusy >= load.BusyLimit && r.cores() < load.BusyLimit*float64(p.Threads) {
 			busy++
 		}
 	}

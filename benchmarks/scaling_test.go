@@ -55,8 +55,8 @@ func TestScalingRound(t *testing.T) {
 	}
 
 	for want, res := range map[string]*load.Result{
-		`early ("") after 0 handshakes`:            {},
-		`early ("too many errors") after 7 handsh`: {Handshakes: 7, Stopped: "too many errors"},
+		"none of 3 handshakes succeeded":       {Errors: 3},
+		"ended early: out of descriptors, aft": {Handshakes: 7, Stopped: "out of descriptors"},
 	} {
 		client, _ := fakeClient(t, res)
 		if err := s.round(t.Context(), client, c, keys, &scalingPoint{Connections: 1, Threads: 1}, check); err == nil || !strings.Contains(err.Error(), want) {
@@ -120,6 +120,29 @@ func TestScalingTable(t *testing.T) {
 	if strings.Count(notes, "client was the limit") != 1 {
 		t.Errorf("a server that was busy is said to be limited by the client:\n%s", notes)
 	}
+
+	// Two threads are busy when both are.
+	two := &scalingPoint{"rsa2048", 64, 2, map[string][]*scalingResult{
+		"idle": {{All: 1, Elapsed: 1, ServerCPU: 1500 * time.Millisecond, ClientBusy: 0.95}},
+		"busy": {{All: 1, Elapsed: 1, ServerCPU: 1900 * time.Millisecond, ClientBusy: 0.95}},
+	}}
+	if got := two.warnings("idle"); len(got) != 1 || !strings.Contains(got[0], "in 1 of 1 rounds the client was the limit") {
+		t.Errorf("a server with two threads that used one and a half cores: %q", got)
+	}
+	if got := two.warnings("busy"); got != nil {
+		t.Errorf("a server that used its two cores: %q", got)
+	}
+}
+
+func TestClientShares(t *testing.T) {
+	for _, tt := range []struct {
+		threads, cores int
+		want           bool
+	}{{1, 1, false}, {1, 2, false}, {2, 2, true}, {2, 3, false}, {3, 3, true}} {
+		if got := clientShares(tt.threads, tt.cores); got != tt.want {
+			t.Errorf("%d threads on %d cores: the client shares its own: %t", tt.threads, tt.cores, got)
+		}
+	}
 }
 
 func TestRounds(t *testing.T) {
@@ -153,6 +176,18 @@ func TestRounds(t *testing.T) {
 	err = rounds(ctx, 3, c, func(c contender) error { order = append(order, c.name); cancel(); return nil })
 	if len(order) != 1 || !errors.Is(err, context.Canceled) {
 		t.Errorf("order %q after the end, error %v", order, err)
+	}
+
+	// Who fails because of the end is not to blame, and who failed before is.
+	ctx, cancel = context.WithCancel(t.Context())
+	err = rounds(ctx, 3, c, func(c contender) error {
+		if c.name == "b" {
+			cancel()
+		}
+		return wrong
+	})
+	if err == nil || err.Error() != "a, round 1: wrong\ncontext canceled" {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -12,21 +12,21 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/jobloop/jobloop/engine/multibuffer"
 )
+
+// This file starts servers, and stops them. contenders.go says which there are.
 
 // contender is a server that is measured beside others.
 type contender struct {
 	name  string
 	start func(context.Context, serverOptions) (*server, error)
 }
+
+func (c contender) String() string { return c.name }
 
 // serverOptions is what all contenders are given alike.
 type serverOptions struct {
@@ -56,161 +56,6 @@ type server struct {
 }
 
 func (s *server) pid() int { return s.cmd.Process.Pid }
-
-// Names of servers, on the command line and in the tables.
-const (
-	nameJobloop     = "jobloop"
-	nameMultibuffer = "jobloop-multibuffer"
-	nameOffload     = "jobloop-offload"
-	nameGoroutines  = "goroutines"
-	nameFrugal      = "goroutines-frugal"
-	nameNginx       = "nginx"
-	nameHAProxy     = "haproxy"
-)
-
-// engines has our servers' names, and the key engine each runs with.
-var engines = map[string]string{
-	nameJobloop:     "none",
-	nameMultibuffer: "multibuffer",
-	nameOffload:     "offload",
-}
-
-// jobloop is our server under one of its names: tlsdemo serve, with a loop for
-// each thread. It gives tickets to whoever asks.
-func jobloop(name, program string) contender {
-	return contender{name, func(ctx context.Context, o serverOptions) (*server, error) {
-		engine := engines[name]
-		args := []string{"serve", "--addr", "127.0.0.1:0", "--loops", strconv.Itoa(max(o.threads, 1)), "--engine", engine, "--cert", o.cert.certFile,
-			"--keyfile", o.cert.keyFile, "--idle-timeout", o.idleTimeout.String(),
-			"--handshake-timeout", o.handshakeTimeout().String(), "--request-timeout", o.handshakeTimeout().String()}
-		metrics := ""
-		if o.metrics {
-			addr, err := freeAddr()
-			if err != nil {
-				return nil, err
-			}
-			args = append(args, "--metrics", addr)
-			metrics = "http://" + addr + "/metrics"
-		}
-		s, err := startServer(ctx, name, o, "", program, args...)
-		if err != nil {
-			return nil, err
-		}
-		if o.metrics {
-			s.metrics = metrics
-			s.counts = func(ctx context.Context) (serverCounts, error) { return scrapeCounts(ctx, metrics, jobloopCounts) }
-		}
-		// It serves without the engine too, if it has to.
-		if !strings.Contains(s.said, "engine: "+engine+" ") {
-			return nil, errors.Join(fmt.Errorf("it serves without the engine %s: %s", engine, s.said), s.stop())
-		}
-		return s, nil
-	}}
-}
-
-// goPeer is one of the servers in peers.go.
-func goPeer(kind string) contender {
-	return contender{kind, func(ctx context.Context, o serverOptions) (*server, error) {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		args := []string{"peer", kind, "--cert", o.cert.certFile, "--keyfile", o.cert.keyFile,
-			"--idle-timeout", o.idleTimeout.String(), "--handshake-timeout", o.handshakeTimeout().String()}
-		if o.tickets {
-			args = append(args, "--tickets")
-		}
-		var counts func(context.Context) (serverCounts, error)
-		if o.metrics {
-			addr, err := freeAddr()
-			if err != nil {
-				return nil, err
-			}
-			args = append(args, "--metrics", addr)
-			counts = func(ctx context.Context) (serverCounts, error) {
-				return scrapeCounts(ctx, "http://"+addr+"/", peerCounts)
-			}
-		}
-		s, err := startServer(ctx, kind, o, "", self, args...)
-		if err == nil {
-			s.counts = counts
-		}
-		return s, err
-	}}
-}
-
-// contenders returns the servers of these names.
-func (o *options) contenders(ctx context.Context, dir string, names []string) ([]contender, error) {
-	all := make([]contender, len(names))
-	program := ""
-	for i, name := range names {
-		switch {
-		case engines[name] != "":
-			if program == "" {
-				var err error
-				if program, err = o.program(ctx, dir); err != nil {
-					return nil, err
-				}
-			}
-			all[i] = jobloop(name, program)
-		case name == nameNginx:
-			all[i] = nginx(dir)
-		case name == nameHAProxy:
-			all[i] = haproxy(dir)
-		default:
-			all[i] = goPeer(name)
-		}
-	}
-	return all, nil
-}
-
-// runnable returns the servers of those named that can run here with a key of
-// this kind, and says of each other why not. It is an error if none can.
-func runnable(names []string, key string) (can, notes []string, _ error) {
-	for _, name := range names {
-		var err error
-		switch name {
-		case nameNginx, nameHAProxy:
-			_, err = exec.LookPath(name)
-		case nameMultibuffer:
-			if err = multibuffer.Supported(); err == nil && !strings.HasPrefix(key, "rsa") {
-				err = errors.New("its engine is for RSA keys")
-			}
-		}
-		if err != nil {
-			notes = append(notes, fmt.Sprintf("%s: SKIPPED: %v.", name, err))
-			continue
-		}
-		can = append(can, name)
-	}
-	if len(can) == 0 {
-		return nil, nil, fmt.Errorf("nothing to measure: %s", strings.Join(notes, " "))
-	}
-	return can, notes, nil
-}
-
-// program returns the tlsdemo to measure, which it builds in dir if none was
-// named.
-func (o *options) program(ctx context.Context, dir string) (string, error) {
-	if o.Tlsdemo != "" {
-		return o.Tlsdemo, nil
-	}
-	return buildTlsdemo(ctx, dir)
-}
-
-// buildTlsdemo builds this checkout's tlsdemo in dir, if it is not there yet.
-func buildTlsdemo(ctx context.Context, dir string) (string, error) {
-	program := filepath.Join(dir, "tlsdemo")
-	if _, err := os.Stat(program); err == nil {
-		return program, nil
-	}
-	progress("building tlsdemo")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/jobloop/jobloop/tlsdemo")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build tlsdemo (run this inside the module): %w\n%s", err, out)
-	}
-	return program, nil
-}
 
 var listenAddr = regexp.MustCompile(`127\.0\.0\.1:[1-9][0-9]*`)
 
@@ -311,5 +156,9 @@ func (c contender) with(ctx context.Context, o serverOptions, f func(*server) er
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(s), s.stop())
+	err, stopped := f(s), s.stop()
+	if ctx.Err() != nil { // that kills the server, which is no fault of its own
+		return err
+	}
+	return errors.Join(err, stopped)
 }

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -22,12 +24,37 @@ func TestComparisons(t *testing.T) {
 
 func TestRunnable(t *testing.T) {
 	t.Setenv("PATH", "/nonexistent")
-	can, notes, err := runnable([]string{nameMultibuffer, nameNginx, nameGoroutines, nameHAProxy}, "ecdsa-p256")
+	can, notes, err := runnableOrError([]string{nameMultibuffer, nameNginx, nameGoroutines, nameHAProxy}, "ecdsa-p256")
 	if err != nil || fmt.Sprint(can) != "[goroutines]" || len(notes) != 3 || !strings.HasPrefix(notes[0], "jobloop-multibuffer: SKIPPED: ") || !strings.HasPrefix(notes[1], "nginx: SKIPPED: ") || !strings.HasPrefix(notes[2], "haproxy: SKIPPED: ") {
 		t.Errorf("%v, %q, %v", can, notes, err)
 	}
-	if _, _, err := runnable([]string{nameNginx}, "rsa2048"); err == nil || !strings.Contains(err.Error(), "nginx: SKIPPED") {
+	if _, _, err := runnableOrError([]string{nameNginx}, "rsa2048"); err == nil || !strings.Contains(err.Error(), "nginx: SKIPPED") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// An interrupted run kills its servers; that they did not end well is no fault of
+// theirs. Otherwise it is.
+func TestWith(t *testing.T) {
+	var o serverOptions
+	c := fakeServer(t, "x", &o)
+	wrong := errors.New("wrong")
+	kill := func(s *server) error {
+		err := s.cmd.Process.Kill()
+		<-s.exited
+		return err
+	}
+	if err := c.with(t.Context(), serverOptions{cpu: -1}, kill); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("of a server that was killed: error %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err := c.with(ctx, serverOptions{cpu: -1}, func(s *server) error {
+		cancel()
+		<-s.exited
+		return wrong
+	})
+	if err != wrong {
+		t.Errorf("of a run that was interrupted: error %v, want %v", err, wrong)
 	}
 }
 

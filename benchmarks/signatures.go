@@ -4,7 +4,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -29,7 +31,7 @@ func (s *signatures) Run(ctx context.Context) error {
 	if s.Quick {
 		s.Rounds, s.Duration = 1, 50*time.Millisecond
 	}
-	r, err := newReport("signatures")
+	r, err := s.newReport("signatures")
 	if err != nil {
 		return err
 	}
@@ -54,6 +56,7 @@ func (s *signatures) Run(ctx context.Context) error {
 	}
 	return inTempDir(func(dir string) error {
 		results := make(map[string]map[string][]*signed) // by key and way
+		var failed error
 		t := &table{header: []string{"key, way", "µs a batch", "µs a signature", "signatures/s", "crypto/rsa's time / this"}}
 		for _, kind := range s.Keys {
 			keys, err := newKeys(dir, kind)
@@ -65,17 +68,21 @@ func (s *signatures) Run(ctx context.Context) error {
 				progress("measuring %s, round %d of %d", kind, round+1, s.Rounds)
 				res, err := s.round(ctx, kind, keys.file, round%2 == 1, unsupported == nil, haveOpenSSL)
 				if err != nil {
-					return fmt.Errorf("%s: %w", kind, err)
+					failed = errors.Join(failed, fmt.Errorf("%s, round %d: %w", kind, round+1, cmp.Or(context.Cause(ctx), err)))
+					break
 				}
 				for name, one := range res {
 					results[kind][name] = append(results[kind][name], one)
 				}
 			}
 			addSignatureRows(t, kind, names, results[kind])
+			if ctx.Err() != nil {
+				break
+			}
 		}
 		r.Results = results
 		plotSignatures(r, s.Keys, names, results)
-		return r.finish(&s.options, notes, t)
+		return errors.Join(r.finish(&s.options, notes, t), failed)
 	})
 }
 

@@ -64,12 +64,12 @@ func (s *soak) Run(ctx context.Context) error {
 	if s.Seed == 0 {
 		s.Seed = uint64(time.Now().UnixNano())
 	}
-	r, err := newReport("soak")
+	r, err := s.newReport("soak")
 	if err != nil {
 		return err
 	}
 	return inTempDir(func(dir string) error {
-		names, _, err := runnable([]string{s.Server}, s.Key)
+		names, _, err := runnableOrError([]string{s.Server}, s.Key)
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"time"
 
@@ -75,7 +74,6 @@ func (o *options) loadAndWatch(ctx context.Context, program string, s *server, a
 type usage struct {
 	when              time.Time
 	cpu, user, system time.Duration
-	own               time.Duration // the client's CPU time
 	core              time.Duration // for which the server's core was taken
 	rss, switches     int64
 }
@@ -93,9 +91,6 @@ func takeUsage(pid, core int) (u usage, err error) {
 		return u, err
 	}
 	if u.user, u.system, err = userAndSystem(pid); err != nil {
-		return u, err
-	}
-	if u.own, err = cpuTime(os.Getpid()); err != nil {
 		return u, err
 	}
 	u.when = time.Now()
