@@ -238,7 +238,7 @@ func (l *loader) loads(ctx context.Context, before []*handshakeRound, round *han
 		return nil
 	}
 	if busy := median(ofRounds(all, (*loadRound).clientBusy)); busy > busyForTwice {
-		round.NotTwice = fmt.Sprintf("the client's core is %.0f %% busy at the server's limit, and could not offer twice as much", busy)
+		round.NotTwice = fmt.Sprintf("the client's core is more than %d %% busy at the server's limit, and could not offer twice as much", busyForTwice)
 		return nil
 	}
 	round.Twice, err = l.open(ctx, 2*rate, l.overloadWarmup())

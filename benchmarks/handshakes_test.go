@@ -95,21 +95,23 @@ func TestHandshakeWarnings(t *testing.T) {
 	warned.Twice.Load.MaxInFlight = 1000
 	warned.Saturation.Load.Warnings = []string{"the client was busy for 91 % of the time"}
 	warned.Twice.Load.Warnings = []string{"all 1000 connections were in use at times", "1 % were begun 12ms late", "1 % were begun 34ms late", "the server has declined"}
+	alike := saturated(100, 0.99, 0.5)
+	alike.NotTwice = slowClient.NotTwice
 	r := &handshakeResults{
 		What:    combination{"rsa2048", "1.3", "full"},
-		Servers: []string{"a", "b", "c", "d", "e"},
-		Rounds:  map[string][]*handshakeRound{"a": {fine}, "b": {fine, slowClient, slowClient}, "c": {idle}, "d": {disturbed}, "e": {warned}},
+		Servers: []string{"a", "b", "c", "d", "e", "f"},
+		Rounds:  map[string][]*handshakeRound{"a": {fine}, "b": {fine, slowClient, slowClient}, "c": {idle}, "d": {disturbed}, "e": {warned}, "f": {alike, alike}},
 	}
 	want := []string{
-		"rsa2048, TLS 1.3, full: in 2 of 3 rounds of b its core was idle at times while the client's was not: the client was the limit, and handshakes/s and latency are the client's, and half and twice are so of the client's rate.",
-		"rsa2048, TLS 1.3, full: twice the rate of b was SKIPPED in 2 rounds: too busy.",
-		"rsa2048, TLS 1.3, full: in 1 of 1 rounds of c its core was idle at times, and so was the client's",
-		"rsa2048, TLS 1.3, full: in 1 loads of c by schedule the client's core was 90 % busy or more",
-		"rsa2048, TLS 1.3, full: at half the rate of c the client did not begin 3 handshakes in time",
-		"rsa2048, TLS 1.3, full: others (processes, interrupts, the hypervisor) took up to 10 % of the core in a round of d",
-		"rsa2048, TLS 1.3, full: in 1 loads of e by schedule the client had no connection left at times (there are 1000): clients then waited for one, too, and longer than 2s.",
-		"rsa2048, TLS 1.3, full: the client warns, of e at twice its rate: 1 % were begun 12ms late",
-		"rsa2048, TLS 1.3, full: the client warns, of e at twice its rate: the server has declined",
+		"rsa2048, TLS 1.3, full, b: the server's core was idle at times while the client's was not: the client was the limit, and handshakes/s and latency are the client's, and half and twice are so of the client's rate.",
+		"rsa2048, TLS 1.3, full, b, f: twice the rate was SKIPPED in 2 rounds: too busy.",
+		"rsa2048, TLS 1.3, full, c: in 1 of 1 rounds the server's core was idle at times, and so was the client's",
+		"rsa2048, TLS 1.3, full, c: in 1 loads by schedule the client's core was 90 % busy or more",
+		"rsa2048, TLS 1.3, full, c: at half the rate the client did not begin 3 handshakes in time",
+		"rsa2048, TLS 1.3, full, d: others (processes, interrupts, the hypervisor) took up to 10 % of the core in a round",
+		"rsa2048, TLS 1.3, full, e: in 1 loads by schedule the client had no connection left at times (there are 1000): clients then waited for one, too, and longer than 2s.",
+		"rsa2048, TLS 1.3, full, e: the client warns, at twice its rate: 1 % were begun 12ms late",
+		"rsa2048, TLS 1.3, full, e: the client warns, at twice its rate: the server has declined",
 	}
 	got := r.warnings(64)
 	if len(got) != len(want) {
@@ -196,7 +198,7 @@ func TestHandshakeRound(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	r, calls, err = roundWith(t, nil, goodJSON+`, "client": {"busy": 0.8}`)
-	if err != nil || len(calls) != 2 || r.Twice != nil || !strings.Contains(r.NotTwice, "80 %") {
+	if err != nil || len(calls) != 2 || r.Twice != nil || !strings.Contains(r.NotTwice, "65 % busy") {
 		t.Errorf("with a busy client: %+v, %q, %v", r, calls, err)
 	}
 	_, _, err = roundWith(t, nil, strings.Replace(goodJSON, "cafe", "beef", 1))

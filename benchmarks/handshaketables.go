@@ -84,11 +84,16 @@ func (r *loadRound) clientFull() bool { return r.Load.Client.Busy >= load.BusyLi
 
 // warnings says which figures are not what they seem.
 func (r *handshakeResults) warnings(clients int) []string {
-	var notes []string
-	note := func(format string, args ...any) {
-		notes = append(notes, r.What.String()+": "+fmt.Sprintf(format, args...))
-	}
+	var order []string // of texts
+	of := make(map[string][]string)
 	for _, name := range r.Servers {
+		note := func(format string, args ...any) { // the same of several servers is one note
+			text := fmt.Sprintf(format, args...)
+			if of[text] == nil {
+				order = append(order, text)
+			}
+			of[text] = append(of[text], name)
+		}
 		var limited, idle, late, full, connections int
 		var notBegun int64
 		disturbed := 0.0
@@ -126,35 +131,40 @@ func (r *handshakeResults) warnings(clients int) []string {
 		switch {
 		case clients == 1 || idle == 0:
 		case limited > 0:
-			note("in %d of %d rounds of %s its core was idle at times while the client's was not: the client was the limit, and handshakes/s and latency are the client's%s. CPU time is the server's all the same.", limited, len(rounds), name, rates)
+			note("the server's core was idle at times while the client's was not: the client was the limit, and handshakes/s and latency are the client's%s. CPU time is the server's all the same.", rates)
 		default:
-			note("in %d of %d rounds of %s its core was idle at times, and so was the client's.", idle, len(rounds), name)
+			note("in %d of %d rounds the server's core was idle at times, and so was the client's.", idle, len(rounds))
 		}
 		if disturbed > 5 {
-			note("others (processes, interrupts, the hypervisor) took up to %.0f %% of the core in a round of %s.", disturbed, name)
+			note("others (processes, interrupts, the hypervisor) took up to %.0f %% of the core in a round.", disturbed)
 		}
 		if skipped > 0 {
-			note("twice the rate of %s was SKIPPED in %d rounds: %s.", name, skipped, why)
+			note("twice the rate was SKIPPED in %d rounds: %s.", skipped, why)
 		}
 		if late > 0 {
-			note("in %d loads of %s by schedule the client's core was %.0f %% busy or more: their latency is the client's too.", late, name, 100*load.BusyLimit)
+			note("in %d loads by schedule the client's core was %.0f %% busy or more: their latency is the client's too.", late, 100*load.BusyLimit)
 		}
 		if full > 0 {
-			note("in %d loads of %s by schedule the client had no connection left at times (there are %d): clients then waited for one, too, and longer than %v.", full, name, connections, patience)
+			note("in %d loads by schedule the client had no connection left at times (there are %d): clients then waited for one, too, and longer than %v.", full, connections, patience)
 		}
 		if notBegun > 0 {
-			note("at half the rate of %s the client did not begin %d handshakes in time.", name, notBegun)
+			note("at half the rate the client did not begin %d handshakes in time.", notBegun)
 		}
 		for _, w := range clientWarnings(r.Rounds[name]) {
-			note("the client warns, of %s %s", name, w)
+			note("the client warns, %s", w)
 		}
+	}
+	var notes []string
+	for _, text := range order {
+		notes = append(notes, fmt.Sprintf("%v, %s: %s", r.What, strings.Join(of[text], ", "), text))
 	}
 	return notes
 }
 
-// toldWarnings are how those of the client's warnings begin that are notes of our
-// own: that it was the limit, and that it had no connection left.
-var toldWarnings = []string{"the client was busy for ", "all "}
+// toldWarnings are in those of the client's warnings that are notes or figures of
+// our own: that it was the limit, that it had no connection left, and that fewer
+// were served than asked for.
+var toldWarnings = []string{"the client was busy for ", "connections were in use at times", "did not keep up"}
 
 var digits = regexp.MustCompile(`[0-9.]+`)
 
@@ -165,7 +175,7 @@ func clientWarnings(rounds []*handshakeRound) (all []string) {
 	seen := make(map[string]bool)
 	add := func(where string, r *loadRound) {
 		for _, w := range r.Load.Warnings {
-			told := slices.ContainsFunc(toldWarnings, func(begin string) bool { return strings.HasPrefix(w, begin) })
+			told := slices.ContainsFunc(toldWarnings, func(part string) bool { return strings.Contains(w, part) })
 			if kind := where + digits.ReplaceAllString(w, ""); !told && !seen[kind] {
 				seen[kind] = true
 				all = append(all, where+": "+w)

@@ -26,6 +26,12 @@ type Config struct {
 	// finishing them.
 	AcceptsPerTurn int
 
+	// Backlog is the most connections to a listener that wait in the kernel
+	// until they are accepted, 0 for as many as the system allows. Further ones
+	// have to try again. They are served in their order: a backlog that takes
+	// longer to work off than clients wait is worked off for nothing.
+	Backlog int
+
 	// PollInterval is how often a job is resumed that has paused without a
 	// descriptor and without a callback to wait for, 0 for a millisecond.
 	PollInterval time.Duration
@@ -56,6 +62,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxJobs", &c.MaxJobs, 10_000},
 		{"MaxQueued", &c.MaxQueued, 65_536},
 		{"AcceptsPerTurn", &c.AcceptsPerTurn, 1},
+		{"Backlog", &c.Backlog, 0},
 		{"InitialJobs", &c.InitialJobs, 0},
 	} {
 		if *f.n < 0 {

@@ -1,8 +1,11 @@
 package loop
 
 import (
+	"context"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Before Linux 5.11 waits are in milliseconds, and must not end early either.
@@ -22,5 +25,26 @@ func TestPollerCoarseTimeouts(t *testing.T) {
 	}
 	if n, err := p.wait(events[:], 1<<63-1); n != 0 || err != nil {
 		t.Errorf("wait for 292 years, woken = %d, %v", n, err)
+	}
+}
+
+func TestBacklog(t *testing.T) {
+	for _, test := range []struct{ set, want int }{{7, 7}, {1, 1}} {
+		l, err := New(Config{Backlog: test.set})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		n, err := l.Listen("tcp", "127.0.0.1:0", HandlerFunc(func(context.Context, *Conn) error { return nil }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := unix.GetsockoptTCPInfo(n.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Sacked != uint32(test.want) { // of a listening socket, its backlog
+			t.Errorf("Backlog %d: the kernel has %d", test.set, info.Sacked)
+		}
 	}
 }

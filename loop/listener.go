@@ -94,6 +94,11 @@ func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, 
 	n.rest.owner = n
 	_, n.tcp = ln.(*net.TCPListener)
 	fd, err := dupListener(ln)
+	if err == nil && l.cfg.Backlog > 0 {
+		if err = sysBacklog(fd, l.cfg.Backlog); err != nil {
+			sysClose(fd)
+		}
+	}
 	if _, ok := ln.(*net.UnixListener); ok && err == nil {
 		n.given = ln
 	} else if cerr := ln.Close(); err == nil && cerr != nil {

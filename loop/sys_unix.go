@@ -166,6 +166,9 @@ func sysShutdown(fd int, write bool) error {
 	return os.NewSyscallError("shutdown", unix.Shutdown(fd, how))
 }
 
+// sysBacklog sets how many connections may wait for fd, which listens already.
+func sysBacklog(fd, n int) error { return os.NewSyscallError("listen", unix.Listen(fd, n)) }
+
 // sysConnect begins to connect a new socket to ra; the socket is connected, or
 // has failed, when it becomes writable.
 func sysConnect(ra, la sockaddr) (int, error) {

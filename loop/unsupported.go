@@ -49,6 +49,7 @@ func sysIsOpen(int) bool                                       { return false }
 func sysClose(int) error                                       { return ErrUnsupported }
 func sysPoll(int, waitctx.Events, time.Duration) (bool, error) { return false, ErrUnsupported }
 func sysShutdown(int, bool) error                              { return ErrUnsupported }
+func sysBacklog(int, int) error                                { return ErrUnsupported }
 func sysConnect(_, _ sockaddr) (int, error)                    { return -1, ErrUnsupported }
 func sysConnected(int) (bool, error)                           { return true, ErrUnsupported }
 func setReusePort(syscall.RawConn) error                       { return ErrUnsupported }

@@ -179,6 +179,7 @@ func TestErrorLines(t *testing.T) {
 		{"serve --tls-min 1.1", 2, "--tls-min"},
 		{"serve --loops 0", 2, "--loops"},
 		{"serve --max-jobs 0", 2, "--max-jobs"},
+		{"serve --backlog -1", 2, "--backlog"},
 		{"serve --idle-timeout soon", 2, "--idle-timeout"},
 		{"serve --request-timeout 0s", 2, "--request-timeout"},
 		{"serve --addr nonsense", 2, "--addr"},

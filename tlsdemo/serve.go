@@ -38,6 +38,8 @@ type serveCmd struct {
 	DrainTimeout     time.Duration `default:"10s" placeholder:"TIME" help:"After SIGTERM or SIGINT, how long requests may take to end (default ${default})."`
 	MaxJobs          int           `default:"10000" placeholder:"N" help:"Most jobs of a loop at a time (default ${default}). While there are so many, nothing is accepted."`
 
+	Backlog int `placeholder:"N" help:"Most connections that wait in the kernel to be accepted (default: what the system allows). With fewer, clients under overload try again instead of waiting in vain."`
+
 	Metrics string `placeholder:"ADDR" help:"Serve Prometheus metrics at http://ADDR/metrics. Without a host (:9090) that is 127.0.0.1."`
 	Pprof   bool   `help:"Serve profiles of the process at /debug/pprof/ of --metrics."`
 	Verbose bool   `help:"Tell on stderr why connections ended."`
@@ -81,6 +83,8 @@ func (c *serveCmd) Validate() error {
 		return fmt.Errorf("--engine-workers is for --engine offload, not for %s", c.Engine)
 	case c.EngineOnWorker && c.Engine != engineAuto && c.Engine != engineMultibuffer:
 		return fmt.Errorf("--engine-on-worker is for --engine multibuffer, not for %s", c.Engine)
+	case c.Backlog < 0:
+		return fmt.Errorf("--backlog: %d is less than none", c.Backlog)
 	case c.MaxJobs < 1:
 		return fmt.Errorf("--max-jobs: %d, at least 1 is needed", c.MaxJobs)
 	case c.Cert != "" && c.Keyfile == "":
@@ -114,7 +118,7 @@ func (c *serveCmd) Run(con *console) error {
 	if kind == "" {
 		kind = defaultKey
 	}
-	group, err := loop.NewGroup(c.Loops, loop.Config{MaxJobs: c.MaxJobs, Logger: c.logger(con.err)})
+	group, err := loop.NewGroup(c.Loops, loop.Config{MaxJobs: c.MaxJobs, Backlog: c.Backlog, Logger: c.logger(con.err)})
 	if err != nil {
 		return err
 	}
