@@ -28,8 +28,9 @@ type Config struct {
 
 	// Backlog is the most connections to a listener that wait in the kernel
 	// until they are accepted, 0 for as many as the system allows. Further ones
-	// have to try again. They are served in their order: a backlog that takes
-	// longer to work off than clients wait is worked off for nothing.
+	// have to try again, or are reset. Those that wait are served in their
+	// order: a backlog that takes longer to work off than clients wait is
+	// worked off for nothing.
 	Backlog int
 
 	// PollInterval is how often a job is resumed that has paused without a

@@ -55,7 +55,7 @@ type loadCmd struct {
 	ClientKey  string      `type:"existingfile" placeholder:"FILE" group:"tls" help:"The private key of --client-cert, in PEM."`
 	Request    string      `placeholder:"PATH" group:"tls" help:"After each handshake, ask for PATH by HTTP/1.1 and read the answer, which must have a status of 2xx. In TLS 1.3 only that proves that the server has finished the handshake too."`
 
-	MaxErrors int64  `placeholder:"N" group:"result" help:"How many handshakes may fail before the exit status is 1."`
+	MaxErrors int64  `placeholder:"N" group:"result" help:"How many handshakes may fail before the exit status is 1 (of a sweep any number)."`
 	JSON      string `name:"json" placeholder:"FILE" group:"result" help:"Write the result as JSON; - is standard output, and replaces the text."`
 	Report    string `placeholder:"FILE" group:"result" help:"Write the result as one HTML page, with plots."`
 	Quiet     bool   `short:"q" group:"result" help:"No text but errors and warnings."`
@@ -77,7 +77,7 @@ Examples:
 
 Signals: the first SIGINT or SIGTERM ends the run, and what was measured is reported; a second one exits at once.
 
-Exit status: 0 all went well, 1 handshakes failed (more than --max-errors) or the run could not begin or was cut short by this machine's limits, 2 the command line makes no sense.`
+Exit status: 0 all went well, 1 handshakes failed (more than --max-errors), none was measured, a sweep's first rate was not kept up, or the run could not begin or was cut short by this machine's limits, 2 the command line makes no sense.`
 }
 
 // Validate finds what makes no sense before anything is started, and fills in
