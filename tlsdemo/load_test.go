@@ -207,7 +207,7 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --tls 1.2 --cipher nonsense", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
 		{"a:1 --cipher TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "--tls 1.2"},
 		{"a:1 --resume 101%", "101%"},
-		{"a:1 --resume 50", "percentage"},
+		{"a:1 --resume half", "percentage"},
 		{"a:1 --request nonsense", "--request"},
 		{"a:1 --request / --alpn h2,http/1.1", "--alpn"},
 		{"a:1 --rate NaN", "--rate"},

@@ -94,7 +94,7 @@ func (r *resumeShare) UnmarshalText(text []byte) error {
 		*r = 1
 	default:
 		percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
-		if err != nil || !strings.HasSuffix(s, "%") || !(percent >= 0 && percent <= 100) {
+		if err != nil || !(percent >= 0 && percent <= 100) {
 			return fmt.Errorf("%q is neither none, nor tickets, nor a percentage such as 80%%", s)
 		}
 		*r = resumeShare(percent / 100)
