@@ -144,7 +144,7 @@ func TestHandshakeErrors(t *testing.T) {
 		Servers: []string{"a", "b", "c"},
 		Rounds:  map[string][]*handshakeRound{"a": {overload, lost}, "b": {slow, {Failed: "not resumed"}}, "c": {nothing}},
 	}
-	want := `rsa2048, TLS 1.3, full, a, round 2: 2 handshakes failed, 100 succeeded: eof 1 (EOF), reset 1 (reset by peer)
+	want := `rsa2048, TLS 1.3, full, a, round 2: 2 handshakes failed, 100 succeeded: 1 eof (EOF), 1 reset (reset by peer)
 rsa2048, TLS 1.3, full, b, round 1: at half its rate: 1 handshakes failed, 49 succeeded
 rsa2048, TLS 1.3, full, b, round 2: not resumed
 rsa2048, TLS 1.3, full, c, round 1: 0 handshakes failed, 0 succeeded`

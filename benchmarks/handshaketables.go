@@ -223,13 +223,8 @@ func (r *handshakeResults) errors() (errs []error) {
 // failures describes the handshakes of a load that failed.
 func failures(r *loadRound) string {
 	text := fmt.Sprintf("%d handshakes failed, %d succeeded", r.Load.Errors, r.Load.Handshakes)
-	var kinds []string
-	for kind, n := range r.Load.ErrorsByKind {
-		kinds = append(kinds, fmt.Sprintf("%s %d (%s)", kind, n, r.Load.ErrorExamples[kind]))
-	}
-	slices.Sort(kinds)
-	if len(kinds) > 0 {
-		text += ": " + strings.Join(kinds, ", ")
+	if why := kinds(r.Load.ErrorsByKind, r.Load.ErrorExamples); why != "" {
+		text += ": " + why
 	}
 	return text
 }

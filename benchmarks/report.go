@@ -3,7 +3,7 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/jobloop/jobloop/internal/machine"
 )
 
 // This file is what a part leaves behind: its report, on standard output and in
@@ -81,7 +83,7 @@ func (o *options) newReport(part string) (*report, error) {
 		return nil, fmt.Errorf("/proc/loadavg is %q", b)
 	}
 	r.Load = strings.Join(load[:3], " ")
-	if r.Machine, err = machine(); err != nil {
+	if r.Machine, err = thisMachine(); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -101,17 +103,13 @@ func measuringArgs(args []string) (kept []string) {
 	return kept
 }
 
-// machine describes what the figures were measured on.
-func machine() (string, error) {
-	b, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "", err
-	}
+// thisMachine describes what the figures were measured on.
+func thisMachine() (string, error) {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
 		return "", os.NewSyscallError("uname", err)
 	}
-	return fmt.Sprintf("%s, %d cores, Linux %s %s, %s", cpuModel(b), runtime.NumCPU(),
+	return fmt.Sprintf("%s, %d cores, Linux %s %s, %s", cmp.Or(machine.CPU(), "unknown CPU"), runtime.NumCPU(),
 		kernelVersion(unix.ByteSliceToString(uts.Release[:])), runtime.GOARCH, runtime.Version()), nil
 }
 
@@ -122,16 +120,6 @@ func kernelVersion(release string) string {
 		release = release[:i]
 	}
 	return strings.TrimRight(release, ".")
-}
-
-func cpuModel(cpuinfo []byte) string {
-	for line := range bytes.Lines(cpuinfo) {
-		// arm64 has no model name.
-		if key, value, _ := strings.Cut(string(line), ":"); strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown CPU"
 }
 
 // addPlot adds a picture. The name is that of a file, and starts with the

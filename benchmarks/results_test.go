@@ -133,15 +133,6 @@ func TestSoakCheck(t *testing.T) {
 	}
 }
 
-func TestCPUModel(t *testing.T) {
-	if got := cpuModel([]byte("processor\t: 0\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n")); got != "AMD EPYC" {
-		t.Errorf("got %q", got)
-	}
-	if got := cpuModel([]byte("processor\t: 0\n")); got != "unknown CPU" {
-		t.Errorf("got %q", got)
-	}
-}
-
 func TestTail(t *testing.T) {
 	var out tail
 	if out.text() != "" {

@@ -209,11 +209,6 @@ func (c *loadCmd) readFiles(cfg *load.Config) error {
 		}
 		cfg.TLS.Certificate = &cert
 	}
-	for _, path := range []string{c.JSON, c.Report} { // not after an hour of measuring
-		if err := checkWritable(path); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -222,6 +217,11 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 	cfg := c.config()
 	if err := c.readFiles(&cfg); err != nil {
 		return err
+	}
+	for _, path := range []string{c.JSON, c.Report} { // not after an hour of measuring
+		if err := checkWritable(path); err != nil {
+			return err
+		}
 	}
 	if cfg.Connections <= 1000 && os.Getenv("GOGC") == "" {
 		// A handshake leaves much garbage and keeps little: with few connections

@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -17,8 +18,9 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/machine"
 )
 
 // The operations that are measured.
@@ -109,7 +111,7 @@ func (r *result) print(out io.Writer, rounds int, each time.Duration) {
 		openssl = "OpenSSL skipped: " + r.Skipped
 	}
 	fmt.Fprintf(out, "%s %s/%s; %s; %s; %d rounds of %v.\n\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, openssl, cpu(), rounds, each)
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, openssl, cmp.Or(machine.CPU(), "CPU unknown"), rounds, each)
 	fmt.Fprintln(out, "| operation | with | ns, median | min–max | of OpenSSL's |")
 	fmt.Fprintln(out, "|---|---|---:|---:|---:|")
 	for _, operation := range []string{resumePause, startFinish} {
@@ -136,15 +138,4 @@ func median(values []float64) float64 {
 	s := slices.Sorted(slices.Values(values))
 	n := len(s)
 	return (s[(n-1)/2] + s[n/2]) / 2
-}
-
-// cpu returns the name of the processor where Linux tells it.
-func cpu() string {
-	info, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(info)) {
-		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "CPU unknown"
 }

@@ -57,7 +57,7 @@ func (w *worker) pace(ctx context.Context) {
 // become due meanwhile and found no free connection.
 func (w *worker) arrivals(ctx context.Context, due time.Time) {
 	for {
-		v := &visit{due: due, measured: !due.Before(w.stage.start)}
+		v := &visit{due: due}
 		w.do(ctx, v)
 		now := time.Now()
 		if w.run.stopping.Load() || w.stage.over(now) {

@@ -15,7 +15,7 @@ import (
 )
 
 // classicalCurves is what crypto/tls offers, without the hybrids with ML-KEM: few
-// servers have these, and making their key shares costs the client a third of
+// servers have these, and making their key shares costs the client over a third of
 // its CPU time for a handshake ("go run ./benchmarks clients"). The share that is
 // sent is X25519's. The others are named because servers want to see the curve
 // of an ECDSA certificate, too (RFC 8422, section 5.1.1).

@@ -18,7 +18,7 @@ import (
 // visit is one connection: what was done on it, and when.
 type visit struct {
 	target   *target
-	measured bool   // whatever the time, it belongs to the measured part
+	measured bool   // of a closed loop with a count: it is one of these
 	probe    bool   // before the run
 	offered  bool   // a session to resume
 	remote   string // the address connected to, as numbers
@@ -122,7 +122,7 @@ func (w *worker) resumeNext() bool {
 
 // request asks for a path, and reads the answer to its end.
 func (w *worker) request(t *tls.Conn, v *visit, path string) error {
-	if p := t.ConnectionState().NegotiatedProtocol; p != "" && p != "http/1.1" && p != "http/1.0" {
+	if p := v.agreed.alpn; p != "" && p != "http/1.1" && p != "http/1.0" {
 		return fmt.Errorf("%w: the connection speaks %s", errAnswer, p)
 	}
 	if _, err := t.Write(v.target.request); err != nil {

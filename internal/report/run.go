@@ -110,7 +110,7 @@ func tiles(r *load.Result) []tile {
 	if r.Sweep != nil {
 		knee := tile{Label: "Knee of the sweep", quantity: quantity{measured(r.Sweep.Knee), "/s"}, Sub: "above it: " + r.Sweep.Limit, Class: "main"}
 		if r.Sweep.Knee == 0 {
-			knee.quantity, knee.Sub = quantity{none, ""}, orText(r.Sweep.Limit, "no rate was kept up")
+			knee.quantity, knee.Sub = quantity{none, ""}, cmp.Or(r.Sweep.Limit, "no rate was kept up")
 		} else if r.Sweep.Limit == "" {
 			knee.Sub = "at least: no greater rate was tried"
 		}
@@ -146,13 +146,6 @@ func tiles(r *load.Result) []tile {
 		tile{Label: "Latency p99", quantity: p99, Sub: "p99.9 " + p999.String(), Class: class},
 		tile{Label: "Latency max", quantity: latency(l, l.Max), Sub: "min " + latency(l, l.Min).String()},
 		failed, client)
-}
-
-func orText(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // latency writes one of the percentiles: there is none of nothing.
