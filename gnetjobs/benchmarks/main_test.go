@@ -1,0 +1,130 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The test binary is also the program's servers and clients: those are started
+// with a command, tests with flags.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		main()
+		return
+	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // else each process takes a second to end, with the race detector
+	os.Exit(m.Run())
+}
+
+// Every server goes through every part it has a place in, with real echoes and
+// handshakes, and the report has their figures.
+func TestQuickRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
+	dir := t.TempDir()
+	m := &measure{Servers: []string{nameGnetjobs, nameMultibuffer, nameGoroutines, nameGnet}, Quick: true, Out: dir, ServerCPU: anyCPU, ClientCPU: anyCPU}
+	var out bytes.Buffer
+	if err := m.run(t.Context(), &out); err != nil {
+		t.Fatalf("%v\n%s", err, out.Bytes())
+	}
+	md, err := os.ReadFile(filepath.Join(dir, "results.md"))
+	if err != nil || !bytes.Equal(md, out.Bytes()) {
+		t.Errorf("results.md is not what was printed (%v):\n%s", err, md)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Parts []struct {
+			Part    string
+			Failed  string
+			Results []series[map[string]any]
+		}
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	measured := make(map[string]int)
+	for _, p := range got.Parts {
+		if p.Failed != "" {
+			t.Errorf("%s: %s", p.Part, p.Failed)
+		}
+		for _, s := range p.Results {
+			measured[strings.TrimSpace(p.Part+" "+s.Key)+" "+s.Server] = len(s.Rounds)
+		}
+	}
+	for _, want := range []string{
+		"throughput gnetjobs", "throughput goroutines", "throughput gnet",
+		"messages gnetjobs", "messages goroutines", "messages gnet",
+		"handshakes ECDSA P-256 gnetjobs", "handshakes ECDSA P-256 goroutines",
+		"handshakes RSA-2048 gnetjobs", "handshakes RSA-2048 goroutines",
+		"idle gnetjobs", "idle goroutines", "idle gnet",
+	} {
+		if measured[want] != 1 {
+			t.Errorf("%s: %d rounds, want 1", want, measured[want])
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s", md)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	good := measure{Rounds: 1, Duration: time.Second, Connections: 1}
+	if err := good.check(); err != nil {
+		t.Error(err)
+	}
+	for flag, m := range map[string]measure{
+		"--rounds":      {Duration: 1, Connections: 1},
+		"--duration":    {Rounds: 1, Connections: 1},
+		"--connections": {Rounds: 1, Duration: 1},
+	} {
+		if err := m.check(); err == nil || !strings.HasPrefix(err.Error(), flag) {
+			t.Errorf("%s: error %v", flag, err)
+		}
+	}
+}
+
+func TestChooseCores(t *testing.T) {
+	m := measure{ServerCPU: anyCPU, ClientCPU: anyCPU}
+	if notes, err := m.chooseCores(); notes != nil || err != nil || m.ServerCPU != anyCPU || m.ClientCPU != anyCPU {
+		t.Errorf("%+v, %q, %v", m, notes, err)
+	}
+	for _, cpu := range []int{-3, 1023} {
+		m := measure{ServerCPU: anyCPU, ClientCPU: cpu}
+		if _, err := m.chooseCores(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("--client-cpu: there is no core %d", cpu)) {
+			t.Errorf("core %d: error %v", cpu, err)
+		}
+	}
+}
+
+func TestKernelVersion(t *testing.T) {
+	for release, want := range map[string]string{"6.18.44": "6.18.44", "6.18.44-generic": "6.18.44", "6.1.x": "6.1", "": ""} {
+		if got := kernelVersion(release); got != want {
+			t.Errorf("%q is %q, want %q", release, got, want)
+		}
+	}
+}
+
+// What has failed is told in the report, too.
+func TestReportTellsOfFailures(t *testing.T) {
+	r := result{Notes: []string{"a note"}, Failed: "one\ntwo", title: "Title", table: &table{text: 1, header: []string{"server"}}}
+	var b strings.Builder
+	if err := r.write(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := "\n## Title\n\n| server |\n|--------|\n\n- a note\n- FAILED: one; two\n"
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+}

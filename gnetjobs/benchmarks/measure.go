@@ -1,0 +1,323 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/jobloop/jobloop/internal/machine"
+)
+
+// measure is the command: its flags, the parts, and the report they make.
+type measure struct {
+	Parts       []string      `arg:"" optional:"" name:"part" enum:"throughput,messages,handshakes,idle" help:"What to measure, of ${enum}; all, if none is named."`
+	Servers     []string      `enum:"gnetjobs,gnetjobs-multibuffer,goroutines,gnet" default:"gnetjobs,gnetjobs-multibuffer,goroutines,gnet" help:"Of which servers, of ${enum}. Not every server has a place in every part."`
+	Rounds      int           `default:"5" help:"Rounds; in each, every server is measured once."`
+	Duration    time.Duration `default:"5s" help:"How long a server is loaded and measured in a round."`
+	Connections int           `default:"4000" help:"Idle connections."`
+	Quick       bool          `help:"A short run, to see that everything works. Its figures mean little."`
+	Out         string        `placeholder:"DIR" type:"path" help:"Write results.md and results.json into this directory, which is made if it is not there."`
+	ServerCPU   int           `default:"-2" placeholder:"CORE" help:"The core servers run on, -1 for any (default: 0; any, if that is not there)."`
+	ClientCPU   int           `default:"-2" placeholder:"CORE" help:"The core clients run on, -1 for any (default: 1; any, if that is not there)."`
+}
+
+// part is what one table is of.
+type part struct {
+	name, title string
+	run         func(m *measure, ctx context.Context, dir string) (*result, error)
+}
+
+var parts = []part{
+	{"throughput", "Echo throughput", (*measure).throughput},
+	{"messages", "Small messages", (*measure).messages},
+	{"handshakes", "Full handshakes", (*measure).handshakes},
+	{"idle", "Idle connections", (*measure).idle},
+}
+
+// result is what a part leaves behind.
+type result struct {
+	Part    string   `json:"part"`
+	Results any      `json:"results"`
+	Notes   []string `json:"notes"` // what a reader must know to weigh them
+	Failed  string   `json:"failed,omitempty"`
+
+	title string
+	table *table
+}
+
+// report is what a run leaves behind.
+type report struct {
+	Command  string    `json:"command"`
+	Machine  string    `json:"machine"`
+	Revision string    `json:"revision"`
+	Load     string    `json:"load"` // average, before the run
+	Started  time.Time `json:"started"`
+	Notes    []string  `json:"notes"`
+	Results  []*result `json:"parts"`
+}
+
+// errNoServer: a part has nothing to do.
+var errNoServer = errors.New("none of the servers named is measured in this part")
+
+func (m *measure) Run(ctx context.Context) error { return m.run(ctx, os.Stdout) }
+
+func (m *measure) run(ctx context.Context, stdout io.Writer) error {
+	if m.Quick {
+		m.Rounds, m.Duration, m.Connections = 1, 200*time.Millisecond, 200
+	}
+	if err := m.check(); err != nil {
+		return err
+	}
+	notes, err := m.chooseCores()
+	if err != nil {
+		return err
+	}
+	rep, err := newReport(notes)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "gnetjobs-benchmarks-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := rep.head(stdout); err != nil {
+		return err
+	}
+	var failed []error
+	for _, p := range parts {
+		if ctx.Err() != nil || len(m.Parts) > 0 && !slices.Contains(m.Parts, p.name) {
+			continue
+		}
+		progress("== %s", p.name)
+		res, err := p.run(m, ctx, dir)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", p.name, err))
+		}
+		if res == nil {
+			continue
+		}
+		res.Part, res.title = p.name, p.title
+		if err != nil {
+			res.Failed = err.Error()
+		}
+		rep.Results = append(rep.Results, res)
+		failed = append(failed, res.write(stdout))
+	}
+	if m.Out != "" {
+		failed = append(failed, rep.keep(m.Out))
+	}
+	return errors.Join(failed...)
+}
+
+// check finds what makes no sense before anything is started.
+func (m *measure) check() error {
+	switch {
+	case m.Rounds < 1:
+		return fmt.Errorf("--rounds: %d, at least 1 is needed", m.Rounds)
+	case m.Duration <= 0:
+		return fmt.Errorf("--duration: %v is no time to measure", m.Duration)
+	case m.Connections < 1:
+		return fmt.Errorf("--connections: %d, at least 1 is needed", m.Connections)
+	}
+	return nil
+}
+
+// warmup is how long a server is loaded before it is measured.
+func (m *measure) warmup() time.Duration { return min(m.Duration/2, time.Second) }
+
+// servers returns those of these that are to be measured.
+func (m *measure) servers(names ...string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(m.Servers, name) })
+}
+
+func (m *measure) watched(s *server) watched {
+	return watched{PID: s.cmd.Process.Pid, Core: max(m.ServerCPU, anyCPU)}
+}
+
+// How --server-cpu and --client-cpu name no core.
+const (
+	anyCPU     = -1
+	defaultCPU = -2
+)
+
+// chooseCores fills in the cores that are not chosen: 0 and 1, and where one of
+// these is not there, any. It says which are not.
+func (m *measure) chooseCores() (notes []string, _ error) {
+	for _, c := range []struct {
+		flag, who, others string
+		cpu               *int
+		first             int
+	}{
+		{"--server-cpu", "servers", "clients", &m.ServerCPU, 0},
+		{"--client-cpu", "clients", "servers", &m.ClientCPU, 1},
+	} {
+		cpu := *c.cpu
+		if cpu == anyCPU {
+			continue
+		}
+		if cpu == defaultCPU {
+			cpu = c.first
+		}
+		there := false
+		if cpu >= 0 {
+			var err error
+			if there, err = hasCPU(cpu); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case there:
+			*c.cpu = cpu
+		case *c.cpu == defaultCPU:
+			*c.cpu = anyCPU
+			notes = append(notes, fmt.Sprintf("There is no core %d here: the %s run on any, and may take time from the %s.", cpu, c.who, c.others))
+		default:
+			return nil, fmt.Errorf("%s: there is no core %d to run on (-1 leaves it to the system)", c.flag, cpu)
+		}
+	}
+	return notes, nil
+}
+
+// others says how much of the servers' core others have taken, at most. The
+// kernel counts that in hundredths of a second, which is too coarse for short
+// runs.
+func (m *measure) others(all []usage) []string {
+	if m.ServerCPU < 0 || m.Duration < time.Second || len(all) == 0 {
+		return nil
+	}
+	most := 0.0
+	for _, u := range all {
+		most = math.Max(most, u.percentOf(u.Other))
+	}
+	return []string{fmt.Sprintf("Of the servers' core, others have taken %s %% in the round in which they took most.", figure(most))}
+}
+
+func newReport(notes []string) (*report, error) {
+	r := &report{
+		Command:  strings.TrimSpace("go run ./benchmarks " + strings.Join(os.Args[1:], " ")),
+		Notes:    notes,
+		Revision: revision(),
+		Started:  time.Now().Round(time.Second),
+	}
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return nil, err
+	}
+	load := strings.Fields(string(b))
+	if len(load) < 3 {
+		return nil, fmt.Errorf("/proc/loadavg is %q", b)
+	}
+	r.Load = strings.Join(load[:3], " ")
+	r.Machine, err = thisMachine()
+	return r, err
+}
+
+// thisMachine describes what the figures were measured on, and with.
+func thisMachine() (string, error) {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return "", os.NewSyscallError("uname", err)
+	}
+	return fmt.Sprintf("%s, %d cores, Linux %s %s, %s, gnet %s", cmp.Or(machine.CPU(), "unknown CPU"), runtime.NumCPU(),
+		kernelVersion(unix.ByteSliceToString(uts.Release[:])), runtime.GOARCH, runtime.Version(), gnetVersion()), nil
+}
+
+// kernelVersion is a kernel's release without what its builder has added:
+// 6.18.44 of 6.18.44-generic.
+func kernelVersion(release string) string {
+	if i := strings.IndexFunc(release, func(c rune) bool { return c != '.' && (c < '0' || c > '9') }); i >= 0 {
+		release = release[:i]
+	}
+	return strings.TrimRight(release, ".")
+}
+
+func gnetVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range info.Deps {
+			if d.Path == "github.com/panjf2000/gnet/v2" {
+				return d.Version
+			}
+		}
+	}
+	return "unknown"
+}
+
+// revision is the commit that is measured. The go command does not record it in
+// programs it runs.
+func revision() string {
+	b, err := exec.Command("git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// head writes what comes before the tables.
+func (r *report) head(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s; %s; revision %s; load before %s.\n", r.Machine, r.Started.Format(time.DateOnly), r.Revision, r.Load)
+	fmt.Fprintf(&b, "`%s`\n", r.Command)
+	bullets(&b, r.Notes)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// write writes a part.
+func (r *result) write(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n## %s\n\n", r.title)
+	if err := r.table.write(&b); err != nil {
+		return err
+	}
+	notes := r.Notes
+	if r.Failed != "" {
+		notes = append(slices.Clip(notes), "FAILED: "+strings.ReplaceAll(r.Failed, "\n", "; "))
+	}
+	bullets(&b, notes)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func bullets(b *strings.Builder, notes []string) {
+	if len(notes) > 0 {
+		b.WriteByte('\n')
+	}
+	for _, n := range notes {
+		b.WriteString("- " + n + "\n")
+	}
+}
+
+// keep writes the report into files.
+func (r *report) keep(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	var b strings.Builder
+	errs := []error{r.head(&b)}
+	for _, res := range r.Results {
+		errs = append(errs, res.write(&b))
+	}
+	errs = append(errs, os.WriteFile(filepath.Join(dir, "results.md"), []byte(b.String()), 0o644))
+	raw, err := json.MarshalIndent(r, "", "\t")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "results.json"), append(raw, '\n'), 0o644)
+	}
+	return errors.Join(append(errs, err)...)
+}

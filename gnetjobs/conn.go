@@ -1,0 +1,285 @@
+package gnetjobs
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	errorx "github.com/panjf2000/gnet/v2/pkg/errors"
+)
+
+// conn is the gnet.Conn that a handler sees. gnet's own, raw, is named and not
+// embedded, so that no method of its can be called by mistake and send
+// plaintext. Only those of gnet.Socket, about the descriptor, are its own.
+type conn struct {
+	gnet.Socket
+	raw  gnet.Conn
+	host *host
+	tls  *tls.Conn // nil: no TLS, or its handshake has not begun
+	task *task     // its job, if it has one
+	ctx  any       // the user's
+
+	local, remote net.Addr
+
+	phase    phase
+	opened   bool // OnOpen has been called
+	closeNow bool // when gnet's callback returns
+	woken    bool // OnTraffic is to be called, whatever has come
+	shared   bool // in is a part of host.plaintext
+	graceful bool // what waits is sent before it is closed
+	ended    bool // the peer will send no more
+	lost     bool // gnet closes it, for gnetErr
+	told     bool // OnClose has been called
+	finished bool // gnet has closed it
+	notified bool // close_notify has been sent
+	reported bool // OnHandshake has been called
+	since    int64
+
+	in      []byte // plaintext that the handler has not read
+	pending func(net.Conn) error
+	dialing *dialing
+
+	cause    error // why it is being closed
+	gnetErr  error
+	onClosed []gnet.AsyncCallback
+
+	timeout    timeout
+	when       int64 // of its place among the timers
+	timerIndex int
+
+	written uint64 // bytes given to gnet
+	queued  int    // bytes in the inbox, under its mutex
+}
+
+// phase is how far a connection has come.
+type phase uint8
+
+const (
+	phaseWaiting   phase = iota // for the first byte
+	phaseHandshake              // has a job
+	phaseOpen                   // its handler gets the events
+	phaseJob                    // has a job, which gets the bytes
+	phaseClosing                // what waits to be sent is being sent
+	phaseEnding                 // gnet closes it, and its handler is told
+	phaseClosed
+)
+
+var _ gnet.Conn = (*conn)(nil)
+
+func newConn(h *handler, raw gnet.Conn) *conn {
+	t := h.hostOf(raw.EventLoop())
+	c := &conn{Socket: raw, raw: raw, host: t, ctx: raw.Context(), local: raw.LocalAddr(), remote: raw.RemoteAddr()}
+	if d, ok := c.ctx.(*dialing); ok {
+		c.ctx, c.dialing = d.ctx, d
+	}
+	raw.SetContext(c)
+	if t.conns++; t.conns == 1 {
+		t.inbox.setOpen(true)
+	}
+	return c
+}
+
+// begin is called when gnet has opened the connection.
+func (c *conn) begin() {
+	h := c.host.handler
+	if h.cfg == nil {
+		c.open()
+		return
+	}
+	c.since = c.host.now()
+	if d := h.opts.HandshakeTimeout; d > 0 {
+		c.timeout.handshake = c.since + int64(d)
+		c.schedule(c.timeout.handshake)
+	}
+	if h.client {
+		c.handshake()
+	}
+}
+
+// arrived is called when gnet has read bytes of the peer's.
+func (c *conn) arrived() {
+	switch c.phase {
+	case phaseWaiting:
+		c.handshake()
+	case phaseHandshake, phaseJob:
+		if c.task.want == wantRead {
+			c.host.makeReady(c.task)
+		} else {
+			c.checkInbound()
+		}
+	case phaseOpen:
+		c.proceed()
+	default:
+		c.raw.Discard(-1)
+	}
+}
+
+// maxHandshakeInbound is the most that may have come and wait during a
+// handshake. crypto/tls reads no message of more than 64 KiB.
+const maxHandshakeInbound = 256 << 10
+
+// checkInbound closes the connection if too much waits for its job.
+func (c *conn) checkInbound() {
+	limit := c.host.handler.opts.MaxInbound
+	if c.phase == phaseHandshake && (limit == 0 || limit > maxHandshakeInbound) {
+		limit = maxHandshakeInbound
+	}
+	if limit > 0 && c.raw.InboundBuffered() > limit {
+		c.fail(ErrInboundFull)
+	}
+}
+
+// open calls the handler's OnOpen.
+func (c *conn) open() {
+	h := c.host.handler
+	c.phase, c.opened = phaseOpen, true
+	out, action := h.EventHandler.OnOpen(c)
+	if len(out) > 0 {
+		c.Write(out) // an error has closed it
+	}
+	c.act(action)
+	c.dialed(nil)
+	c.proceed()
+}
+
+// act does what the handler has returned.
+func (c *conn) act(a gnet.Action) {
+	switch a {
+	case gnet.Close:
+		c.shut(nil)
+	case gnet.Shutdown:
+		c.host.shutdown = true
+	}
+}
+
+// attend is called when there may be something to do with the connection, and
+// no callback is in progress.
+func (c *conn) attend() {
+	if c.phase == phaseClosing {
+		c.close()
+	} else {
+		c.proceed()
+	}
+}
+
+// proceed gives the connection to a job if one waits for it, and otherwise its
+// handler what it has received.
+func (c *conn) proceed() {
+	for c.phase == phaseOpen {
+		if c.pending != nil {
+			fn := c.pending
+			c.pending = nil
+			c.phase = phaseJob
+			c.host.newTask(c, fn)
+			return
+		}
+		n, err := c.fill()
+		if n == 0 && !c.woken {
+			c.received(err)
+			return
+		}
+		c.woken = false
+		c.act(c.host.handler.EventHandler.OnTraffic(c))
+		c.keep()
+		if err != nil && c.pending == nil {
+			c.received(err)
+			return
+		}
+	}
+}
+
+// fill reads what has come, as much as a handler is shown at a time.
+func (c *conn) fill() (n int, err error) {
+	buf := c.host.plaintext
+	for n < len(buf) && err == nil {
+		var m int
+		m, err = c.readNow(buf[n:])
+		n += m
+	}
+	switch {
+	case len(c.in) > 0:
+		c.in = append(c.in, buf[:n]...)
+	case n > 0:
+		c.in, c.shared = buf[:n], true
+	}
+	return n, err
+}
+
+// readNow reads plaintext that has come. Its error is errWouldBlock if there
+// is none.
+func (c *conn) readNow(p []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.Read(p)
+	}
+	return (*wire)(c).Read(p)
+}
+
+// keep is called when OnTraffic has returned: the next one needs the memory.
+func (c *conn) keep() {
+	switch {
+	case len(c.in) == 0:
+		c.in = nil
+	case c.shared:
+		c.in = append([]byte(nil), c.in...)
+	}
+	c.shared = false
+	if limit := c.host.handler.opts.MaxInbound; limit > 0 && len(c.in) > limit && c.phase < phaseClosing {
+		c.fail(ErrInboundFull)
+	}
+}
+
+// received is told why no more bytes can be read now.
+func (c *conn) received(err error) {
+	switch {
+	case err == nil || err == errWouldBlock:
+	case err == io.EOF:
+		c.ended = true
+		c.shut(io.EOF)
+	default:
+		c.fail(err)
+	}
+}
+
+// Context returns the user's context.
+func (c *conn) Context() any { return c.ctx }
+
+// SetContext sets it.
+func (c *conn) SetContext(ctx any) { c.ctx = ctx }
+
+// LocalAddr returns nil once the connection has been closed, as RemoteAddr
+// does.
+func (c *conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr is the peer's.
+func (c *conn) RemoteAddr() net.Addr { return c.remote }
+
+// SendTo is for datagrams.
+func (c *conn) SendTo([]byte, net.Addr) (int, error) { return 0, errorx.ErrUnsupportedOp }
+
+// SetDeadline is gnet's, whose connections have no deadlines.
+func (c *conn) SetDeadline(t time.Time) error { return c.raw.SetDeadline(t) }
+
+// SetReadDeadline is gnet's too.
+func (c *conn) SetReadDeadline(t time.Time) error { return c.raw.SetReadDeadline(t) }
+
+// SetWriteDeadline is gnet's too.
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.raw.SetWriteDeadline(t) }
+
+// opError is err as package net's connections return it.
+func (c *conn) opError(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	var oe *net.OpError
+	if errors.As(err, &oe) {
+		return err
+	}
+	network := "tcp"
+	if c.local != nil {
+		network = c.local.Network()
+	}
+	return &net.OpError{Op: op, Net: network, Source: c.local, Addr: c.remote, Err: err}
+}

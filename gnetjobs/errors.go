@@ -1,0 +1,53 @@
+package gnetjobs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+var (
+	// ErrInboundFull is why a connection was closed that had more than
+	// Options.MaxInbound bytes unread, or whose peer sent too much during the
+	// handshake.
+	ErrInboundFull = errors.New("gnetjobs: more bytes unread than Options.MaxInbound allows")
+
+	// ErrOutboundFull is why a connection was closed whose peer did not take
+	// what was sent, and the error of the Write that found out.
+	ErrOutboundFull = errors.New("gnetjobs: more bytes waiting to be sent than Options.MaxOutbound allows")
+
+	// ErrHandshakeTimeout is why a handshake ended after
+	// Options.HandshakeTimeout. It matches os.ErrDeadlineExceeded.
+	ErrHandshakeTimeout = fmt.Errorf("gnetjobs: handshake not done within Options.HandshakeTimeout: %w", os.ErrDeadlineExceeded)
+
+	// ErrWriteTimeout is why a connection was closed whose peer took nothing
+	// for Options.WriteTimeout. It matches os.ErrDeadlineExceeded.
+	ErrWriteTimeout = fmt.Errorf("gnetjobs: nothing taken by the peer within Options.WriteTimeout: %w", os.ErrDeadlineExceeded)
+
+	// ErrNotWrapped is the answer to a gnet.Conn that does not come from an
+	// EventHandler of this package.
+	ErrNotWrapped = errors.New("gnetjobs: not a connection of TLS, TLSClient or Jobs")
+
+	// ErrJobRunning is Job's answer for a connection that has a job.
+	ErrJobRunning = errors.New("gnetjobs: the connection has a job already")
+
+	// ErrQueueFull says that too many calls from other goroutines wait for the
+	// event loop, or too many bytes for one connection.
+	ErrQueueFull = errors.New("gnetjobs: too much waits for the event loop")
+
+	errTruncated    = fmt.Errorf("gnetjobs: connection ended without close_notify: %w", io.ErrUnexpectedEOF)
+	errWriteClosed  = errors.New("gnetjobs: write after CloseWrite")
+	errNotInJob     = errors.New("gnetjobs: used outside the job it was given to")
+	errPauseBlocked = errors.New("gnetjobs: the job would have to wait, but pausing is blocked")
+)
+
+// wouldBlock is what crypto/tls gets, after the handshake, instead of bytes that
+// have not come yet. Being temporary, it leaves tls.Conn as it was.
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "gnetjobs: no more bytes yet" }
+func (wouldBlock) Timeout() bool   { return false }
+func (wouldBlock) Temporary() bool { return true }
+
+var errWouldBlock error = wouldBlock{}

@@ -1,0 +1,239 @@
+package gnetjobs
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+)
+
+// Job runs fn as a job on c's event loop: code that blocks, such as
+// fasthttp.Server's ServeConn. It begins when the callback in which Job is
+// called has returned. The net.Conn it is given pauses the job where it would
+// block, and is for fn alone: not for goroutines that fn starts, nor for
+// afterwards. With TLS it has the methods ConnectionState and CloseWrite of a
+// tls.Conn, too.
+//
+// While fn runs the handler gets no OnTraffic. When fn returns nil, events go
+// on, at once if bytes are left; when it returns an error, or panics, the
+// connection is closed, and that is OnClose's error. If the connection closes
+// before, what fn waits for ends with an error, and an fn that has not begun is
+// not called.
+//
+// Where else fn waits, in jobs.Job.Pause, it is resumed when the callback in
+// its wait context is called; if it has taken none, each millisecond.
+//
+// Job is for the event loop's goroutine. Its error is ErrNotWrapped,
+// ErrJobRunning, or net.ErrClosed; then fn is not called. If Options.MaxJobs
+// are running, fn waits until one has ended.
+func Job(c gnet.Conn, fn func(net.Conn) error) error {
+	w, ok := c.(*conn)
+	switch {
+	case fn == nil:
+		return errors.New("gnetjobs: Job: fn is nil")
+	case !ok:
+		return ErrNotWrapped
+	case w.phase >= phaseClosing:
+		return net.ErrClosed
+	case w.pending != nil || w.phase == phaseJob:
+		return ErrJobRunning
+	}
+	w.pending = fn
+	w.host.look(w)
+	return nil
+}
+
+// jobEnded is called when the job of a function given to Job has ended.
+func (c *conn) jobEnded(err error) {
+	switch {
+	case c.phase != phaseJob: // it is being closed
+	case err != nil:
+		c.shut(err)
+	case c.ended:
+		c.shut(io.EOF)
+	default:
+		c.phase = phaseOpen
+		c.woken = c.woken || len(c.in) > 0
+		c.host.look(c)
+	}
+}
+
+// A Write in a job waits while gnet keeps more than highWater, until it keeps no
+// more than lowWater.
+const (
+	highWater = 256 << 10
+	lowWater  = 64 << 10
+)
+
+// jobConn is the net.Conn of a function given to Job.
+type jobConn struct {
+	conn   *conn
+	task   *task // nil when the function has returned
+	rd, wr int64 // deadlines, on the host's clock; 0: none
+}
+
+var _ net.Conn = (*jobConn)(nil)
+
+// usable says why an operation with the deadline must not begin, if so.
+func (j *jobConn) usable(deadline int64) error {
+	switch {
+	case j.task == nil:
+		return net.ErrClosed
+	case j.conn.host.current != j.task:
+		return errNotInJob
+	case deadline != 0 && deadline <= j.conn.host.now():
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// Read reads into p, and pauses the job until there is something.
+func (j *jobConn) Read(p []byte) (int, error) {
+	n, err := j.read(p)
+	return n, j.conn.opError("read", err)
+}
+
+func (j *jobConn) read(p []byte) (int, error) {
+	c := j.conn
+	idle := int64(0)
+	for {
+		if err := j.usable(j.rd); err != nil {
+			return 0, err
+		}
+		if len(p) == 0 {
+			return 0, nil
+		}
+		if n := copy(p, c.in); n > 0 {
+			c.consume(n)
+			return n, nil
+		}
+		if c.phase >= phaseClosing {
+			return 0, c.readError()
+		}
+		n, err := c.readNow(p)
+		if n > 0 {
+			return n, nil
+		}
+		if err != errWouldBlock {
+			c.ended = c.ended || err == io.EOF
+			return 0, err
+		}
+		limit := j.rd
+		if d := c.host.handler.opts.IdleTimeout; limit == 0 && d > 0 {
+			if idle == 0 {
+				idle = c.host.now() + int64(d)
+			} else if idle <= c.host.now() {
+				return 0, os.ErrDeadlineExceeded
+			}
+			limit = idle
+		}
+		if err := j.task.await(wantRead, limit); err != nil {
+			if c.phase >= phaseClosing {
+				err = c.readError()
+			}
+			return 0, err
+		}
+	}
+}
+
+// Write writes p, and pauses the job while too much waits to be sent.
+func (j *jobConn) Write(p []byte) (int, error) {
+	n, err := j.write(p)
+	return n, j.conn.opError("write", err)
+}
+
+func (j *jobConn) write(p []byte) (int, error) {
+	c := j.conn
+	for done := 0; ; {
+		if err := j.usable(j.wr); err != nil {
+			return done, err
+		}
+		if c.phase >= phaseClosing {
+			return done, c.writeError()
+		}
+		if c.raw.OutboundBuffered() > highWater && !j.task.job.PauseBlocked() {
+			c.pollWrites()
+			if err := j.task.await(wantWrite, j.wr); err != nil {
+				if c.phase >= phaseClosing {
+					err = c.writeError()
+				}
+				return done, err
+			}
+			continue
+		}
+		n, err := c.Write(p[done:min(len(p), done+sealSize)])
+		if done += n; err != nil || done == len(p) {
+			return done, err
+		}
+	}
+}
+
+// writeError says why nothing can be written to a connection that is being
+// closed.
+func (c *conn) writeError() error {
+	if c.cause != nil && c.cause != io.EOF {
+		return c.cause
+	}
+	return net.ErrClosed
+}
+
+// Close closes the connection, when what has been written has been sent.
+func (j *jobConn) Close() error {
+	if j.task == nil || j.conn.phase >= phaseClosing {
+		return j.conn.opError("close", net.ErrClosed)
+	}
+	j.conn.shut(nil)
+	return nil
+}
+
+func (j *jobConn) LocalAddr() net.Addr  { return j.conn.local }
+func (j *jobConn) RemoteAddr() net.Addr { return j.conn.remote }
+
+// SetDeadline sets both deadlines; the zero time means none.
+func (j *jobConn) SetDeadline(t time.Time) error {
+	if err := j.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return j.SetWriteDeadline(t)
+}
+
+// SetReadDeadline is for the Reads that follow.
+func (j *jobConn) SetReadDeadline(t time.Time) error { return j.setDeadline(&j.rd, t) }
+
+// SetWriteDeadline is for the Writes that follow.
+func (j *jobConn) SetWriteDeadline(t time.Time) error { return j.setDeadline(&j.wr, t) }
+
+func (j *jobConn) setDeadline(d *int64, t time.Time) error {
+	if err := j.usable(0); err != nil {
+		return j.conn.opError("set", err)
+	}
+	if *d = 0; !t.IsZero() {
+		*d = max(int64(t.Sub(j.conn.host.start))+1, 1)
+	}
+	return nil
+}
+
+// tlsJobConn is a jobConn with the methods of tls.Conn that libraries look for.
+type tlsJobConn struct{ *jobConn }
+
+// ConnectionState is that of tls.Conn.
+func (j *tlsJobConn) ConnectionState() tls.ConnectionState { return j.conn.tls.ConnectionState() }
+
+// Handshake returns nil: it has been done.
+func (j *tlsJobConn) Handshake() error { return nil }
+
+// CloseWrite sends a close_notify alert. Reads go on.
+func (j *tlsJobConn) CloseWrite() error {
+	if err := j.usable(0); err != nil {
+		return j.conn.opError("close", err)
+	}
+	if j.conn.phase >= phaseClosing {
+		return j.conn.opError("close", j.conn.writeError())
+	}
+	j.conn.notify()
+	return nil
+}

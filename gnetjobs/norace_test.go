@@ -1,0 +1,5 @@
+//go:build !race
+
+package gnetjobs_test
+
+const raceEnabled = false

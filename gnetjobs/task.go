@@ -1,0 +1,238 @@
+package gnetjobs
+
+import (
+	"net"
+
+	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// task is a host's record of one job: a connection's handshake, or a function
+// given to Job. It is reused.
+type task struct {
+	host *host
+	conn *conn
+	fn   func(net.Conn) error // nil: the handshake
+	job  jobs.Job             // the zero Job before it starts
+	wait waitctx.WaitCtx
+	body func(jobs.Job) error // main, made into a value once
+
+	list       *taskList // the one it is in, if any
+	prev, next *task
+	cancel     bool  // is to be cancelled when it next has the thread
+	want       want  // what it pauses for
+	away       bool  // counted in host.away
+	polled     bool  // in host.polled
+	limit      int64 // of the wait, on the host's clock; 0: none
+}
+
+// want is what a paused job waits for.
+type want uint8
+
+const (
+	wantOther want = iota // an engine, say
+	wantRead
+	wantWrite
+)
+
+// taskList is a queue of tasks, each of which is in one such queue at most.
+type taskList struct{ head, tail *task }
+
+func (q *taskList) push(t *task) {
+	t.list, t.prev, t.next = q, q.tail, nil
+	if q.tail == nil {
+		q.head = t
+	} else {
+		q.tail.next = t
+	}
+	q.tail = t
+}
+
+func (q *taskList) remove(t *task) {
+	if t.prev == nil {
+		q.head = t.next
+	} else {
+		t.prev.next = t.next
+	}
+	if t.next == nil {
+		q.tail = t.prev
+	} else {
+		t.next.prev = t.prev
+	}
+	t.list, t.prev, t.next = nil, nil, nil
+}
+
+func (q *taskList) pop() *task {
+	t := q.head
+	if t != nil {
+		q.remove(t)
+	}
+	return t
+}
+
+// maxFreeTasks is how many tasks a host keeps for reuse.
+const maxFreeTasks = 64
+
+// newTask gives c a job, and queues it.
+func (h *host) newTask(c *conn, fn func(net.Conn) error) {
+	t := h.free.pop()
+	if t == nil {
+		t = &task{host: h}
+		t.body = t.main
+	} else {
+		h.nfree--
+	}
+	t.conn, t.fn = c, fn
+	t.wait.SetCallback(h.wakeCallback, t)
+	c.task = t
+	h.makeReady(t)
+}
+
+func (h *host) freeTask(t *task) {
+	h.guard(func() { t.wait.Close() }) // what the job has left is cleaned up
+	t.wait = waitctx.WaitCtx{}
+	t.conn, t.fn, t.job = nil, nil, jobs.Job{}
+	t.cancel, t.limit, t.want = false, 0, wantOther
+	if h.nfree < maxFreeTasks {
+		h.free.push(t)
+		h.nfree++
+	}
+}
+
+// makeReady queues t to be run.
+func (h *host) makeReady(t *task) {
+	if t.list == nil && t != h.current && t.conn != nil {
+		h.ready.push(t)
+	}
+}
+
+// begun reports whether the job has been started.
+func (t *task) begun() bool { return t.job != jobs.Job{} }
+
+// main is the body of every job.
+func (t *task) main(j jobs.Job) error {
+	t.job = j
+	j.SetValue(t)
+	c := t.conn
+	if t.fn == nil {
+		return c.tls.HandshakeContext(jobs.NewContext(t.host.ctx, j))
+	}
+	nc := &jobConn{conn: c, task: t}
+	defer func() { nc.task = nil }()
+	if c.tls != nil {
+		return t.fn(&tlsJobConn{nc})
+	}
+	return t.fn(nc)
+}
+
+// await pauses the job, in which the caller is, until there may be what it
+// wants, limit has passed, or anything else has happened.
+func (t *task) await(w want, limit int64) error {
+	if t.job.PauseBlocked() {
+		return errPauseBlocked
+	}
+	t.want, t.limit = w, limit
+	t.conn.schedule(limit)
+	err := t.job.Pause()
+	t.want, t.limit = wantOther, 0
+	return err
+}
+
+// run starts t's job, or lets it go on, until it pauses or ends. It is not
+// called inside a job.
+func (h *host) run(t *task) {
+	if t.away {
+		t.away = false
+		h.away--
+	}
+	h.events++
+	h.current = t
+	var st jobs.Status
+	var err error
+	switch {
+	case !t.begun():
+		_, st, err = h.pool.Start(&t.wait, t.body)
+	case t.cancel:
+		st, err = t.job.Cancel()
+	default:
+		st, err = t.job.Resume()
+	}
+	h.current = nil
+	switch st {
+	case jobs.StatusPaused:
+		h.paused(t)
+	case jobs.StatusNoJobs:
+		h.starts.push(t)
+	default:
+		h.ended(t, err)
+	}
+}
+
+// paused is called when t's job has paused.
+func (h *host) paused(t *task) {
+	if t.conn.phase == phaseClosed { // it was inside when gnet closed it
+		t.cancel = true
+		h.makeReady(t)
+		return
+	}
+	if t.want != wantOther {
+		return
+	}
+	t.away = true
+	h.away++
+	if h.mustPoll(t) && !t.polled {
+		t.polled = true
+		h.polled = append(h.polled, t)
+		h.schedulePoll()
+	}
+}
+
+// mustPoll reports whether nothing will tell when the paused job can go on. Of
+// the descriptors in its wait context gnet's poller knows nothing.
+func (h *host) mustPoll(t *task) bool {
+	switch t.wait.Status() {
+	case waitctx.StatusEAgain:
+		return true
+	case waitctx.StatusOK:
+		return false
+	}
+	return !t.wait.CallbackTaken()
+}
+
+// ended is called when t's job has ended, with what Resume has returned.
+func (h *host) ended(t *task, err error) {
+	c, handshake := t.conn, t.fn == nil
+	c.task = nil
+	h.freeTask(t)
+	h.pool.Trim(keepIdle)
+	if s := h.starts.pop(); s != nil {
+		h.ready.push(s)
+	}
+	switch {
+	case c.phase == phaseClosed:
+		c.finish()
+	case c.phase == phaseEnding: // its end is under way
+	case handshake:
+		c.handshaken(err)
+	default:
+		c.jobEnded(err)
+	}
+}
+
+// dismiss ends c's job, if there is one. It is not called inside a job.
+func (h *host) dismiss(c *conn) {
+	t := c.task
+	if t == nil {
+		return
+	}
+	if t.list != nil {
+		t.list.remove(t)
+	}
+	if !t.begun() { // it has not begun
+		c.task = nil
+		h.freeTask(t)
+		return
+	}
+	t.cancel = true
+	h.run(t)
+}

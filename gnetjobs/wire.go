@@ -1,0 +1,80 @@
+package gnetjobs
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+// wire is a connection as crypto/tls sees it: what passes is encrypted.
+// During the handshake Read pauses its job; afterwards it never waits, so that
+// crypto/tls holds none of its locks while anything else runs. Write never
+// waits.
+type wire conn
+
+var _ net.Conn = (*wire)(nil)
+
+// Read reads what gnet has received.
+func (w *wire) Read(p []byte) (int, error) {
+	c := (*conn)(w)
+	for {
+		if c.phase >= phaseClosing {
+			return 0, c.readError()
+		}
+		if len(p) == 0 {
+			return 0, nil
+		}
+		if n, _ := c.raw.Read(p); n > 0 {
+			return n, nil
+		}
+		if c.phase != phaseHandshake {
+			return 0, errWouldBlock
+		}
+		if err := c.task.await(wantRead, 0); err != nil {
+			if c.phase >= phaseClosing {
+				err = c.readError()
+			}
+			return 0, err
+		}
+	}
+}
+
+// Write collects what seal is to send, and gives gnet at once what crypto/tls
+// sends by itself.
+func (w *wire) Write(p []byte) (int, error) {
+	c := (*conn)(w)
+	if c.phase == phaseClosed {
+		return 0, net.ErrClosed
+	}
+	if c.host.sealing {
+		c.host.sealed = append(c.host.sealed, p...)
+		return len(p), nil
+	}
+	n, err := c.raw.Write(p)
+	return n, c.wrote(n, err)
+}
+
+// readError says why nothing more can be read from a connection that is being
+// closed.
+func (c *conn) readError() error {
+	switch {
+	case c.cause != nil && c.cause != io.EOF:
+		return c.cause
+	case c.ended:
+		return io.EOF
+	case c.lost && c.lossError() != nil:
+		return c.lossError()
+	}
+	return net.ErrClosed
+}
+
+// Close does nothing: the connection's own methods close it.
+func (w *wire) Close() error { return nil }
+
+func (w *wire) LocalAddr() net.Addr  { return w.local }
+func (w *wire) RemoteAddr() net.Addr { return w.remote }
+
+// Deadlines are the connection's business.
+func (w *wire) SetDeadline(time.Time) error      { return nil }
+func (w *wire) SetReadDeadline(time.Time) error  { return nil }
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
