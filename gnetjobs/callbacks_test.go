@@ -307,3 +307,51 @@ func TestQueueFull(t *testing.T) {
 	}
 	wantEcho(t, client, "hello")
 }
+
+// TestQueueFullOthers proves that a connection that too much is queued for can
+// be closed, and that others can be written to.
+func TestQueueFullOthers(t *testing.T) {
+	h, conns := keepConns()
+	s := serve(t, h, withTLS(gnetjobs.Options{MaxOutbound: 1 << 20}))
+	clients, keep := make([]net.Conn, 3), make([]gnet.Conn, 3)
+	for i := range clients {
+		clients[i] = s.dialTLS(t, clientConfig(0))
+		keep[i] = receive(t, conns)
+	}
+	s.dialTLS(t, clientConfig(0))
+	release := hold(t, conns, 1)
+	fill := func(do func() error) (accepted int) {
+		t.Helper()
+		for {
+			if err := do(); err != nil {
+				wantErr(t, err, gnetjobs.ErrQueueFull)
+				return accepted
+			}
+			if accepted++; accepted > 1<<20 {
+				t.Fatal("the queue has no end")
+			}
+		}
+	}
+	piece := pattern(50_000)
+	writes := fill(func() error { return keep[0].AsyncWrite(piece, nil) })
+	fill(func() error { return keep[1].Wake(nil) })
+	if err := keep[2].AsyncWrite([]byte("for another"), nil); err != nil {
+		t.Errorf("AsyncWrite to another connection: %v", err)
+	}
+	for i, c := range keep[:2] {
+		if err := c.Close(); err != nil {
+			t.Errorf("Close of connection %d: %v", i, err)
+		}
+	}
+	release()
+	for range writes {
+		wantRead(t, clients[0], string(piece))
+	}
+	for _, c := range clients[:2] {
+		if n, err := io.Copy(io.Discard, c); n != 0 || err != nil {
+			t.Errorf("a connection that was closed: %d bytes more, %v", n, err)
+		}
+	}
+	wantRead(t, clients[2], "for another")
+	wantEcho(t, clients[2], "hello")
+}

@@ -351,14 +351,16 @@ func TestDialServerName(t *testing.T) {
 // TestDialEnds proves that Dial does not wait for ever for a server that says
 // nothing, and leaves no connection.
 func TestDialEnds(t *testing.T) {
-	silent := func(t *testing.T) (address string, ended chan error) {
+	// silent is a server that answers nothing. begun tells of the first byte it
+	// reads, and ended of the last.
+	silent := func(t *testing.T) (address string, begun chan bool, ended chan error) {
 		checkLeaks(t)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { ln.Close() })
-		ended = make(chan error, 1)
+		begun, ended = make(chan bool), make(chan error, 1)
 		go func() {
 			c, err := ln.Accept()
 			if err != nil {
@@ -367,24 +369,33 @@ func TestDialEnds(t *testing.T) {
 			}
 			defer c.Close()
 			c.SetDeadline(time.Now().Add(patience))
+			if _, err := c.Read(make([]byte, 1)); err == nil {
+				close(begun)
+			}
 			_, err = io.Copy(io.Discard, c)
 			ended <- err
 		}()
-		return ln.Addr().String(), ended
+		return ln.Addr().String(), begun, ended
 	}
 	t.Run("cancelled", func(t *testing.T) {
 		h := pipe()
 		cli := newClient(t, gnetjobs.TLSClient(h, clientConfig(0), gnetjobs.Options{}))
-		address, ended := silent(t)
+		address, begun, ended := silent(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(20*time.Millisecond, cancel)
-		_, err := gnetjobs.Dial(ctx, cli, "tcp", address, nil)
-		wantErr(t, err, context.Canceled)
+		defer cancel()
+		dialled := make(chan error, 1)
+		go func() {
+			_, err := gnetjobs.Dial(ctx, cli, "tcp", address, nil)
+			dialled <- err
+		}()
+		receive(t, begun) // in the middle of the handshake
+		cancel()
+		wantErr(t, receive(t, dialled), context.Canceled)
 		if err := receive(t, ended); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("the connection is still open")
 		}
-		if n := h.opened.Load(); n != 0 {
-			t.Errorf("OnOpen was called %d times", n)
+		if o, c := h.opened.Load(), h.closed.Load(); o != 0 || c != 0 {
+			t.Errorf("OnOpen was called %d times, OnClose %d times", o, c)
 		}
 	})
 	t.Run("cancelled before", func(t *testing.T) {
@@ -398,7 +409,7 @@ func TestDialEnds(t *testing.T) {
 	})
 	t.Run("HandshakeTimeout", func(t *testing.T) {
 		cli := newClient(t, gnetjobs.TLSClient(pipe(), clientConfig(0), gnetjobs.Options{HandshakeTimeout: 100 * time.Millisecond}))
-		address, ended := silent(t)
+		address, _, ended := silent(t)
 		_, err := dialTimeout(cli, "tcp", address, nil)
 		wantErr(t, err, gnetjobs.ErrHandshakeTimeout, os.ErrDeadlineExceeded)
 		if err := receive(t, ended); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -438,18 +449,129 @@ func TestDialEnds(t *testing.T) {
 		if err := cli.Start(); err != nil {
 			t.Fatal(err)
 		}
-		address, ended := silent(t)
+		address, begun, ended := silent(t)
 		dialled := make(chan error, 1)
 		go func() {
 			_, err := dialTimeout(cli, "tcp", address, nil)
 			dialled <- err
 		}()
-		time.AfterFunc(20*time.Millisecond, func() { cli.Stop() }) // whenever it comes, Dial ends
+		receive(t, begun)
+		if err := cli.Stop(); err != nil {
+			t.Errorf("Stop: %v", err)
+		}
 		if err := receive(t, dialled); err == nil {
 			t.Error("Dial has succeeded")
 		}
 		receive(t, ended)
 	})
+	t.Run("stopped before", func(t *testing.T) {
+		// gnet waits for ever, and keeps a goroutine and a descriptor: nothing
+		// here may call checkLeaks.
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		cli, err := gnet.NewClient(gnetjobs.TLSClient(pipe(), clientConfig(0), gnetjobs.Options{}), gnet.WithLogger(&logged))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(cli.Start(), cli.Stop()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			dialled := make(chan error, 1)
+			go func() {
+				_, err := gnetjobs.Dial(ctx, cli, "tcp", ln.Addr().String(), nil)
+				dialled <- err
+			}()
+			err := receive(t, dialled)
+			if err == nil {
+				t.Error("Dial has succeeded")
+			}
+			if ctx.Err() != nil { // gnet has not told that it is of no use
+				wantErr(t, err, context.DeadlineExceeded)
+			}
+		}
+	})
+	t.Run("not wrapped", func(t *testing.T) {
+		onClose, closed := closings()
+		cli := newClient(t, &handler{onClose: onClose})
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		if c, err := dialTimeout(cli, "tcp", ln.Addr().String(), nil); c != nil || !errors.Is(err, gnetjobs.ErrNotWrapped) {
+			t.Errorf("Dial: %v, %v", c, err)
+		}
+		receive(t, closed)
+	})
+	t.Run("network", func(t *testing.T) {
+		cli := newClient(t, gnetjobs.TLSClient(pipe(), clientConfig(0), gnetjobs.Options{}))
+		for _, network := range []string{"udp", "unixgram", "ip", ""} {
+			c, err := dialTimeout(cli, network, "127.0.0.1:1", nil)
+			if e := net.UnknownNetworkError(""); c != nil || !errors.As(err, &e) || string(e) != network {
+				t.Errorf("Dial with network %q: %v, %v", network, c, err)
+			}
+		}
+	})
+}
+
+// TestClientDatagrams proves that a client's UDP connection, which gnet's own
+// Dial makes, is passed on as it is.
+func TestClientDatagrams(t *testing.T) {
+	onClose, closed := closings()
+	got := make(chan string, 10)
+	cli := newClient(t, gnetjobs.TLSClient(&handler{
+		onOpen: func(c gnet.Conn) ([]byte, gnet.Action) { return []byte("from OnOpen"), gnet.None },
+		onTraffic: func(c gnet.Conn) gnet.Action {
+			packet, err := c.Next(-1)
+			if err != nil {
+				t.Errorf("Next: %v", err)
+			}
+			got <- string(packet)
+			return gnet.None
+		},
+		onClose: onClose,
+	}, clientConfig(0), gnetjobs.Options{}))
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pc.Close() })
+	pc.SetDeadline(time.Now().Add(patience))
+	c, err := cli.Dial("udp", pc.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 2000)
+	n, from, err := pc.ReadFrom(buf)
+	if string(buf[:n]) != "from OnOpen" || err != nil {
+		t.Fatalf("read %q, %v", buf[:n], err)
+	}
+	for _, packet := range []string{"one", "two"} {
+		if _, err := pc.WriteTo([]byte(packet), from); err != nil {
+			t.Fatal(err)
+		}
+		if p := receive(t, got); p != packet {
+			t.Errorf("OnTraffic: %q", p)
+		}
+		if err := c.AsyncWrite([]byte("re: "+packet), nil); err != nil {
+			t.Fatal(err)
+		}
+		if n, _, err := pc.ReadFrom(buf); string(buf[:n]) != "re: "+packet || err != nil {
+			t.Fatalf("read %q, %v", buf[:n], err)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, closed); err != nil {
+		t.Errorf("OnClose's error is %v", err)
+	}
 }
 
 // TestClientServerEnds proves that a client's OnClose tells how the server has

@@ -4,10 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
-	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	errorx "github.com/panjf2000/gnet/v2/pkg/errors"
 	"github.com/panjf2000/gnet/v2/pkg/logging"
 )
 
@@ -59,9 +57,7 @@ func (c *conn) close() {
 	case c == h.callback:
 		c.closeNow = true // leave says so
 	default:
-		if err := h.loop.Close(c.raw); errors.Is(err, errorx.ErrEngineShutdown) {
-			h.shutdown = true
-		} else if err != nil {
+		if err := h.loop.Close(c.raw); err != nil {
 			logging.Errorf("gnetjobs: closing a connection: %v", err)
 		}
 	}
@@ -82,22 +78,44 @@ func (c *conn) sending() bool {
 // send something still.
 func (c *conn) closedByGnet(err error) {
 	h := c.host
+	t := c.task
 	c.unschedule()
 	c.lost, c.gnetErr = true, err
+	if h.current != nil || h.depth > 1 && t != nil && t.begun() {
+		// Inside a job, or another callback, neither the handler is told nor
+		// c's job cancelled. It may be the one that runs.
+		c.phase = phaseClosed
+		if t != nil && t.begun() {
+			t.cancel = true
+			h.makeReady(t)
+		} else {
+			h.look(c)
+		}
+		return
+	}
+	if c.phase == phaseJob && errors.Is(err, io.EOF) {
+		c.readRest()
+	}
 	failed := err != nil || c.phase == phaseClosing && !c.graceful
 	if c.phase = phaseEnding; failed {
 		c.phase = phaseClosed
 	}
-	if t := c.task; t != nil && h.current != nil && t.begun() {
-		// Inside a job: that of the connection, which has written, goes on
-		// until it pauses, and another's has to wait until this one has.
-		c.phase = phaseClosed
-		t.cancel = true
-		h.makeReady(t)
-		return
-	}
 	h.dismiss(c)
 	c.finish()
+}
+
+// readRest keeps what gnet has received and the job has not read: gnet will
+// drop it.
+func (c *conn) readRest() {
+	limit := c.host.handler.opts.MaxInbound
+	for limit == 0 || len(c.in) < limit {
+		n, err := c.readNow(c.host.plaintext)
+		c.in = append(c.in, c.host.plaintext[:n]...)
+		if err != nil {
+			c.ended = c.ended || err == io.EOF
+			return
+		}
+	}
 }
 
 // finish is the end of a connection that gnet closes.
@@ -163,96 +181,3 @@ func (c *conn) lossError() error {
 	}
 	return c.gnetErr
 }
-
-// timeout is what a connection's place among the timers is for. The times are
-// on the host's clock, and 0 if there is nothing to be done.
-type timeout struct {
-	handshake int64
-	stall     int64  // when the peer has to have taken something
-	taken     uint64 // what it had taken before
-	poll      int64  // when to look whether it has taken enough
-	step      int64  // between two such looks
-}
-
-// gnet does not tell when it has sent what it keeps. So that is looked at,
-// after a time that grows from the first of these to the second.
-const (
-	minPollWrites = int64(200 * time.Microsecond)
-	maxPollWrites = int64(10 * time.Millisecond)
-)
-
-// pollWrites has the connection looked at until enough has been sent: for its
-// job to go on writing, or to close it.
-func (c *conn) pollWrites() {
-	t := &c.timeout
-	if t.poll == 0 {
-		t.step = minPollWrites
-		t.poll = c.host.now() + t.step
-		c.schedule(t.poll)
-	}
-}
-
-// watchWrites begins to watch whether the peer takes what is sent.
-func (c *conn) watchWrites() {
-	d := c.host.handler.opts.WriteTimeout
-	if d == 0 || c.timeout.stall != 0 || c.phase >= phaseEnding {
-		return
-	}
-	if n := c.raw.OutboundBuffered(); n > 0 {
-		c.timeout.taken = c.written - uint64(n)
-		c.timeout.stall = c.host.now() + int64(d)
-		c.schedule(c.timeout.stall)
-	}
-}
-
-// expire does what is due.
-func (c *conn) expire(now int64) {
-	t := &c.timeout
-	if t.handshake != 0 && t.handshake <= now {
-		t.handshake = 0
-		c.fail(ErrHandshakeTimeout)
-	}
-	out := c.raw.OutboundBuffered()
-	if t.poll != 0 && t.poll <= now {
-		c.polled(now, out)
-	}
-	if t.stall != 0 && t.stall <= now {
-		taken := c.written - uint64(out)
-		switch {
-		case out == 0:
-			t.stall = 0
-		case taken == t.taken:
-			t.stall = 0
-			c.fail(ErrWriteTimeout)
-		default:
-			t.taken, t.stall = taken, now+int64(c.host.handler.opts.WriteTimeout)
-		}
-	}
-	c.schedule(t.handshake)
-	c.schedule(t.poll)
-	c.schedule(t.stall)
-	if j := c.task; j != nil && j.limit != 0 {
-		if j.limit <= now {
-			c.host.makeReady(j)
-		} else {
-			c.schedule(j.limit)
-		}
-	}
-}
-
-// polled looks at what is left to be sent.
-func (c *conn) polled(now int64, out int) {
-	t := &c.timeout
-	t.poll = 0
-	switch {
-	case c.phase == phaseClosing && out == 0:
-		c.host.look(c)
-	case c.phase == phaseClosing, c.wantsToWrite() && out > lowWater:
-		t.step = min(2*t.step, maxPollWrites)
-		t.poll = now + t.step
-	case c.wantsToWrite():
-		c.host.makeReady(c.task)
-	}
-}
-
-func (c *conn) wantsToWrite() bool { return c.task != nil && c.task.want == wantWrite }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -50,8 +51,9 @@ type conn struct {
 	when       int64 // of its place among the timers
 	timerIndex int
 
-	written uint64 // bytes given to gnet
-	queued  int    // bytes in the inbox, under its mutex
+	closeAsked atomic.Bool // by Close
+	written    uint64      // bytes given to gnet
+	queued     int         // what the inbox has of it, in bytes, under its mutex
 }
 
 // phase is how far a connection has come.
@@ -70,14 +72,15 @@ const (
 var _ gnet.Conn = (*conn)(nil)
 
 func newConn(h *handler, raw gnet.Conn) *conn {
-	t := h.hostOf(raw.EventLoop())
-	c := &conn{Socket: raw, raw: raw, host: t, ctx: raw.Context(), local: raw.LocalAddr(), remote: raw.RemoteAddr()}
+	host := h.hostOf(raw.EventLoop())
+	c := &conn{Socket: raw, raw: raw, host: host, ctx: raw.Context(), local: raw.LocalAddr(), remote: raw.RemoteAddr()}
 	if d, ok := c.ctx.(*dialing); ok {
 		c.ctx, c.dialing = d.ctx, d
+		d.conn = c
 	}
 	raw.SetContext(c)
-	if t.conns++; t.conns == 1 {
-		t.inbox.setOpen(true)
+	if host.conns++; host.conns == 1 {
+		host.inbox.setOpen(true)
 	}
 	return c
 }
@@ -158,9 +161,13 @@ func (c *conn) act(a gnet.Action) {
 // attend is called when there may be something to do with the connection, and
 // no callback is in progress.
 func (c *conn) attend() {
-	if c.phase == phaseClosing {
+	switch c.phase {
+	case phaseClosing:
 		c.close()
-	} else {
+	case phaseClosed:
+		c.host.dismiss(c)
+		c.finish()
+	default:
 		c.proceed()
 	}
 }
@@ -168,7 +175,7 @@ func (c *conn) attend() {
 // proceed gives the connection to a job if one waits for it, and otherwise its
 // handler what it has received.
 func (c *conn) proceed() {
-	for c.phase == phaseOpen {
+	for c.phase == phaseOpen && !c.host.shutdown {
 		if c.pending != nil {
 			fn := c.pending
 			c.pending = nil
@@ -177,15 +184,18 @@ func (c *conn) proceed() {
 			return
 		}
 		n, err := c.fill()
+		if c.phase != phaseOpen {
+			return // crypto/tls has answered something, and gnet could not send it
+		}
 		if n == 0 && !c.woken {
-			c.received(err)
+			c.readEnded(err)
 			return
 		}
 		c.woken = false
 		c.act(c.host.handler.EventHandler.OnTraffic(c))
 		c.keep()
 		if err != nil && c.pending == nil {
-			c.received(err)
+			c.readEnded(err)
 			return
 		}
 	}
@@ -231,8 +241,8 @@ func (c *conn) keep() {
 	}
 }
 
-// received is told why no more bytes can be read now.
-func (c *conn) received(err error) {
+// readEnded is told why no more bytes can be read now.
+func (c *conn) readEnded(err error) {
 	switch {
 	case err == nil || err == errWouldBlock:
 	case err == io.EOF:

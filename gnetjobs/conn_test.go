@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,6 +151,105 @@ func TestWriting(t *testing.T) {
 	})
 }
 
+// tap keeps what is read.
+type tap struct {
+	net.Conn
+	got bytes.Buffer
+}
+
+func (c *tap) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.got.Write(p[:n])
+	return n, err
+}
+
+// accepting tells of gnet's OnOpen, which comes before any byte of the peer's.
+type accepting struct {
+	gnet.EventHandler
+	accepted chan bool
+}
+
+func (a *accepting) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
+	defer func() { a.accepted <- true }()
+	return a.EventHandler.OnOpen(c)
+}
+
+// TestWriteInOnHandshake proves that nothing can be written before OnOpen: it
+// would not be encrypted, or come before what OnOpen writes.
+func TestWriteInOnHandshake(t *testing.T) {
+	const secret = "not for everybody"
+	for _, end := range []struct {
+		name    string
+		timeout time.Duration
+		meet    func(t *testing.T, s *server, c net.Conn) // until the connection ends, or the server knows it
+	}{
+		{"success", 0, func(t *testing.T, s *server, c net.Conn) {
+			wantEcho(t, tls.Client(c, clientConfig(0)), "hello")
+			c.Close()
+		}},
+		{"no TLS", 0, func(t *testing.T, s *server, c net.Conn) {
+			if _, err := io.WriteString(c, "GET / HTTP/1.1\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, c)
+		}},
+		{"refused certificate", 0, func(t *testing.T, s *server, c net.Conn) {
+			cfg := clientConfig(0)
+			cfg.ServerName = "somebody else"
+			if tls.Client(c, cfg).Handshake() == nil {
+				t.Error("a handshake with somebody else")
+			}
+			io.Copy(io.Discard, c)
+		}},
+		{"end before a byte", 0, func(t *testing.T, s *server, c net.Conn) {
+			if err := c.(*tap).Conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, c)
+		}},
+		{"timeout before a byte", 50 * time.Millisecond, func(t *testing.T, s *server, c net.Conn) {
+			io.Copy(io.Discard, c)
+		}},
+		{"timeout after a byte", 50 * time.Millisecond, func(t *testing.T, s *server, c net.Conn) {
+			if _, err := c.Write([]byte{22}); err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, c)
+		}},
+		{"Stop before a byte", -1, func(t *testing.T, s *server, c net.Conn) {
+			s.stop(t)
+			io.Copy(io.Discard, c)
+		}},
+	} {
+		t.Run(end.name, func(t *testing.T) {
+			told, accepted := make(chan bool, 1), make(chan bool, 1)
+			wrap := withTLS(gnetjobs.Options{
+				HandshakeTimeout: end.timeout,
+				OnHandshake: func(c gnet.Conn, _ time.Duration, err error) {
+					if (err == nil) != (end.name == "success") {
+						t.Errorf("OnHandshake: %v", err)
+					}
+					n, err := c.Write([]byte(secret))
+					m, err2 := c.Writev([][]byte{[]byte(secret), []byte(secret)})
+					k, err3 := c.ReadFrom(strings.NewReader(secret))
+					if n != 0 || m != 0 || k != 0 || err == nil || err2 == nil || err3 == nil {
+						t.Errorf("OnHandshake's Write: %d, %v; Writev: %d, %v; ReadFrom: %d, %v", n, err, m, err2, k, err3)
+					}
+					told <- true
+				},
+			})
+			s := serve(t, &handler{onTraffic: echo}, func(h gnet.EventHandler) gnet.EventHandler { return &accepting{wrap(h), accepted} })
+			c := &tap{Conn: s.dial(t)}
+			receive(t, accepted)
+			end.meet(t, s, c)
+			receive(t, told)
+			if bytes.Contains(c.got.Bytes(), []byte(secret)) {
+				t.Errorf("the client has %q", c.got.Bytes())
+			}
+		})
+	}
+}
+
 // TestWriteKeepsNothing proves that what was written may be changed at once.
 func TestWriteKeepsNothing(t *testing.T) {
 	want := pattern(1 << 20)
@@ -219,6 +320,14 @@ func TestConnectionState(t *testing.T) {
 			}
 		}
 		closed := make(chan bool)
+		var told atomic.Bool
+		opts := gnetjobs.Options{OnHandshake: func(c gnet.Conn, _ time.Duration, err error) {
+			if err != nil {
+				t.Errorf("OnHandshake: %v", err)
+			}
+			check("OnHandshake", gnetjobs.ConnectionState(c))
+			told.Store(true)
+		}}
 		s := serve(t, &handler{
 			onOpen: func(c gnet.Conn) ([]byte, gnet.Action) {
 				check("OnOpen", gnetjobs.ConnectionState(c))
@@ -232,7 +341,7 @@ func TestConnectionState(t *testing.T) {
 				close(closed)
 				return gnet.None
 			},
-		}, withConfig(cfg, gnetjobs.Options{}))
+		}, withConfig(cfg, opts))
 		clientCfg := clientConfig(version)
 		clientCfg.NextProtos = []string{"echo"}
 		clientCfg.Certificates = []tls.Certificate{ecdsaIdentity().cert}
@@ -240,6 +349,9 @@ func TestConnectionState(t *testing.T) {
 		wantEcho(t, c, "hello")
 		c.Close()
 		receive(t, closed)
+		if !told.Load() {
+			t.Error("OnHandshake was not called")
+		}
 	})
 	t.Run("without TLS", func(t *testing.T) {
 		for _, wrap := range []func(gnet.EventHandler) gnet.EventHandler{withJobs(gnetjobs.Options{}), plain} {

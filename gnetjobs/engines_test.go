@@ -1,6 +1,7 @@
 package gnetjobs_test
 
 import (
+	"bufio"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -433,5 +434,129 @@ func TestHost(t *testing.T) {
 		for range 4 {
 			wantEcho(t, s.dialTLS(t, clientConfig(version)), "hello")
 		}
+	})
+}
+
+// TestHostPost proves that the hooks before sleep are called again after a
+// function that was posted, on a loop on which nothing else happens: it may
+// have been an engine's, which has to be asked for what it gathers.
+func TestHostPost(t *testing.T) {
+	eachWrapper(t, gnetjobs.Options{HandshakeTimeout: -1, WriteTimeout: -1, IdleTimeout: -1}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
+		hosts, resume := make(chan engine.Host, 1), make(chan func() error, 1)
+		var slept atomic.Int64
+		s := serve(t, &handler{onOpen: inJob(t, func(nc net.Conn) error {
+			ctx := gnetjobs.JobContext(nc)
+			job, inside := jobs.FromContext(ctx)
+			host, ok := engine.HostFromContext(ctx)
+			if !ok || !inside {
+				return fmt.Errorf("host: %t, job: %t", ok, inside)
+			}
+			defer host.BeforeSleep(func() { slept.Add(1) })()
+			wake, arg, ok := job.WaitCtx().Callback()
+			if !ok {
+				return errors.New("no callback")
+			}
+			hosts <- host
+			resume <- func() error { return wake(arg) }
+			if err := job.Pause(); err != nil {
+				return err
+			}
+			_, err := nc.Write([]byte("awake"))
+			return err
+		})}, wrap)
+		client := dial(t, s)
+		host := receive(t, hosts)
+		eventually(t, "the hook", func() bool { return slept.Load() > 0 })
+		for range 3 {
+			before := make(chan int64, 1)
+			if err := host.Post(func() { before <- slept.Load() }); err != nil {
+				t.Fatal(err)
+			}
+			n := receive(t, before)
+			eventually(t, "the hook after a posted function", func() bool { return slept.Load() > n })
+		}
+		if err := receive(t, resume)(); err != nil {
+			t.Fatal(err)
+		}
+		wantRead(t, client, "awake")
+	})
+}
+
+// TestJobContext has a job shake hands by itself, in the middle of a protocol,
+// with a key engine's key: it waits for the signature without keeping the loop.
+func TestJobContext(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version uint16) {
+		g := &gate{rsaIdentity().cert.PrivateKey.(crypto.Signer), make(chan bool, 10), make(chan bool)}
+		open := sync.OnceFunc(func() { close(g.through) })
+		e, key := offloadKey(t, g, offload.Config{Workers: 2})
+		cfg := engineConfig(key)
+		s := serve(t, &handler{onOpen: inJob(t, func(nc net.Conn) error {
+			ctx := gnetjobs.JobContext(nc)
+			job, ok := jobs.FromContext(ctx)
+			if !ok || job.WaitCtx() == nil { // which it has for who is inside
+				t.Errorf("JobContext has a job: %t, this one: %t", ok, job.WaitCtx() != nil)
+			}
+			line, err := bufio.NewReader(nc).ReadString('\n') // the client sends no more before it has the answer
+			if err != nil {
+				return err
+			}
+			if _, err := io.WriteString(nc, line); err != nil || line != "STARTTLS\n" {
+				return errors.Join(err, echoLines(nc))
+			}
+			tc := tls.Server(nc, cfg)
+			if err := tc.HandshakeContext(ctx); err != nil {
+				t.Errorf("the job's handshake: %v", err)
+				return err
+			}
+			return echoLines(tc)
+		})}, withJobs(patient))
+		t.Cleanup(open)
+		other := s.dial(t)
+		wantEcho(t, other, "plain\n")
+		raw := s.dial(t)
+		wantEcho(t, raw, "STARTTLS\n")
+		c := tls.Client(raw, rsaClientConfig(version))
+		waiting := make(chan error, 1)
+		go func() { waiting <- c.Handshake() }()
+		receive(t, g.entered)
+		for i := range 20 {
+			wantEcho(t, other, fmt.Sprintf("%d\n", i))
+		}
+		if len(waiting) != 0 {
+			t.Fatalf("a handshake without its signature: %v", <-waiting)
+		}
+		open()
+		if err := receive(t, waiting); err != nil {
+			t.Fatal(err)
+		}
+		wantEcho(t, c, "at last\n")
+		if st := e.Stats(); st.Operations != 1 || st.Errors != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+	t.Run("outside", func(t *testing.T) {
+		var kept net.Conn // of the event loop's goroutine
+		check := func(nc net.Conn) {
+			t.Helper()
+			if ctx := gnetjobs.JobContext(nc); ctx != context.Background() {
+				t.Errorf("JobContext is %v", ctx)
+			}
+		}
+		s := serve(t, &handler{
+			onOpen: inJob(t, func(nc net.Conn) error {
+				kept = nc
+				_, err := nc.Write([]byte("kept"))
+				return err
+			}),
+			onTraffic: func(c gnet.Conn) gnet.Action {
+				check(kept) // its job has ended
+				check(c)
+				return echo(c)
+			},
+		}, withJobs(gnetjobs.Options{}))
+		c := s.dial(t)
+		check(c)
+		wantRead(t, c, "kept")
+		wantEcho(t, c, "hello")
 	})
 }

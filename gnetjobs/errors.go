@@ -37,6 +37,7 @@ var (
 	ErrQueueFull = errors.New("gnetjobs: too much waits for the event loop")
 
 	errTruncated    = fmt.Errorf("gnetjobs: connection ended without close_notify: %w", io.ErrUnexpectedEOF)
+	errNotOpen      = errors.New("gnetjobs: write before OnOpen")
 	errWriteClosed  = errors.New("gnetjobs: write after CloseWrite")
 	errNotInJob     = errors.New("gnetjobs: used outside the job it was given to")
 	errPauseBlocked = errors.New("gnetjobs: the job would have to wait, but pausing is blocked")

@@ -131,12 +131,12 @@ func Jobs(handler gnet.EventHandler, opts Options) gnet.EventHandler {
 	return newHandler("Jobs", handler, opts)
 }
 
-// ConnectionState returns the state of c's TLS connection, once the handshake
-// has succeeded. It is the zero value for a connection without TLS. It is for
-// the event loop's goroutine, jobs included.
+// ConnectionState returns the state of c's TLS connection, once its handshake
+// has ended. Before, and for a connection without TLS, it is the zero value. It
+// is for the event loop's goroutine, jobs included.
 func ConnectionState(c gnet.Conn) tls.ConnectionState {
 	w, ok := c.(*conn)
-	if !ok || w.tls == nil || !w.opened {
+	if !ok || w.tls == nil || w.task != nil && !w.opened {
 		return tls.ConnectionState{}
 	}
 	return w.tls.ConnectionState()

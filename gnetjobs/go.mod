@@ -3,7 +3,6 @@ module github.com/jobloop/jobloop/gnetjobs
 go 1.25.0
 
 require (
-	github.com/alecthomas/kong v1.17.0
 	github.com/jobloop/jobloop v0.0.0
 	github.com/panjf2000/gnet/v2 v2.9.8
 	github.com/valyala/fasthttp v1.74.0
@@ -11,7 +10,6 @@ require (
 )
 
 require (
-	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
 	github.com/klauspost/compress v1.20.0 // indirect
 	github.com/molecule-man/go-brrr v1.0.1 // indirect
 	github.com/panjf2000/ants/v2 v2.12.1 // indirect

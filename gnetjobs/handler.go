@@ -59,6 +59,9 @@ func (o Options) withDefaults() Options {
 
 // OnOpen is told by gnet that there is a connection.
 func (h *handler) OnOpen(raw gnet.Conn) ([]byte, gnet.Action) {
+	if _, ok := raw.LocalAddr().(*net.UDPAddr); ok { // a client's
+		return h.EventHandler.OnOpen(raw)
+	}
 	c := newConn(h, raw)
 	c.host.enter(c)
 	c.begin()

@@ -9,7 +9,7 @@ import (
 func (c *conn) handshake() {
 	h := c.host.handler
 	cfg := h.cfg
-	if d := c.dialing; d != nil && cfg.ServerName == "" {
+	if d := c.dialing; d != nil && d.serverName != "" && cfg.ServerName == "" {
 		cfg = cfg.Clone()
 		cfg.ServerName = d.serverName
 	}

@@ -361,6 +361,20 @@ func (s *server) connectTLS(cfg *tls.Config) (*tls.Conn, error) {
 	return c, nil
 }
 
+// turn waits until c's event loop has done what it was doing: a job that ran
+// has paused, or ended.
+func turn(t testing.TB, c gnet.Conn) {
+	t.Helper()
+	turned := make(chan bool)
+	if err := c.EventLoop().Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error {
+		close(turned)
+		return nil
+	})); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, turned)
+}
+
 // plain leaves a handler as it is.
 func plain(h gnet.EventHandler) gnet.EventHandler { return h }
 

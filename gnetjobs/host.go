@@ -18,8 +18,9 @@ import (
 //
 // Whatever gnet calls is enclosed in enter and leave. In between jobs only
 // become ready, and connections only ask to be looked at: leave sees to both. So
-// no callback of the wrapped handler is called inside another one, and none
-// inside a job but for OnClose, if gnet closes a connection in its Write.
+// no callback of the wrapped handler is called inside a job, and none inside
+// another one, but for what gnet itself does: if a Write fails it calls OnClose
+// in it.
 type host struct {
 	handler *handler
 	loop    gnet.EventLoop
@@ -72,17 +73,18 @@ func (h *handler) hostOf(l gnet.EventLoop) *host {
 	if err != nil {
 		panic(err) // the size has been checked
 	}
-	t := &host{handler: h, loop: l, pool: pool, start: time.Now(), plaintext: make([]byte, plaintextSize)}
-	t.ctx = engine.WithHost(context.Background(), t)
-	t.wakeCallback = t.wakeTask
-	h.hosts.Store(l, t)
-	return t
+	host := &host{handler: h, loop: l, pool: pool, start: time.Now(), plaintext: make([]byte, plaintextSize)}
+	host.ctx = engine.WithHost(context.Background(), host)
+	host.wakeCallback = host.wakeTask
+	h.hosts.Store(l, host)
+	return host
 }
 
 // now is the time on the host's clock, never 0.
 func (h *host) now() int64 { return int64(time.Since(h.start)) + 1 }
 
-// enter begins what gnet, or a call on its goroutine, has to be done for c.
+// enter begins a callback of gnet's that is about c, or with a nil c anything
+// else that is done on its goroutine.
 func (h *host) enter(c *conn) {
 	if h.depth == 0 {
 		h.callback = c
@@ -159,7 +161,11 @@ func (h *host) look(c *conn) {
 func (h *host) rest() {
 	h.pool.Trim(0)
 	h.timers.stop()
-	h.pollAt = 0
+	for i, t := range h.polled {
+		t.polled = false
+		h.polled[i] = nil
+	}
+	h.polled, h.pollAt = h.polled[:0], 0
 	h.asked, h.idle = false, false
 	h.sealed = nil
 	h.inbox.setOpen(false)

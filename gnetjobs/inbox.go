@@ -8,8 +8,12 @@ import (
 	"github.com/panjf2000/gnet/v2"
 )
 
-// maxMessages is how many calls from other goroutines may wait for a host.
-const maxMessages = 1 << 16
+// maxPosted is how many messages that are not about a connection may wait for
+// a host.
+const maxPosted = 1 << 16
+
+// messageCost is what a message counts beside the bytes that it has.
+const messageCost = 128
 
 // inbox holds what other goroutines want a host to do, in their order. gnet
 // has a queue of its own, which does not keep the order of calls of different
@@ -33,36 +37,37 @@ type message struct {
 
 	buf      []byte
 	bufs     [][]byte
-	size     int // of what is to be written
+	cost     int // of keeping it, in bytes; 0 if it is not to be refused
 	callback gnet.AsyncCallback
 }
 
-// send queues m and has the host called. A message about a job is one of few,
-// and is never refused while there are connections.
+// send queues m and has the host called. Messages about jobs are few, and never
+// refused while there are connections; those about a connection are bounded by
+// the bytes they take.
 func (h *host) send(m message) error {
 	b := &h.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case !b.open && m.c != nil: // it has been closed; as with gnet, the callback is told
-		m.size = 0
+		m.cost = 0
 		return h.loop.Execute(h.ctx, gnet.RunnableFunc(func(context.Context) error { h.receive(m); return nil }))
 	case !b.open:
 		return net.ErrClosed
-	case len(b.messages) >= maxMessages && m.t == nil:
+	case m.f != nil && len(b.messages) >= maxPosted:
 		return ErrQueueFull
 	}
-	if c := m.c; c != nil && m.size > 0 {
-		if limit := h.handler.opts.MaxOutbound; limit > 0 && c.queued > limit {
+	if c := m.c; c != nil {
+		if limit := h.handler.opts.MaxOutbound; limit > 0 && m.cost > 0 && c.queued > limit {
 			return ErrQueueFull
 		}
-		c.queued += m.size
+		c.queued += m.cost
 	}
 	b.messages = append(b.messages, m)
 	if err := b.post(h); err != nil {
 		b.messages = b.messages[:len(b.messages)-1]
 		if m.c != nil {
-			m.c.queued -= m.size
+			m.c.queued -= m.cost
 		}
 		return err
 	}
@@ -126,6 +131,7 @@ func (b *inbox) setOpen(open bool) {
 func (h *host) receive(m message) {
 	switch {
 	case m.f != nil:
+		h.events++ // it may have been an engine's, for which jobs wait
 		h.guard(m.f)
 	case m.t != nil:
 		h.wakeNow(m.t)
@@ -153,9 +159,9 @@ func (h *host) wakeNow(t *task) {
 // The calls of a connection that any goroutine may make.
 
 func (c *conn) receive(m message) {
-	if m.size > 0 {
+	if m.cost > 0 {
 		c.host.inbox.mu.Lock()
-		c.queued -= m.size
+		c.queued -= m.cost
 		c.host.inbox.mu.Unlock()
 	}
 	err := m.do(c, m)
@@ -168,7 +174,7 @@ func (c *conn) receive(m message) {
 // callback, if it is not nil, has been called there. After an error it is not
 // called.
 func (c *conn) AsyncWrite(p []byte, callback gnet.AsyncCallback) error {
-	return c.send(message{buf: p, size: len(p), callback: callback, do: func(c *conn, m message) error {
+	return c.post(message{buf: p, cost: messageCost + len(p), callback: callback, do: func(c *conn, m message) error {
 		_, err := c.Write(m.buf)
 		return err
 	}})
@@ -176,11 +182,11 @@ func (c *conn) AsyncWrite(p []byte, callback gnet.AsyncCallback) error {
 
 // AsyncWritev is AsyncWrite for several slices.
 func (c *conn) AsyncWritev(bs [][]byte, callback gnet.AsyncCallback) error {
-	size := 0
+	cost := messageCost
 	for _, b := range bs {
-		size += len(b)
+		cost += len(b)
 	}
-	return c.send(message{bufs: bs, size: size, callback: callback, do: func(c *conn, m message) error {
+	return c.post(message{bufs: bs, cost: cost, callback: callback, do: func(c *conn, m message) error {
 		_, err := c.Writev(m.bufs)
 		return err
 	}})
@@ -189,7 +195,7 @@ func (c *conn) AsyncWritev(bs [][]byte, callback gnet.AsyncCallback) error {
 // Wake has the event loop call OnTraffic, whether something has come or not.
 // While the connection has a job, that waits until it has ended.
 func (c *conn) Wake(callback gnet.AsyncCallback) error {
-	return c.send(message{callback: callback, do: func(c *conn, _ message) error {
+	return c.post(message{cost: messageCost, callback: callback, do: func(c *conn, _ message) error {
 		c.woken = true
 		if c.phase == phaseOpen {
 			c.proceed()
@@ -198,26 +204,34 @@ func (c *conn) Wake(callback gnet.AsyncCallback) error {
 	}})
 }
 
-// Close has the event loop close the connection.
-func (c *conn) Close() error { return c.CloseWithCallback(nil) }
-
-// CloseWithCallback is Close, and calls callback on the event loop when it has
-// been done.
-func (c *conn) CloseWithCallback(callback gnet.AsyncCallback) error {
-	return c.send(message{do: func(c *conn, _ message) error {
-		switch {
-		case callback == nil:
-		case c.finished:
-			callback(c, nil)
-		default:
-			c.onClosed = append(c.onClosed, callback)
-		}
+// Close has the event loop close the connection. It is never refused.
+func (c *conn) Close() error {
+	if c.closeAsked.Swap(true) {
+		return nil
+	}
+	return c.post(message{do: func(c *conn, _ message) error {
 		c.shut(nil)
 		return nil
 	}})
 }
 
-func (c *conn) send(m message) error {
+// CloseWithCallback is Close, and calls callback on the event loop when it has
+// been done.
+func (c *conn) CloseWithCallback(callback gnet.AsyncCallback) error {
+	if callback == nil {
+		return c.Close()
+	}
+	return c.post(message{cost: messageCost, do: func(c *conn, _ message) error {
+		if c.finished {
+			return callback(c, nil)
+		}
+		c.onClosed = append(c.onClosed, callback)
+		c.shut(nil)
+		return nil
+	}})
+}
+
+func (c *conn) post(m message) error {
 	m.c = c
 	return c.host.send(m)
 }

@@ -141,6 +141,81 @@ func TestKeyUpdate(t *testing.T) {
 	s.empty(t)
 }
 
+// TestKeyUpdateFull has OpenSSL's client ask for a new key while more waits to
+// be sent to it than MaxOutbound allows: crypto/tls's answer is too much. The
+// client itself would go on reading, so what is in between stops.
+func TestKeyUpdateFull(t *testing.T) {
+	onClose, closed := closings()
+	filled := make(chan bool, 1)
+	s := serve(t, &handler{
+		onTraffic: func(c gnet.Conn) gnet.Action {
+			if b, _ := c.Peek(-1); !bytes.Equal(b, []byte("fill\n")) {
+				return echo(c)
+			}
+			c.Discard(-1)
+			c.Write(make([]byte, 16<<20))
+			filled <- c.OutboundBuffered() > 1<<20
+			return gnet.None
+		},
+		onClose: onClose,
+	}, withTLS(gnetjobs.Options{MaxOutbound: 64 << 10, WriteTimeout: -1}))
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	cmd := program(t, "openssl", "s_client", "-connect", ln.Addr().String(), "-tls1_3", "-CAfile", caFile(t), "-quiet", "-no_ign_eof")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	client, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	server := s.dial(t)
+	go io.Copy(struct{ io.Writer }{server}, client) // not by splice, whose pipes package net keeps
+	var full atomic.Bool
+	go func() {
+		buf := make([]byte, 16<<10)
+		for {
+			n, err := server.Read(buf)
+			if err != nil || full.Load() {
+				return
+			}
+			client.Write(buf[:n])
+		}
+	}()
+	for _, line := range []string{"hello\n", "fill\n", "K\n"} { // a command has to be all that s_client reads at a time
+		full.Store(line != "hello\n")
+		if _, err := io.WriteString(stdin, line); err != nil {
+			t.Fatal(err)
+		}
+		switch line {
+		case "hello\n":
+			wantRead(t, stdout, line)
+		case "fill\n":
+			if !receive(t, filled) {
+				t.Fatal("the sockets have taken too much")
+			}
+		}
+	}
+	wantErr(t, receive(t, closed), gnetjobs.ErrOutboundFull)
+	client.Close()
+	stdin.Close()
+	io.Copy(io.Discard, stdout)
+	cmd.Wait() // its connection was cut off
+	s.empty(t)
+}
+
 // serveHTTP is an OnTraffic that serves HTTP/1.1 in gnet's way: it answers each
 // request that has come whole. GET /N is answered with N bytes of pattern, POST
 // with its own body.

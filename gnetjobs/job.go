@@ -1,6 +1,7 @@
 package gnetjobs
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -9,11 +10,14 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+
+	"github.com/jobloop/jobloop/jobs"
 )
 
 // Job runs fn as a job on c's event loop: code that blocks, such as
 // fasthttp.Server's ServeConn. It begins when the callback in which Job is
-// called has returned. The net.Conn it is given pauses the job where it would
+// called has returned; at once, if that is a function which gnet's EventLoop
+// executes. The net.Conn it is given pauses the job where it would
 // block, and is for fn alone: not for goroutines that fn starts, nor for
 // afterwards. With TLS it has the methods ConnectionState and CloseWrite of a
 // tls.Conn, too.
@@ -24,8 +28,8 @@ import (
 // before, what fn waits for ends with an error, and an fn that has not begun is
 // not called.
 //
-// Where else fn waits, in jobs.Job.Pause, it is resumed when the callback in
-// its wait context is called; if it has taken none, each millisecond.
+// Of other things fn may wait in the way of jobs only, or by an engine's key: see
+// [JobContext].
 //
 // Job is for the event loop's goroutine. Its error is ErrNotWrapped,
 // ErrJobRunning, or net.ErrClosed; then fn is not called. If Options.MaxJobs
@@ -47,6 +51,22 @@ func Job(c gnet.Conn, fn func(net.Conn) error) error {
 	return nil
 }
 
+// JobContext returns a context that carries the job to the code inside it:
+// jobs.FromContext finds it there, and so do the keys of engines, as in a
+// tls.Conn's HandshakeContext. nc is what [Job] gives its function; for another
+// net.Conn it is context.Background.
+//
+// A job that pauses by itself is resumed when the callback in its wait context
+// is called; if it has not taken that, each millisecond, whatever descriptors
+// it waits for.
+func JobContext(nc net.Conn) context.Context {
+	if j, ok := nc.(interface{ job() *task }); ok && j.job() != nil {
+		t := j.job()
+		return jobs.NewContext(t.host.ctx, t.job)
+	}
+	return context.Background()
+}
+
 // jobEnded is called when the job of a function given to Job has ended.
 func (c *conn) jobEnded(err error) {
 	switch {
@@ -62,12 +82,17 @@ func (c *conn) jobEnded(err error) {
 	}
 }
 
-// A Write in a job waits while gnet keeps more than highWater, until it keeps no
-// more than lowWater.
-const (
-	highWater = 256 << 10
-	lowWater  = 64 << 10
-)
+// highWater is what gnet may keep before a Write in a job waits until it keeps
+// no more than lowWater.
+func (h *host) highWater() int {
+	const most = 256 << 10
+	if limit := h.handler.opts.MaxOutbound; limit > 0 {
+		return min(limit, most)
+	}
+	return most
+}
+
+func (h *host) lowWater() int { return h.highWater() / 4 }
 
 // jobConn is the net.Conn of a function given to Job.
 type jobConn struct {
@@ -77,6 +102,8 @@ type jobConn struct {
 }
 
 var _ net.Conn = (*jobConn)(nil)
+
+func (j *jobConn) job() *task { return j.task }
 
 // usable says why an operation with the deadline must not begin, if so.
 func (j *jobConn) usable(deadline int64) error {
@@ -155,7 +182,7 @@ func (j *jobConn) write(p []byte) (int, error) {
 		if c.phase >= phaseClosing {
 			return done, c.writeError()
 		}
-		if c.raw.OutboundBuffered() > highWater && !j.task.job.PauseBlocked() {
+		if c.raw.OutboundBuffered() > c.host.highWater() && !j.task.job.PauseBlocked() {
 			c.pollWrites()
 			if err := j.task.await(wantWrite, j.wr); err != nil {
 				if c.phase >= phaseClosing {

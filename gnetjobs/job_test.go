@@ -754,3 +754,119 @@ func TestJobReadCause(t *testing.T) {
 		s.empty(t)
 	})
 }
+
+// TestJobPolled proves that a job is resumed that pauses and leaves nobody a
+// way to wake it, also when it comes after another whose connection has gone.
+// There are no timeouts, so nothing else wakes the loop.
+func TestJobPolled(t *testing.T) {
+	opts := gnetjobs.Options{HandshakeTimeout: -1, WriteTimeout: -1, IdleTimeout: -1}
+	eachWrapper(t, opts, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
+		onClose, closed := closings()
+		paused := make(chan bool, 1)
+		first := true // of the event loop's goroutine
+		s := serve(t, &handler{onOpen: inJob(t, func(nc net.Conn) error {
+			job, ok := jobs.FromContext(gnetjobs.JobContext(nc))
+			if !ok {
+				return errors.New("no job in JobContext")
+			}
+			if first {
+				first = false
+				paused <- true
+				for {
+					if err := job.Pause(); err != nil {
+						return err
+					}
+				}
+			}
+			for range 3 {
+				if err := job.Pause(); err != nil {
+					return err
+				}
+			}
+			_, err := nc.Write([]byte("resumed"))
+			return err
+		}), onClose: onClose}, wrap)
+		leaving := dial(t, s)
+		receive(t, paused)
+		leaving.Close()
+		receive(t, closed)
+		for range 2 {
+			wantRead(t, dial(t, s), "resumed")
+		}
+	})
+}
+
+// TestJobSmallMaxOutbound proves that a job's Write waits, and does not fail,
+// however little may wait to be sent.
+func TestJobSmallMaxOutbound(t *testing.T) {
+	response := pattern(16 << 20)
+	for _, limit := range []int{64 << 10, 1} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			eachWrapper(t, gnetjobs.Options{MaxOutbound: limit}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
+				conns := make(chan gnet.Conn, 1)
+				s := serve(t, &handler{onOpen: func(c gnet.Conn) ([]byte, gnet.Action) {
+					return inJob(t, func(nc net.Conn) error {
+						conns <- c
+						if n, err := nc.Write(response); n != len(response) || err != nil {
+							t.Errorf("Write: %d, %v", n, err)
+						}
+						return nc.Close()
+					})(c)
+				}}, wrap)
+				client := dial(t, s)
+				turn(t, receive(t, conns)) // so Write waits for somebody to read
+				if got, err := io.ReadAll(client); string(got) != string(response) || err != nil {
+					t.Errorf("read %d bytes of %d, %v", len(got), len(response), err)
+				}
+			})
+		})
+	}
+}
+
+// TestJobLastWords proves that a job whose peer sends something and ends, while
+// the job waits in Write, can read it.
+func TestJobLastWords(t *testing.T) {
+	errStop := errors.New("enough")
+	for _, result := range []error{nil, errStop} {
+		t.Run(fmt.Sprint(result), func(t *testing.T) {
+			eachWrapper(t, gnetjobs.Options{}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
+				onClose, closed := closings()
+				conns := make(chan gnet.Conn, 1)
+				message := string(pattern(100_000))
+				s := serve(t, &handler{
+					onOpen: func(c gnet.Conn) ([]byte, gnet.Action) {
+						return inJob(t, func(nc net.Conn) error {
+							conns <- c
+							if _, err := nc.Write(make([]byte, 64<<20)); err == nil {
+								t.Error("Write has written what nobody read")
+							}
+							if got, err := io.ReadAll(nc); string(got) != message || err != nil {
+								t.Errorf("read %d bytes of %d, %v", len(got), len(message), err)
+							}
+							return result
+						})(c)
+					},
+					onClose: onClose,
+				}, wrap)
+				client := dial(t, s)
+				turn(t, receive(t, conns)) // so Write waits
+				if _, err := io.WriteString(client, message); err != nil {
+					t.Fatal(err)
+				}
+				raw := client
+				if tc, ok := client.(*tls.Conn); ok {
+					if err := tc.CloseWrite(); err != nil {
+						t.Fatal(err)
+					}
+					raw = tc.NetConn()
+				}
+				if err := raw.(*net.TCPConn).CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+				if err := receive(t, closed); !errors.Is(err, io.EOF) && !errors.Is(err, errStop) {
+					t.Errorf("OnClose's error is %v", err)
+				}
+			})
+		})
+	}
+}

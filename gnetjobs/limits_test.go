@@ -1,8 +1,10 @@
 package gnetjobs_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -188,24 +190,57 @@ func TestWriteTimeoutWhileClosing(t *testing.T) {
 // TestSlowReader has a peer that takes a little, again and again, for several
 // times WriteTimeout.
 func TestSlowReader(t *testing.T) {
-	const timeout = time.Second
-	response := pattern(16 << 20)
+	for timeout := 200 * time.Millisecond; ; timeout *= 2 {
+		longest, err := readSlowly(t, timeout)
+		if err == nil {
+			return
+		}
+		if longest < timeout/2 || timeout > patience {
+			t.Fatalf("%v; the client has always read within %v, WriteTimeout is %v", err, longest, timeout)
+		}
+		t.Logf("once more: the client has not read for %v, WriteTimeout is %v: %v", longest, timeout, err)
+	}
+}
+
+// readSlowly reads a response for three times the server's WriteTimeout, and
+// then the rest. longest is the time between two pieces: on a machine that is
+// busy with other things the client may be too slow indeed.
+func readSlowly(t *testing.T, timeout time.Duration) (longest time.Duration, err error) {
+	t.Helper()
+	response := pattern(8 << 20)
+	// With small buffers, what the client takes is seen by the server at once.
 	s := serve(t, &handler{onOpen: func(c gnet.Conn) ([]byte, gnet.Action) {
 		c.Write(response)
 		return nil, gnet.Close
-	}}, withTLS(gnetjobs.Options{WriteTimeout: timeout}))
-	c := s.dialTLS(t, clientConfig(0))
-	c.NetConn().(*net.TCPConn).SetReadBuffer(100_000)
-	pauses := int(5 * timeout / 2 / (20 * time.Millisecond))
+	}}, withTLS(gnetjobs.Options{WriteTimeout: timeout}), gnet.WithSocketSendBuffer(16<<10))
+	defer s.stop(t)
+	raw := s.dial(t)
+	raw.(*net.TCPConn).SetReadBuffer(16 << 10)
+	c := tls.Client(raw, clientConfig(0))
+	if err := c.Handshake(); err != nil {
+		return 0, err
+	}
+	buf := make([]byte, len(response)/100)
+	begin := time.Now()
+	last := begin
 	for rest := response; len(rest) > 0; {
-		n := min(len(rest), len(response)/pauses)
-		wantRead(t, c, string(rest[:n]))
-		rest = rest[n:]
-		time.Sleep(20 * time.Millisecond)
+		n, err := io.ReadFull(c, buf[:min(len(buf), len(rest))])
+		now := time.Now()
+		longest, last = max(longest, now.Sub(last)), now
+		if err != nil {
+			return longest, err
+		}
+		if !bytes.Equal(buf[:n], rest[:n]) {
+			t.Fatal("something else has come")
+		}
+		if rest = rest[n:]; now.Sub(begin) < 3*timeout {
+			time.Sleep(timeout / 25)
+		}
 	}
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("at the end: %v", err)
+	if _, err := c.Read(buf); err != io.EOF {
+		return longest, fmt.Errorf("at the end: %w", err)
 	}
+	return longest, nil
 }
 
 // TestHandshakeTimeout has clients that never end their handshake: silent ones,

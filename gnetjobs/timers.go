@@ -100,6 +100,99 @@ func (h *host) expire() {
 	}
 }
 
+// timeout is what a connection's place among the timers is for. The times are
+// on the host's clock, and 0 if there is nothing to be done.
+type timeout struct {
+	handshake int64
+	stall     int64  // when the peer has to have taken something
+	taken     uint64 // what it had taken before
+	poll      int64  // when to look whether it has taken enough
+	step      int64  // between two such looks
+}
+
+// gnet does not tell when it has sent what it keeps. So that is looked at,
+// after a time that grows from the first of these to the second.
+const (
+	minPollWrites = int64(200 * time.Microsecond)
+	maxPollWrites = int64(10 * time.Millisecond)
+)
+
+// pollWrites has the connection looked at until enough has been sent: for its
+// job to go on writing, or to close it.
+func (c *conn) pollWrites() {
+	t := &c.timeout
+	if t.poll == 0 {
+		t.step = minPollWrites
+		t.poll = c.host.now() + t.step
+		c.schedule(t.poll)
+	}
+}
+
+// watchWrites begins to watch whether the peer takes what is sent.
+func (c *conn) watchWrites() {
+	d := c.host.handler.opts.WriteTimeout
+	if d == 0 || c.timeout.stall != 0 || c.phase >= phaseEnding {
+		return
+	}
+	if n := c.raw.OutboundBuffered(); n > 0 {
+		c.timeout.taken = c.written - uint64(n)
+		c.timeout.stall = c.host.now() + int64(d)
+		c.schedule(c.timeout.stall)
+	}
+}
+
+// expire does what is due.
+func (c *conn) expire(now int64) {
+	t := &c.timeout
+	if t.handshake != 0 && t.handshake <= now {
+		t.handshake = 0
+		c.fail(ErrHandshakeTimeout)
+	}
+	out := c.raw.OutboundBuffered()
+	if t.poll != 0 && t.poll <= now {
+		c.checkSent(now, out)
+	}
+	if t.stall != 0 && t.stall <= now {
+		taken := c.written - uint64(out)
+		switch {
+		case out == 0:
+			t.stall = 0
+		case taken == t.taken:
+			t.stall = 0
+			c.fail(ErrWriteTimeout)
+		default:
+			t.taken, t.stall = taken, now+int64(c.host.handler.opts.WriteTimeout)
+		}
+	}
+	c.schedule(t.handshake)
+	c.schedule(t.poll)
+	c.schedule(t.stall)
+	if j := c.task; j != nil && j.limit != 0 {
+		if j.limit <= now {
+			c.host.makeReady(j)
+		} else {
+			c.schedule(j.limit)
+		}
+	}
+}
+
+// checkSent looks at what is left to be sent.
+func (c *conn) checkSent(now int64, out int) {
+	t := &c.timeout
+	t.poll = 0
+	switch {
+	case c.phase == phaseClosing && out == 0:
+		c.host.look(c)
+	case c.phase == phaseClosing, c.wantsToWrite() && out > c.host.lowWater():
+		t.step = min(2*t.step, maxPollWrites)
+		t.poll = now + t.step
+	case c.wantsToWrite():
+		c.host.makeReady(c.task)
+	}
+}
+
+func (c *conn) wantsToWrite() bool { return c.task != nil && c.task.want == wantWrite }
+
 // timerHeap is a container/heap of connections. timerIndex is an index plus 1.
 type timerHeap []*conn
 

@@ -1,6 +1,7 @@
 package gnetjobs
 
 import (
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -50,9 +51,16 @@ func (w *wire) Write(p []byte) (int, error) {
 		c.host.sealed = append(c.host.sealed, p...)
 		return len(p), nil
 	}
+	if c.opened && c.outboundFull(alertRoom) { // a flood of messages that ask for an answer
+		c.fail(ErrOutboundFull)
+		return 0, ErrOutboundFull
+	}
 	n, err := c.raw.Write(p)
-	return n, c.wrote(n, err)
+	return n, c.wrote("write", n, err)
 }
+
+// alertRoom is what an alert may exceed Options.MaxOutbound by.
+const alertRoom = 1 << 10
 
 // readError says why nothing more can be read from a connection that is being
 // closed.
@@ -60,7 +68,7 @@ func (c *conn) readError() error {
 	switch {
 	case c.cause != nil && c.cause != io.EOF:
 		return c.cause
-	case c.ended:
+	case c.ended, c.tls == nil && errors.Is(c.gnetErr, io.EOF):
 		return io.EOF
 	case c.lost && c.lossError() != nil:
 		return c.lossError()

@@ -12,7 +12,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if err := c.writable(); err != nil {
 		return 0, err
 	}
-	return c.seal(p)
+	return c.send(p)
 }
 
 // Writev is Write for several slices, sent together.
@@ -20,14 +20,10 @@ func (c *conn) Writev(bs [][]byte) (int, error) {
 	if err := c.writable(); err != nil {
 		return 0, err
 	}
-	if c.tls == nil {
-		n, err := c.raw.Writev(bs)
-		return n, c.wrote(n, err)
-	}
-	return c.seal(bs...)
+	return c.send(bs...)
 }
 
-// ReadFrom sends what it reads from r.
+// ReadFrom sends what it reads from r, without waiting for Flush.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{c}, r)
 }
@@ -50,18 +46,24 @@ func (c *conn) OutboundBuffered() int {
 
 // writable says why nothing can be sent, if so.
 func (c *conn) writable() error {
-	switch c.phase {
-	case phaseClosing, phaseClosed:
+	switch {
+	case c.phase == phaseClosing || c.phase == phaseClosed:
 		return net.ErrClosed
-	}
-	if c.notified {
+	case !c.opened:
+		return errNotOpen
+	case c.notified:
 		return errWriteClosed
-	}
-	if limit := c.host.handler.opts.MaxOutbound; limit > 0 && c.raw.OutboundBuffered() > limit {
+	case c.outboundFull(0):
 		c.fail(ErrOutboundFull)
 		return ErrOutboundFull
 	}
 	return nil
+}
+
+// outboundFull reports whether gnet keeps more, by so much, than it may.
+func (c *conn) outboundFull(by int) bool {
+	limit := c.host.handler.opts.MaxOutbound
+	return limit > 0 && c.raw.OutboundBuffered() > limit+by
 }
 
 // sealSize is how much is encrypted before it is given to gnet, in one write.
@@ -69,52 +71,67 @@ func (c *conn) writable() error {
 // more than a kilobyte.
 const sealSize = 64 << 10
 
-// seal encrypts and sends what is in bs.
-func (c *conn) seal(bs ...[]byte) (int, error) {
-	done := 0
-	if c.tls == nil {
-		n, err := c.raw.Write(bs[0])
-		return n, c.wrote(n, err)
-	}
+// send sends what is in bs, encrypted if it is to be.
+func (c *conn) send(bs ...[]byte) (int, error) {
 	h := c.host
+	if h.handler.cfg == nil {
+		n, err := c.raw.Writev(bs)
+		return n, c.wrote("writev", n, err)
+	}
+	// What is sealed is taken from the host meanwhile: gnet may call OnClose in
+	// its Write, and OnClose write to another connection.
+	sealed := h.sealed
+	h.sealed = nil
+	done := 0
 	for _, p := range bs {
 		for len(p) > 0 {
-			h.sealing = true
-			n, err := c.tls.Write(p[:min(len(p), sealSize)])
-			h.sealing = false
+			var n int
+			var err error
+			sealed, n, err = c.seal(sealed, p[:min(len(p), sealSize)])
 			done += n
 			p = p[n:]
 			if err != nil {
-				h.sealed = h.sealed[:0]
 				c.fail(err)
 				return done, err
 			}
-			if len(h.sealed) < sealSize {
+			if len(sealed) < sealSize {
 				continue
 			}
-			if err := c.sendSealed(); err != nil {
+			if err := c.sendSealed(sealed); err != nil {
 				return done, err
 			}
+			sealed = sealed[:0]
 		}
 	}
-	return done, c.sendSealed()
+	err := c.sendSealed(sealed)
+	h.sealed = sealed[:0]
+	return done, err
 }
 
-// sendSealed gives gnet what has been encrypted.
-func (c *conn) sendSealed() error {
+// seal appends to dst the records that p becomes.
+func (c *conn) seal(dst, p []byte) (_ []byte, n int, err error) {
 	h := c.host
-	if len(h.sealed) == 0 {
+	h.sealing, h.sealed = true, dst
+	defer func() { h.sealing, h.sealed = false, nil }()
+	n, err = c.tls.Write(p)
+	return h.sealed, n, err
+}
+
+func (c *conn) sendSealed(p []byte) error {
+	if len(p) == 0 {
 		return nil
 	}
-	n, err := c.raw.Write(h.sealed)
-	h.sealed = h.sealed[:0]
-	return c.wrote(n, err)
+	n, err := c.raw.Write(p)
+	return c.wrote("write", n, err)
 }
 
-// wrote is told what has become of a write of gnet's.
-func (c *conn) wrote(n int, err error) error {
+// wrote is told what has become of a write of gnet's. On Windows gnet does not
+// close a connection whose write has failed.
+func (c *conn) wrote(op string, n int, err error) error {
 	if err != nil {
-		return os.NewSyscallError("write", err)
+		err = os.NewSyscallError(op, err)
+		c.fail(err)
+		return err
 	}
 	c.written += uint64(n)
 	c.watchWrites()

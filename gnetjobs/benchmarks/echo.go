@@ -76,7 +76,7 @@ func (m *measure) echo(ctx context.Context, dir string, x exchanges, columns []c
 		return nil, err
 	}
 	var all []*series[*echoRound]
-	for _, name := range m.servers(nameGnetjobs, nameGoroutines, nameGnet) {
+	for _, name := range m.servers(nameGnetjobs, nameJob, nameGoroutines, nameGnet) {
 		all = append(all, &series[*echoRound]{Server: name})
 	}
 	if len(all) == 0 {

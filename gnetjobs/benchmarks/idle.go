@@ -40,7 +40,7 @@ func (m *measure) idle(ctx context.Context, dir string) (*result, error) {
 		return nil, err
 	}
 	var all []*series[*idleRound]
-	for _, name := range m.servers(nameGnetjobs, nameGoroutines, nameGnet) {
+	for _, name := range m.servers(nameGnetjobs, nameJob, nameGoroutines, nameGnet) {
 		all = append(all, &series[*idleRound]{Server: name})
 	}
 	if len(all) == 0 {

@@ -4,7 +4,7 @@
 // replaces, a goroutine for each connection that blocks in crypto/tls, and
 // beside gnet without TLS, which is the floor:
 //
-//	go run ./benchmarks [PART...] [flags]
+//	go run . [PART...] [flags]
 //
 // The parts are throughput, messages, handshakes and idle; without a name, one
 // runs after another. Every server is a process of its own on one core, and so

@@ -31,7 +31,7 @@ func TestQuickRun(t *testing.T) {
 		t.Skip("it takes some seconds")
 	}
 	dir := t.TempDir()
-	m := &measure{Servers: []string{nameGnetjobs, nameMultibuffer, nameGoroutines, nameGnet}, Quick: true, Out: dir, ServerCPU: anyCPU, ClientCPU: anyCPU}
+	m := &measure{Servers: []string{nameGnetjobs, nameJob, nameMultibuffer, nameGoroutines, nameGnet}, Quick: true, Out: dir, ServerCPU: anyCPU, ClientCPU: anyCPU}
 	var out bytes.Buffer
 	if err := m.run(t.Context(), &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.Bytes())

@@ -27,7 +27,7 @@ import (
 // measure is the command: its flags, the parts, and the report they make.
 type measure struct {
 	Parts       []string      `arg:"" optional:"" name:"part" enum:"throughput,messages,handshakes,idle" help:"What to measure, of ${enum}; all, if none is named."`
-	Servers     []string      `enum:"gnetjobs,gnetjobs-multibuffer,goroutines,gnet" default:"gnetjobs,gnetjobs-multibuffer,goroutines,gnet" help:"Of which servers, of ${enum}. Not every server has a place in every part."`
+	Servers     []string      `enum:"gnetjobs,gnetjobs-job,gnetjobs-multibuffer,goroutines,gnet" default:"gnetjobs,gnetjobs-job,gnetjobs-multibuffer,goroutines,gnet" help:"Of which servers, of ${enum}. Not every server has a place in every part."`
 	Rounds      int           `default:"5" help:"Rounds; in each, every server is measured once."`
 	Duration    time.Duration `default:"5s" help:"How long a server is loaded and measured in a round."`
 	Connections int           `default:"4000" help:"Idle connections."`
@@ -211,7 +211,7 @@ func (m *measure) others(all []usage) []string {
 
 func newReport(notes []string) (*report, error) {
 	r := &report{
-		Command:  strings.TrimSpace("go run ./benchmarks " + strings.Join(os.Args[1:], " ")),
+		Command:  strings.TrimSpace("go run . " + strings.Join(os.Args[1:], " ")),
 		Notes:    notes,
 		Revision: revision(),
 		Started:  time.Now().Round(time.Second),

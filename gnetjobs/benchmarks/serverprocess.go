@@ -31,10 +31,10 @@ import (
 
 // serverProcess is the process that is one of them.
 type serverProcess struct {
-	Kind    string `arg:"" enum:"gnetjobs,gnetjobs-multibuffer,goroutines,gnet"`
+	Kind    string `arg:"" enum:"gnetjobs,gnetjobs-job,gnetjobs-multibuffer,goroutines,gnet"`
 	Cert    string
 	Keyfile string
-	Buffer  int // of the goroutine server's connections
+	Buffer  int // of the connections that code which blocks serves
 }
 
 func (p *serverProcess) Run() error {
@@ -75,9 +75,13 @@ func (p *serverProcess) start(c *counter) (addr string, stop func() error, err e
 	}
 	switch p.Kind {
 	case nameGnet:
-		return startGnet(func(h gnet.EventHandler) gnet.EventHandler { return h })
-	case nameGnetjobs, nameMultibuffer:
-		return startGnet(func(h gnet.EventHandler) gnet.EventHandler {
+		return startGnet(func(h *gnetEcho) gnet.EventHandler { return h })
+	case nameGnetjobs, nameJob, nameMultibuffer:
+		return startGnet(func(echo *gnetEcho) gnet.EventHandler {
+			var h gnet.EventHandler = echo
+			if p.Kind == nameJob {
+				h = &jobEcho{echo, p.Buffer}
+			}
 			return gnetjobs.TLS(h, config, gnetjobs.Options{
 				OnHandshake: func(_ gnet.Conn, _ time.Duration, err error) { c.add(err) },
 			})
@@ -159,6 +163,19 @@ func (h *gnetEcho) OnTraffic(c gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
+// jobEcho serves each connection by the goroutine server's code, in a job.
+type jobEcho struct {
+	*gnetEcho
+	buffer int
+}
+
+func (h *jobEcho) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
+	if err := gnetjobs.Job(c, func(nc net.Conn) error { return echoBlocking(nc, h.buffer) }); err != nil {
+		return nil, gnet.Close
+	}
+	return nil, gnet.None
+}
+
 // stderrLogger writes what gnet complains of to standard error. gnet itself would
 // write to standard output, where the benchmark reads.
 type stderrLogger struct{}
@@ -172,7 +189,7 @@ func (stderrLogger) Fatalf(format string, args ...any) { log.Fatalf(format, args
 // startGnet starts an echo server on gnet with one event loop. With ReusePort
 // that loop accepts its connections itself, else another one did, on a thread
 // of its own.
-func startGnet(wrap func(gnet.EventHandler) gnet.EventHandler) (addr string, stop func() error, err error) {
+func startGnet(wrap func(*gnetEcho) gnet.EventHandler) (addr string, stop func() error, err error) {
 	up := make(chan booted, 1)
 	ended := make(chan error, 1)
 	go func() {
@@ -242,14 +259,18 @@ func serveGoroutine(nc net.Conn, config *tls.Config, buffer int, c *counter) {
 	}
 	nc.SetDeadline(time.Time{})
 	defer t.Close()
+	echoBlocking(t, buffer)
+}
+
+func echoBlocking(c net.Conn, buffer int) error {
 	b := make([]byte, buffer)
 	for {
-		n, err := t.Read(b)
+		n, err := c.Read(b)
 		if err != nil {
-			return
+			return err
 		}
-		if _, err := t.Write(b[:n]); err != nil {
-			return
+		if _, err := c.Write(b[:n]); err != nil {
+			return err
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 const (
 	nameGnetjobs    = "gnetjobs"
 	nameMultibuffer = "gnetjobs-multibuffer"
+	nameJob         = "gnetjobs-job" // a Job for each connection
 	nameGoroutines  = "goroutines"
 	nameGnet        = "gnet"
 )

@@ -26,7 +26,7 @@ func newTestCertificate(t *testing.T) *certificate {
 // Each server echoes, frees memory when it is told to, and ends with its counts.
 func TestServers(t *testing.T) {
 	cert := newTestCertificate(t)
-	for _, name := range []string{nameGnetjobs, nameGoroutines, nameGnet} {
+	for _, name := range []string{nameGnetjobs, nameJob, nameGoroutines, nameGnet} {
 		t.Run(name, func(t *testing.T) {
 			m := &measure{ServerCPU: anyCPU}
 			err := m.with(t.Context(), name, cert, smallBuffer, func(s *server) (int64, error) {
