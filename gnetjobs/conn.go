@@ -30,6 +30,8 @@ type conn struct {
 	closeNow bool // when gnet's callback returns
 	woken    bool // OnTraffic is to be called, whatever has come
 	shared   bool // in is a part of host.plaintext
+	paused   bool // gnet does not read from it, as far as is known
+	held     bool // its handler gets no more for now
 	graceful bool // what waits is sent before it is closed
 	ended    bool // the peer will send no more
 	lost     bool // gnet closes it, for gnetErr
@@ -104,6 +106,7 @@ func (c *conn) begin() {
 
 // arrived is called when gnet has read bytes of the peer's.
 func (c *conn) arrived() {
+	c.paused = false // gnet reads
 	switch c.phase {
 	case phaseWaiting:
 		c.handshake()
@@ -130,8 +133,12 @@ func (c *conn) checkInbound() {
 	if c.phase == phaseHandshake && (limit == 0 || limit > maxHandshakeInbound) {
 		limit = maxHandshakeInbound
 	}
-	if limit > 0 && c.raw.InboundBuffered() > limit {
+	n := c.raw.InboundBuffered()
+	switch {
+	case limit > 0 && n > limit:
 		c.fail(ErrInboundFull)
+	case c.phase != phaseHandshake && (n > maxUnread || limit > 0 && n > limit/2):
+		c.pauseReading()
 	}
 }
 
@@ -179,11 +186,19 @@ func (c *conn) proceed() {
 		if c.pending != nil {
 			fn := c.pending
 			c.pending = nil
-			c.phase = phaseJob
+			c.phase, c.held = phaseJob, false
 			c.host.newTask(c, fn)
 			return
 		}
-		n, err := c.fill()
+		if c.hold() && !c.woken {
+			c.checkInbound()
+			return
+		}
+		var n int
+		var err error
+		if !c.held {
+			n, err = c.fill()
+		}
 		if c.phase != phaseOpen {
 			return // crypto/tls has answered something, and gnet could not send it
 		}
@@ -245,6 +260,7 @@ func (c *conn) keep() {
 func (c *conn) readEnded(err error) {
 	switch {
 	case err == nil || err == errWouldBlock:
+		c.resumeReading()
 	case err == io.EOF:
 		c.ended = true
 		c.shut(io.EOF)

@@ -28,7 +28,8 @@
 // differences:
 //
 //   - Of the bytes a handler has left unread, and of those a peer does not
-//     take, a connection keeps a bounded number: see [Options].
+//     take, a connection keeps a bounded number, and where that can be done the
+//     peer is made to wait: see [Options].
 //   - Closing a connection sends first what waits to be sent, however much that
 //     is, as long as the peer takes some within Options.WriteTimeout; then what
 //     OnClose writes, and a close_notify alert (RFC 8446, section 6.1). If the
@@ -70,15 +71,17 @@ type Options struct {
 	IdleTimeout time.Duration
 
 	// MaxInbound is the most bytes of a connection that may have arrived and
-	// not been read: 0 for 4 MiB, negative for no bound. gnet reads whatever
-	// comes and cannot let a peer wait, so a connection with more is closed,
-	// with ErrInboundFull.
+	// not been read: 0 for 4 MiB, negative for no bound. A connection with more
+	// is closed, with ErrInboundFull. While a Job does not read, the peer is made
+	// to wait before, where that can be done: on Linux, but for edge-triggered
+	// events and gnet's build tag poll_opt.
 	MaxInbound int
 
 	// MaxOutbound is the most bytes that may wait to be sent when a Write
 	// begins: 0 for 16 MiB, negative for no bound. If there are more, the
 	// connection is closed, with ErrOutboundFull. Inside a Job, Write waits
-	// instead, long before.
+	// instead, long before. And where a peer can be made to wait, a handler gets
+	// no OnTraffic while more than a quarter of that waits to be sent.
 	MaxOutbound int
 
 	// MaxJobs is the most jobs at a time on an event loop: 0 for 10,000,

@@ -52,7 +52,8 @@ type host struct {
 	pollAt int64
 	hooks
 	rounds
-	inbox inbox
+	inbox  inbox
+	pauser pauser
 }
 
 // keepIdle is how many coroutines without a job a host keeps, to start jobs
@@ -73,7 +74,7 @@ func (h *handler) hostOf(l gnet.EventLoop) *host {
 	if err != nil {
 		panic(err) // the size has been checked
 	}
-	host := &host{handler: h, loop: l, pool: pool, start: time.Now(), plaintext: make([]byte, plaintextSize)}
+	host := &host{handler: h, loop: l, pool: pool, start: time.Now(), plaintext: make([]byte, plaintextSize), pauser: newPauser(l)}
 	host.ctx = engine.WithHost(context.Background(), host)
 	host.wakeCallback = host.wakeTask
 	h.hosts.Store(l, host)

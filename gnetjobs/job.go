@@ -158,6 +158,7 @@ func (j *jobConn) read(p []byte) (int, error) {
 			}
 			limit = idle
 		}
+		c.resumeReading()
 		if err := j.task.await(wantRead, limit); err != nil {
 			if c.phase >= phaseClosing {
 				err = c.readError()

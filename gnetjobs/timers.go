@@ -188,6 +188,12 @@ func (c *conn) checkSent(now int64, out int) {
 		t.poll = now + t.step
 	case c.wantsToWrite():
 		c.host.makeReady(c.task)
+	case c.held && out > c.host.holdWater()/2:
+		t.step = min(2*t.step, maxPollWrites)
+		t.poll = now + t.step
+	case c.held:
+		c.held = false
+		c.host.look(c)
 	}
 }
 

@@ -1,0 +1,97 @@
+package gnetjobs_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"testing"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/jobs"
+)
+
+// TestEchoWaits proves that a client of an echo server which sends faster than
+// it reads is made to wait, and not cut off: it sends many times what the server
+// may keep.
+func TestEchoWaits(t *testing.T) {
+	eachWrapper(t, gnetjobs.Options{MaxInbound: 256 << 10, MaxOutbound: 1 << 20}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
+		var most atomic.Int64
+		s := serve(t, &handler{onTraffic: func(c gnet.Conn) gnet.Action {
+			action := echo(c)
+			most.Store(max(most.Load(), int64(c.OutboundBuffered())))
+			return action
+		}}, wrap)
+		if err := transfer(dial(t, s), rand.New(rand.NewPCG(5, 5)), size(64<<20, 16<<20)); err != nil {
+			t.Fatal(err)
+		}
+		// What OnTraffic is shown at a time may come on top of a quarter.
+		if n := most.Load(); n > 512<<10 {
+			t.Errorf("%d bytes waited to be sent", n)
+		}
+	})
+}
+
+// TestJobUnread proves that a client is made to wait for a job that does not
+// read, and that it need not have read anything for that to end.
+func TestJobUnread(t *testing.T) {
+	total := size(32<<20, 8<<20)
+	eachWrapper(t, gnetjobs.Options{MaxInbound: 100 << 10}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
+		var reading atomic.Bool
+		digest := make(chan []byte, 1)
+		onClose, closed := closings()
+		s := serve(t, &handler{onOpen: inJob(t, func(nc net.Conn) error {
+			j, ok := jobs.FromContext(gnetjobs.JobContext(nc))
+			if !ok {
+				return errors.New("no job in JobContext")
+			}
+			for !reading.Load() {
+				if err := j.Pause(); err != nil {
+					return err
+				}
+			}
+			h := sha256.New()
+			if _, err := io.CopyN(h, nc, int64(total)); err != nil {
+				return err
+			}
+			digest <- h.Sum(nil)
+			return nc.Close()
+		}), onClose: onClose}, wrap)
+		c := dial(t, s)
+		sent := &progress{Hash: sha256.New()}
+		writing := make(chan error, 1)
+		go func() {
+			_, err := io.CopyN(io.MultiWriter(c, sent), rand.NewChaCha8([32]byte{}), int64(total))
+			writing <- err
+		}()
+		// Three times what the server may keep: the rest is the kernels' and the client's.
+		eventually(t, "the client has sent more than is kept", func() bool { return sent.n.Load() > 300<<10 })
+		reading.Store(true)
+		if err := receive(t, writing); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(receive(t, digest), sent.Sum(nil)) {
+			t.Error("the job has read something else")
+		}
+		if err := receive(t, closed); err != nil {
+			t.Errorf("OnClose's error is %v", err)
+		}
+	})
+}
+
+// progress counts, from any goroutine's view, what has been written to a hash.
+type progress struct {
+	hash.Hash
+	n atomic.Int64
+}
+
+func (p *progress) Write(b []byte) (int, error) {
+	p.n.Add(int64(len(b)))
+	return p.Hash.Write(b)
+}
