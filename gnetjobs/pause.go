@@ -1,5 +1,7 @@
 package gnetjobs
 
+import "net"
+
 // A peer is made to wait where that can be done: while its connection's job
 // does not read, and while it does not take what is sent to it.
 
@@ -11,6 +13,11 @@ const maxUnread = 256 << 10
 func (c *conn) pauseReading() bool {
 	h := c.host
 	if !h.pauser.able() {
+		return false
+	}
+	// When the peer of a Unix socket closes it, epoll reports that before what
+	// has been sent is read, and gnet drops it.
+	if _, ok := c.local.(*net.UnixAddr); ok {
 		return false
 	}
 	if h.pauser.set(c, false) != nil {
