@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // parse returns the command that a command line means.
@@ -104,9 +105,9 @@ func fakeReport(name string) *report {
 	return r
 }
 
-func fakeTable() *table {
-	t := &table{header: []string{"server", "figure"}}
-	t.add("ours", "42")
+func fakeTable() *bench.Table {
+	t := &bench.Table{Header: []string{"server", "figure"}}
+	t.Add("ours", "42")
 	return t
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/multibuffer"
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // blocking is the part that measures how long the private-key operations of
@@ -168,15 +169,15 @@ var blockingColumns = []struct {
 // ofProbe is how many of the columns are there without handshakes.
 const ofProbe = 4
 
-func blockingTable() *table {
-	t := &table{header: []string{"key, engine"}}
+func blockingTable() *bench.Table {
+	t := &bench.Table{Header: []string{"key, engine"}}
 	for _, c := range blockingColumns {
-		t.header = append(t.header, c.name)
+		t.Header = append(t.Header, c.name)
 	}
 	return t
 }
 
-func addBlockingRows(t *table, kind string, ways []string, results map[string][]*blockingResult) {
+func addBlockingRows(t *bench.Table, kind string, ways []string, results map[string][]*blockingResult) {
 	for _, way := range ways {
 		row := []string{kind + ", " + way}
 		for i, c := range blockingColumns {
@@ -186,9 +187,9 @@ func addBlockingRows(t *table, kind string, ways []string, results map[string][]
 					values = append(values, c.f(r))
 				}
 			}
-			row = append(row, spread(values))
+			row = append(row, bench.Spread(values))
 		}
-		t.add(row...)
+		t.Add(row...)
 	}
 }
 

@@ -77,7 +77,7 @@ func TestBlockingRows(t *testing.T) {
 		"[rsa2048, no handshakes 2.00 (1.00–3.00) 4.00 (2.00–6.00) 6.00 (3.00–9.00) 8.00 (4.00–12.0) – –]",
 		"[rsa2048, none 5.00 10.0 15.0 20.0 100 1000]",
 	} {
-		if got := fmt.Sprint(tab.rows[i]); got != want {
+		if got := fmt.Sprint(tab.Rows[i]); got != want {
 			t.Errorf("row %s, want %s", got, want)
 		}
 	}

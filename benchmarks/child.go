@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // This file runs this program's own clients as processes, and keeps what
@@ -42,7 +44,7 @@ func runClient(ctx context.Context, cpu int, result any, kind string, args ...st
 	}
 	var out bytes.Buffer
 	cmd.Stdout = &out
-	if err := onCPU(cpu, cmd.Start); err != nil {
+	if err := bench.OnCPU(cpu, cmd.Start); err != nil {
 		return fmt.Errorf("start %s: %w", kind, err)
 	}
 	if err := cmd.Wait(); err != nil {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -160,7 +161,7 @@ func (c *clients) measure(ctx context.Context, t testedClient, cert *certificate
 	var stderr tail
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	begin := time.Now()
-	if err := onCPU(c.ClientCPU, cmd.Start); err != nil {
+	if err := bench.OnCPU(c.ClientCPU, cmd.Start); err != nil {
 		return nil, err
 	}
 	if err := cmd.Wait(); err != nil {
@@ -222,14 +223,14 @@ func readSTime(out []byte) (*load.Result, error) {
 // clientTable has a row for each client, and then the figures of ours divided by
 // those of the others with the same key exchange, and by those of the client
 // that one writes without thinking of key exchanges.
-func clientTable(names []string, results map[string][]*clientResult) *table {
-	t := &table{header: headings(clientColumns, "client")}
+func clientTable(names []string, results map[string][]*clientResult) *bench.Table {
+	t := &bench.Table{Header: headings(clientColumns, "client")}
 	for _, name := range names {
 		row := []string{name}
 		for _, col := range clientColumns {
-			row = append(row, spread(ofRounds(results[name], col.f)))
+			row = append(row, bench.Spread(ofRounds(results[name], col.f)))
 		}
-		t.add(row...)
+		t.Add(row...)
 	}
 	for _, pair := range [][2]string{{clientLoad, clientGo}, {clientHybridLoad, clientDefaultGo}, {clientLoad, clientDefaultGo}, {clientLoad, clientSTime}} {
 		if results[pair[1]] == nil {
@@ -237,9 +238,9 @@ func clientTable(names []string, results map[string][]*clientResult) *table {
 		}
 		row := []string{pair[0] + " / " + pair[1]}
 		for _, col := range clientColumns {
-			row = append(row, ratio(ofRounds(results[pair[0]], col.f), ofRounds(results[pair[1]], col.f)))
+			row = append(row, bench.Ratio(ofRounds(results[pair[0]], col.f), ofRounds(results[pair[1]], col.f)))
 		}
-		t.add(row...)
+		t.Add(row...)
 	}
 	return t
 }

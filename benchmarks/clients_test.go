@@ -107,7 +107,7 @@ func TestReadSTime(t *testing.T) {
 // A client that has failed takes nothing from the others.
 func TestClientTable(t *testing.T) {
 	tab := clientTable([]string{clientLoad, clientGo}, map[string][]*clientResult{clientLoad: {{Handshakes: 1000, Elapsed: time.Second, CPU: time.Second}}})
-	b, err := json.Marshal(tab.rows)
+	b, err := json.Marshal(tab.Rows)
 	if want := `[["tlsdemo load","1000","1000"],["crypto/tls with goroutines, X25519","–","–"]]`; err != nil || string(b) != want {
 		t.Errorf("%s, %v, want %s", b, err, want)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -149,8 +150,8 @@ func (c *counters) count(ctx context.Context, contender contender, keys *keys, p
 
 // countersTable has the client's counts, and the server's where they differ;
 // that they do is an error.
-func countersTable(results []*countersResult) (*table, error) {
-	t := &table{header: []string{"server", "connections", "handshakes", "resumed", "requests", "same"}}
+func countersTable(results []*countersResult) (*bench.Table, error) {
+	t := &bench.Table{Header: []string{"server", "connections", "handshakes", "resumed", "requests", "same"}}
 	var errs []error
 	for _, r := range results {
 		both := func(client, server int64) string {
@@ -164,7 +165,7 @@ func countersTable(results []*countersResult) (*table, error) {
 			errs = append(errs, err)
 			same = "NO"
 		}
-		t.add(fmt.Sprintf("%s, %v", r.Server, r.What), both(r.Client.Connections, r.Counts.Connections), both(r.Client.Handshakes, r.Counts.Handshakes),
+		t.Add(fmt.Sprintf("%s, %v", r.Server, r.What), both(r.Client.Connections, r.Counts.Connections), both(r.Client.Handshakes, r.Counts.Handshakes),
 			both(r.Client.Resumed, r.Counts.Resumed), both(r.Client.Requests, r.Counts.Requests), same)
 	}
 	return t, errors.Join(errs...)

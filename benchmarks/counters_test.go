@@ -31,8 +31,8 @@ func TestCountersTable(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "b, rsa2048, TLS 1.3, full: the client counts") {
 			t.Errorf("%+v beside %+v: error %v", same, other, err)
 		}
-		if tab.rows[0][5] != "yes" || tab.rows[1][5] != "NO" || strings.Count(fmt.Sprint(tab.rows[1]), "(") != 1 || !strings.Contains(tab.rows[1][1+i], "(") {
-			t.Errorf("rows %q", tab.rows)
+		if tab.Rows[0][5] != "yes" || tab.Rows[1][5] != "NO" || strings.Count(fmt.Sprint(tab.Rows[1]), "(") != 1 || !strings.Contains(tab.Rows[1][1+i], "(") {
+			t.Errorf("rows %q", tab.Rows)
 		}
 	}
 	if _, err := countersTable([]*countersResult{{Server: "b", Client: same, Counts: same, Errors: 1}}); err == nil {

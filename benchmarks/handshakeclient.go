@@ -13,6 +13,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // handshakeClient is the process of the part blocking that keeps a number of
@@ -50,7 +52,7 @@ func (h *handshakeClient) Run(ctx context.Context) error {
 
 // watch measures from the end of the warm-up on.
 func (h *handshakeClient) watch(ctx context.Context, counts *handshakeCounts) error {
-	if err := pause(ctx, h.Warmup); err != nil {
+	if err := bench.Sleep(ctx, h.Warmup); err != nil {
 		return err
 	}
 	res := &counts.result
@@ -59,7 +61,7 @@ func (h *handshakeClient) watch(ctx context.Context, counts *handshakeCounts) er
 		return err
 	}
 	counts.start()
-	if err := pause(ctx, h.Duration); err != nil {
+	if err := bench.Sleep(ctx, h.Duration); err != nil {
 		return err
 	}
 	counts.stop()

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -91,7 +92,7 @@ func (h *handshakes) Run(ctx context.Context) error {
 			return err
 		}
 		var notes, skipped []string
-		var tables []*table
+		var tables []*bench.Table
 		var all []*handshakeResults
 		var errs []error
 		for _, what := range combinations(h.Key, h.TLS, h.Resume) {
@@ -225,7 +226,7 @@ func (l *loader) loads(ctx context.Context, before []*handshakeRound, round *han
 		return err
 	}
 	all := saturations(append(slices.Clone(before), round))
-	rate := median(ofRounds(all, (*loadRound).rate))
+	rate := bench.Median(ofRounds(all, (*loadRound).rate))
 	if rate == 0 {
 		return nil
 	}
@@ -237,7 +238,7 @@ func (l *loader) loads(ctx context.Context, before []*handshakeRound, round *han
 	if !l.has("twice") {
 		return nil
 	}
-	if busy := median(ofRounds(all, (*loadRound).clientBusy)); busy > busyForTwice {
+	if busy := bench.Median(ofRounds(all, (*loadRound).clientBusy)); busy > busyForTwice {
 		round.NotTwice = fmt.Sprintf("the client's core is more than %d %% busy at the server's limit, and could not offer twice as much", busyForTwice)
 		return nil
 	}

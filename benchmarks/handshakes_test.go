@@ -68,7 +68,7 @@ func TestHandshakeTables(t *testing.T) {
 			"[twice: jobloop / nginx 0.50 – 0.75 – – –]",
 		},
 	} {
-		rows := append([][]string{tables[i].header}, tables[i].rows...)
+		rows := append([][]string{tables[i].Header}, tables[i].Rows...)
 		if len(rows) != len(want) {
 			t.Errorf("table %d has %d rows, want %d: %v", i, len(rows), len(want), rows)
 			continue

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -39,7 +40,7 @@ func (r *openRound) failed() float64 {
 }
 
 // tables returns that of saturation, and, if there is one, that of latencies.
-func (r *handshakeResults) tables() []*table {
+func (r *handshakeResults) tables() []*bench.Table {
 	saturation := make(map[string][]*loadRound)
 	half, twice := make(map[string][]*openRound), make(map[string][]*openRound)
 	for name, rounds := range r.Rounds {
@@ -53,11 +54,11 @@ func (r *handshakeResults) tables() []*table {
 			}
 		}
 	}
-	t := &table{header: headings(saturationColumns, r.What.String())}
+	t := &bench.Table{Header: headings(saturationColumns, r.What.String())}
 	addServers(t, "", r.Servers, saturation, saturationColumns)
-	tables := []*table{t}
+	tables := []*bench.Table{t}
 	if len(half)+len(twice) > 0 {
-		t := &table{header: headings(openColumns, r.What.String())}
+		t := &bench.Table{Header: headings(openColumns, r.What.String())}
 		addServers(t, "half: ", r.having(half), half, openColumns)
 		addServers(t, "twice: ", r.having(twice), twice, openColumns)
 		tables = append(tables, t)

@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"strconv"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // idle is the part that measures what connections cost that do nothing.
@@ -70,7 +72,7 @@ func (d *idle) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t := &table{header: headings(idleColumns, "server", "connections")}
+		t := &bench.Table{Header: headings(idleColumns, "server", "connections")}
 		all := make(map[int]map[string][]*idleResult) // by connections and server
 		var failed []error
 		for _, n := range d.Connections {
@@ -87,7 +89,7 @@ func (d *idle) Run(ctx context.Context) error {
 				failed = append(failed, fmt.Errorf("%d connections: %w", n, err))
 			}
 			for _, name := range names {
-				t.add(row(results[name], idleColumns, name, strconv.Itoa(n))...)
+				t.Add(row(results[name], idleColumns, name, strconv.Itoa(n))...)
 			}
 			if ctx.Err() != nil {
 				break
@@ -117,7 +119,7 @@ func (d *idle) measure(ctx context.Context, c contender, keys *keys, n int) (*id
 		if err := h.release(); err != nil {
 			return err
 		}
-		if res.RSSBefore, err = settledRSS(ctx, s.pid(), d.Settle); err != nil {
+		if res.RSSBefore, err = bench.SettledRSS(ctx, s.pid(), d.Settle); err != nil {
 			return err
 		}
 		if h, err = d.hold(ctx, s, cert, n); err != nil {
@@ -132,26 +134,26 @@ func (d *idle) measure(ctx context.Context, c contender, keys *keys, n int) (*id
 
 // watch takes the figures of a server whose connections are idle.
 func (d *idle) watch(ctx context.Context, pid int, res *idleResult) (err error) {
-	if err := pause(ctx, d.Rest); err != nil {
+	if err := bench.Sleep(ctx, d.Rest); err != nil {
 		return err
 	}
-	if res.RSSAfter, err = settledRSS(ctx, pid, d.Settle); err != nil {
+	if res.RSSAfter, err = bench.SettledRSS(ctx, pid, d.Settle); err != nil {
 		return err
 	}
 	switches, err := contextSwitches(pid)
 	if err != nil {
 		return err
 	}
-	cpu, err := cpuTime(pid)
+	cpu, err := bench.CPUTime(pid)
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	if err := pause(ctx, d.Watch); err != nil {
+	if err := bench.Sleep(ctx, d.Watch); err != nil {
 		return err
 	}
 	res.Watched = time.Since(begin)
-	if res.CPU, err = cpuTime(pid); err != nil {
+	if res.CPU, err = bench.CPUTime(pid); err != nil {
 		return err
 	}
 	if res.Switches, err = contextSwitches(pid); err != nil {
@@ -185,7 +187,7 @@ func (d *idle) hold(ctx context.Context, s *server, cert *certificate, n int) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := onCPU(d.ClientCPU, cmd.Start); err != nil {
+	if err := bench.OnCPU(d.ClientCPU, cmd.Start); err != nil {
 		return nil, err
 	}
 	h := &holder{cmd, stderr, in, bufio.NewReader(out)}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // jobSwitch is the part that measures what it costs to pause and resume a job.
@@ -74,7 +76,7 @@ func (j *jobSwitch) run(ctx context.Context, program string) (*switchResult, err
 	var out bytes.Buffer
 	var stderr tail
 	cmd.Stdout, cmd.Stderr = &out, &stderr
-	if err := onCPU(j.ServerCPU, cmd.Start); err != nil {
+	if err := bench.OnCPU(j.ServerCPU, cmd.Start); err != nil {
 		return nil, fmt.Errorf("start jobswitch: %w", err)
 	}
 	if err := cmd.Wait(); err != nil {
@@ -99,8 +101,8 @@ func (r *switchResult) operations() []string {
 }
 
 // switchTable has the ways of each operation together.
-func switchTable(r *switchResult) *table {
-	t := &table{header: []string{"operation, with", "ns", "of OpenSSL's"}}
+func switchTable(r *switchResult) *bench.Table {
+	t := &bench.Table{Header: []string{"operation, with", "ns", "of OpenSSL's"}}
 	for _, op := range r.operations() {
 		var base []float64
 		for _, w := range r.Ways {
@@ -110,7 +112,7 @@ func switchTable(r *switchResult) *table {
 		}
 		for _, w := range r.Ways {
 			if w.Operation == op {
-				t.add(op+", "+w.With, spread(w.NS), ratio(w.NS, base))
+				t.Add(op+", "+w.With, bench.Spread(w.NS), bench.Ratio(w.NS, base))
 			}
 		}
 	}

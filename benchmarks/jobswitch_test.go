@@ -36,7 +36,7 @@ end
 		"[resume+pause, jobs 41.0 (41.0–41.0) 0.50]",
 		"[start+finish, jobs 75.0 (75.0–75.0) –]",
 	} {
-		if got := fmt.Sprint(switchTable(res).rows[i]); got != want {
+		if got := fmt.Sprint(switchTable(res).Rows[i]); got != want {
 			t.Errorf("row %s, want %s", got, want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -40,7 +41,7 @@ func (o *options) load(ctx context.Context, program string, args ...string) (*lo
 	var out bytes.Buffer
 	var stderr tail
 	cmd.Stdout, cmd.Stderr = &out, &stderr
-	if err := onCPU(o.ClientCPU, cmd.Start); err != nil {
+	if err := bench.OnCPU(o.ClientCPU, cmd.Start); err != nil {
 		return nil, fmt.Errorf("start tlsdemo load: %w", err)
 	}
 	err := cmd.Wait()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/chart"
 )
 
@@ -29,8 +30,8 @@ func (r *report) addBars(name, title, unit string, categories []string, logarith
 			s := &series[i]
 			s.Name = b.series
 			for _, v := range b.values {
-				s.Values = append(s.Values, median(v))
-				low, high := median(v), median(v)
+				s.Values = append(s.Values, bench.Median(v))
+				low, high := bench.Median(v), bench.Median(v)
 				if len(v) > 0 {
 					low, high = slices.Min(v), slices.Max(v)
 				}
@@ -48,7 +49,7 @@ const perCategory = 120
 
 // shortFigure is figure without zeros at its end, for axes.
 func shortFigure(v float64) string {
-	s := figure(v)
+	s := bench.Figure(v)
 	if strings.Contains(s, ".") {
 		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
 	}
@@ -181,7 +182,7 @@ func plotScaling(r *report, kind string, names []string, byConnections, byThread
 			s := chart.Series{Name: name, Points: true}
 			for _, p := range byConnections {
 				s.X = append(s.X, float64(p.Connections))
-				s.Y = append(s.Y, median(ofRounds(p.Results[name], (*scalingResult).cpu)))
+				s.Y = append(s.Y, bench.Median(ofRounds(p.Results[name], (*scalingResult).cpu)))
 			}
 			series = append(series, s)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/machine"
 )
 
@@ -50,7 +51,7 @@ type report struct {
 	Results  any       `json:"results"`
 	Notes    []string  `json:"notes"` // what a reader must know to weigh the results
 
-	tables []*table
+	tables []*bench.Table
 	plots  []plot
 }
 
@@ -130,7 +131,7 @@ func (r *report) addPlot(name, alt string, draw func() ([]byte, error)) {
 
 // finish prints the tables and what a reader must know to weigh them, and keeps
 // the results where the options say.
-func (r *report) finish(o *options, notes []string, tables ...*table) error {
+func (r *report) finish(o *options, notes []string, tables ...*bench.Table) error {
 	r.Notes, r.tables = append(r.Notes, notes...), tables
 	if o.collect != nil {
 		return o.collect(r)
@@ -151,7 +152,7 @@ func (r *report) markdown(w io.Writer, there map[string]bool) error {
 	}
 	for _, t := range r.tables {
 		b.WriteByte('\n')
-		if err := t.write(&b); err != nil {
+		if err := t.Write(&b); err != nil {
 			return err
 		}
 	}

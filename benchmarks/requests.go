@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -84,7 +85,7 @@ func (r *requests) Run(ctx context.Context) error {
 		notes = append(notes, fmt.Sprintf("%s, %d connections, wrk with one thread, %d rounds of %v for each server in turn: median (least–greatest).",
 			r.Key, r.Clients, r.Rounds, r.Duration))
 		notes = append(notes, requestWarnings(names, results)...)
-		t := &table{header: headings(requestColumns, "server")}
+		t := &bench.Table{Header: headings(requestColumns, "server")}
 		addServers(t, "", names, results, requestColumns)
 		plotRequests(rep, names, results)
 		return errors.Join(rep.finish(&r.options, notes, t), failed, requestErrors(names, results))
@@ -98,7 +99,7 @@ func (r *requests) measure(ctx context.Context, c contender, keys *keys) (*reque
 	}
 	var res *requestResult
 	return res, c.with(ctx, serverOptions{cert: cert, cpu: r.ServerCPU, idleTimeout: time.Minute}, func(s *server) error {
-		before, err := cpuTime(s.pid())
+		before, err := bench.CPUTime(s.pid())
 		if err != nil {
 			return err
 		}
@@ -108,14 +109,14 @@ func (r *requests) measure(ctx context.Context, c contender, keys *keys) (*reque
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		begin := time.Now()
-		if err := onCPU(r.ClientCPU, cmd.Start); err != nil {
+		if err := bench.OnCPU(r.ClientCPU, cmd.Start); err != nil {
 			return err
 		}
 		if err := cmd.Wait(); err != nil {
 			return fmt.Errorf("wrk: %w\n%s", err, out.Bytes())
 		}
 		took := time.Since(begin)
-		after, err := cpuTime(s.pid())
+		after, err := bench.CPUTime(s.pid())
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // This file is what parts have in common that measure servers in rounds: the
@@ -32,23 +34,23 @@ func ofRounds[R any](rounds []R, f func(R) float64) []float64 {
 // row has the figures of one server's rounds after its first cells.
 func row[R any](rounds []R, columns []measured[R], first ...string) []string {
 	for _, c := range columns {
-		first = append(first, spread(ofRounds(rounds, c.f)))
+		first = append(first, bench.Spread(ofRounds(rounds, c.f)))
 	}
 	return first
 }
 
 // addServers adds a row for each server, and one for each pair to compare with
 // the one's figures divided by the other's. The rows begin with prefix.
-func addServers[R any](t *table, prefix string, names []string, results map[string][]R, columns []measured[R]) {
+func addServers[R any](t *bench.Table, prefix string, names []string, results map[string][]R, columns []measured[R]) {
 	for _, name := range names {
-		t.add(row(results[name], columns, prefix+name)...)
+		t.Add(row(results[name], columns, prefix+name)...)
 	}
 	for _, pair := range comparisons(names) {
 		row := []string{prefix + pair[0] + " / " + pair[1]}
 		for _, c := range columns {
-			row = append(row, ratio(ofRounds(results[pair[0]], c.f), ofRounds(results[pair[1]], c.f)))
+			row = append(row, bench.Ratio(ofRounds(results[pair[0]], c.f), ofRounds(results[pair[1]], c.f)))
 		}
-		t.add(row...)
+		t.Add(row...)
 	}
 }
 

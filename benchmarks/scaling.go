@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -93,7 +94,7 @@ func (s *scaling) Run(ctx context.Context) error {
 		return err
 	}
 	var notes []string
-	var tables []*table
+	var tables []*bench.Table
 	results := new(scalingResults)
 	var failed []error
 	err = inTempDir(func(dir string) error {
@@ -233,11 +234,11 @@ func (s *scaling) round(ctx context.Context, client string, c contender, keys *k
 
 // scalingTable has the servers one after another, each with its points, of which
 // n tells the number that differs.
-func scalingTable(first, second string, names []string, points []*scalingPoint, n func(*scalingPoint) int) *table {
-	t := &table{header: headings(scalingColumns, first, second)}
+func scalingTable(first, second string, names []string, points []*scalingPoint, n func(*scalingPoint) int) *bench.Table {
+	t := &bench.Table{Header: headings(scalingColumns, first, second)}
 	for _, name := range names {
 		for _, p := range points {
-			t.add(row(p.Results[name], scalingColumns, name, strconv.Itoa(n(p)))...)
+			t.Add(row(p.Results[name], scalingColumns, name, strconv.Itoa(n(p)))...)
 		}
 	}
 	return t

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -103,7 +104,7 @@ func TestScalingTable(t *testing.T) {
 		"[jobloop 1 1000 500 0.500 0 0 0]",
 		"[jobloop 1000 1500 (1000–2000) 500 (500–500) 1.00 (1.00–1.00) 0 (0–0) 0 (0–0) 250 (0–500)]",
 	} {
-		if got := fmt.Sprint(tab.rows[i]); got != want {
+		if got := fmt.Sprint(tab.Rows[i]); got != want {
 			t.Errorf("row %s, want %s", got, want)
 		}
 	}
@@ -208,7 +209,7 @@ func TestFamilyCPU(t *testing.T) {
 	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil { // cat is there
 		t.Fatal(err)
 	}
-	alone, err := cpuTime(cmd.Process.Pid)
+	alone, err := bench.CPUTime(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}

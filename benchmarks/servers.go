@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // This file starts servers, and stops them. contenders.go says which there are.
@@ -76,7 +78,7 @@ func startServer(ctx context.Context, name string, o serverOptions, addr, progra
 	if err != nil {
 		return nil, err
 	}
-	if err := onCPU(o.cpu, s.cmd.Start); err != nil {
+	if err := bench.OnCPU(o.cpu, s.cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	said := make(chan string, 1)
@@ -117,7 +119,7 @@ func startServer(ctx context.Context, name string, o serverOptions, addr, progra
 
 // dialUntil says when somebody listens at addr.
 func dialUntil(ctx context.Context, exited <-chan struct{}, addr string, said chan<- string) {
-	for pause(ctx, 20*time.Millisecond) == nil {
+	for bench.Sleep(ctx, 20*time.Millisecond) == nil {
 		select {
 		case <-exited:
 			return

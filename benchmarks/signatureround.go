@@ -19,6 +19,7 @@ import (
 
 	"github.com/jobloop/jobloop/engine"
 	"github.com/jobloop/jobloop/engine/multibuffer"
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -119,7 +120,7 @@ var signedDigest = sha256.Sum256([]byte("signed"))
 func signPlain(ctx context.Context, key *rsa.PrivateKey, d time.Duration) (*signed, error) {
 	res := new(signed)
 	for _, limit := range []time.Duration{d / 5, d} { // the first is the warm-up
-		before, err := cpuTime(os.Getpid())
+		before, err := bench.CPUTime(os.Getpid())
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +133,7 @@ func signPlain(ctx context.Context, key *rsa.PrivateKey, d time.Duration) (*sign
 				return nil, context.Cause(ctx)
 			}
 		}
-		after, err := cpuTime(os.Getpid())
+		after, err := bench.CPUTime(os.Getpid())
 		if err != nil {
 			return nil, err
 		}
@@ -185,11 +186,11 @@ func signTogether(ctx context.Context, key *rsa.PrivateKey, n int, d time.Durati
 			case !warm && since > d/5:
 				warm = true
 				var err error
-				before, err = cpuTime(os.Getpid())
+				before, err = bench.CPUTime(os.Getpid())
 				failed = errors.Join(failed, err)
 				statsBefore, begin = e.Stats(), time.Now()
 			case warm && !done && since > d:
-				after, err := cpuTime(os.Getpid())
+				after, err := bench.CPUTime(os.Getpid())
 				failed = errors.Join(failed, err)
 				res.count(after-before, statsBefore, e.Stats())
 				done = true

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/multibuffer"
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // signatures is the part that measures RSA signatures by themselves.
@@ -57,7 +58,7 @@ func (s *signatures) Run(ctx context.Context) error {
 	return inTempDir(func(dir string) error {
 		results := make(map[string]map[string][]*signed) // by key and way
 		var failed error
-		t := &table{header: []string{"key, way", "µs a batch", "µs a signature", "signatures/s", "crypto/rsa's time / this"}}
+		t := &bench.Table{Header: []string{"key, way", "µs a batch", "µs a signature", "signatures/s", "crypto/rsa's time / this"}}
 		for _, kind := range s.Keys {
 			keys, err := newKeys(dir, kind)
 			if err != nil {
@@ -118,7 +119,7 @@ func (s *signatures) openSSL(ctx context.Context, bits string) (*signed, error) 
 	cmd := exec.CommandContext(ctx, "openssl", "speed", "-seconds", "1", "rsa"+bits)
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
-	if err := onCPU(s.ServerCPU, cmd.Start); err != nil {
+	if err := bench.OnCPU(s.ServerCPU, cmd.Start); err != nil {
 		return nil, err
 	}
 	if err := cmd.Wait(); err != nil {
@@ -157,7 +158,7 @@ func parseOpenSSL(out, bits string) (*signed, error) {
 	return nil, fmt.Errorf("openssl speed tells no rate of %s-bit signatures:\n%s", bits, out)
 }
 
-func addSignatureRows(t *table, kind string, names []string, results map[string][]*signed) {
+func addSignatureRows(t *bench.Table, kind string, names []string, results map[string][]*signed) {
 	figures := func(name string, f func(*signed) float64) (values []float64) {
 		for _, r := range results[name] {
 			values = append(values, f(r))
@@ -166,7 +167,7 @@ func addSignatureRows(t *table, kind string, names []string, results map[string]
 	}
 	rate := func(r *signed) float64 { return 1e6 / r.perSignature() }
 	for _, name := range names {
-		t.add(kind+", "+name, spread(figures(name, (*signed).perBatch)), spread(figures(name, (*signed).perSignature)), spread(figures(name, rate)),
-			ratio(figures(wayCryptoRSA, (*signed).perSignature), figures(name, (*signed).perSignature)))
+		t.Add(kind+", "+name, bench.Spread(figures(name, (*signed).perBatch)), bench.Spread(figures(name, (*signed).perSignature)), bench.Spread(figures(name, rate)),
+			bench.Ratio(figures(wayCryptoRSA, (*signed).perSignature), figures(name, (*signed).perSignature)))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/multibuffer"
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 func TestSigning(t *testing.T) {
@@ -66,13 +67,13 @@ func TestSignatureRows(t *testing.T) {
 		wayCryptoRSA: {{Signatures: 10, Batches: 10, CPU: 10 * time.Millisecond}},
 		"eight":      {{Signatures: 80, Batches: 10, CPU: 8 * time.Millisecond}, {Signatures: 80, Batches: 10, CPU: 24 * time.Millisecond}},
 	}
-	tab := &table{}
+	tab := &bench.Table{}
 	addSignatureRows(tab, "rsa2048", []string{wayCryptoRSA, "eight"}, results)
 	for i, want := range []string{
 		"[rsa2048, crypto/rsa 1000 1000 1000 1.00]",
 		"[rsa2048, eight 1600 (800–2400) 200 (100–300) 6667 (3333–10000) 5.00]",
 	} {
-		if got := fmt.Sprint(tab.rows[i]); got != want {
+		if got := fmt.Sprint(tab.Rows[i]); got != want {
 			t.Errorf("row %s, want %s", got, want)
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // soak is the part that checks that nothing is left of clients that vanish.
@@ -247,11 +249,11 @@ func quietState(ctx context.Context, srv *server, before *soakState) (soakState,
 			quiet = quiet && s.Goroutines == last.Goroutines && s.Descriptors == last.Descriptors
 		}
 		if quiet || time.Now().After(end) {
-			s.RSS, err = settledRSS(ctx, srv.pid(), soakLimit)
+			s.RSS, err = bench.SettledRSS(ctx, srv.pid(), soakLimit)
 			return s, err
 		}
 		last = s
-		if err := pause(ctx, 1500*time.Millisecond); err != nil { // more than the loop's interval of trimming
+		if err := bench.Sleep(ctx, 1500*time.Millisecond); err != nil { // more than the loop's interval of trimming
 			return s, err
 		}
 	}
@@ -283,7 +285,7 @@ func takeState(ctx context.Context, srv *server) (s soakState, err error) {
 	}
 	s.JobsAlive = s.Started - s.JobsAlive
 	// The scrape's own connection may take a moment to go.
-	if err := pause(ctx, 50*time.Millisecond); err != nil {
+	if err := bench.Sleep(ctx, 50*time.Millisecond); err != nil {
 		return s, err
 	}
 	s.Descriptors, err = descriptors(srv.pid())
@@ -339,28 +341,28 @@ func (r *soakResult) check() error {
 	return errors.Join(errs...)
 }
 
-func momentTable(res *soakResult) *table {
-	t := &table{header: []string{"clients left"}}
+func momentTable(res *soakResult) *bench.Table {
+	t := &bench.Table{Header: []string{"clients left"}}
 	for w := range ways {
-		t.header = append(t.header, w.String())
+		t.Header = append(t.Header, w.String())
 	}
 	for _, m := range moments {
 		row := []string{m.name}
 		for w := range ways {
 			row = append(row, strconv.Itoa(res.Left[m.name+"/"+w.String()]))
 		}
-		t.add(row...)
+		t.Add(row...)
 	}
 	return t
 }
 
-func stateTable(res *soakResult) *table {
-	t := &table{header: []string{"server", "before", "after"}}
+func stateTable(res *soakResult) *bench.Table {
+	t := &bench.Table{Header: []string{"server", "before", "after"}}
 	for _, f := range res.After.counts(&res.Before) {
-		t.add(f.name, figure(f.before), figure(f.after))
+		t.Add(f.name, bench.Figure(f.before), bench.Figure(f.after))
 	}
-	t.add("jobs started", fmt.Sprintf("%.0f", res.Before.Started), fmt.Sprintf("%.0f", res.After.Started))
-	t.add("jobs panicked", figure(res.Before.Panicked), figure(res.After.Panicked))
-	t.add("RSS, MB", figure(float64(res.Before.RSS)/1e6), figure(float64(res.After.RSS)/1e6))
+	t.Add("jobs started", fmt.Sprintf("%.0f", res.Before.Started), fmt.Sprintf("%.0f", res.After.Started))
+	t.Add("jobs panicked", bench.Figure(res.Before.Panicked), bench.Figure(res.After.Panicked))
+	t.Add("RSS, MB", bench.Figure(float64(res.Before.RSS)/1e6), bench.Figure(float64(res.After.RSS)/1e6))
 	return t
 }

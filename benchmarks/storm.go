@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -100,7 +101,7 @@ func (s *storm) Run(ctx context.Context) error {
 		if len(results) == 0 {
 			return failed
 		}
-		t := &table{header: headings(stormColumns, "server")}
+		t := &bench.Table{Header: headings(stormColumns, "server")}
 		addServers(t, "", names, results, stormColumns)
 		r.Results = results
 		plotStorm(r, names, s.Clients, results)
@@ -120,7 +121,7 @@ func (s *storm) strike(ctx context.Context, client string, srv *server, check fu
 	if _, err := s.load(ctx, client, s.clients(srv, 1)...); err != nil {
 		return nil, err
 	}
-	before, err := rss(srv.pid())
+	before, err := bench.RSS(srv.pid())
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (s *storm) strike(ctx context.Context, client string, srv *server, check fu
 	if err != nil {
 		return nil, err
 	}
-	peak, err := peakRSS(srv.pid())
+	peak, err := bench.PeakRSS(srv.pid())
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +167,7 @@ func stormWarnings(names []string, results map[string][]*stormResult) []string {
 		for i, r := range results[name] {
 			if r.InFlight < r.Clients*9/10 { // those few are no great loss
 				notes = append(notes, fmt.Sprintf("%s, round %d: only %d clients were there at a time: the first were served before the client's core had begun the last, after %s s.",
-					name, i+1, r.InFlight, figure(float64(r.Begun.Max)/1e6)))
+					name, i+1, r.InFlight, bench.Figure(float64(r.Begun.Max)/1e6)))
 			}
 			if r.Served < int64(r.Clients) {
 				notes = append(notes, fmt.Sprintf("%s, round %d: %d of %d clients were not served: %s.", name, i+1, int64(r.Clients)-r.Served, r.Clients, kinds(r.Errors, r.Examples)))

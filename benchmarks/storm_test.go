@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -92,14 +93,14 @@ func TestStormTable(t *testing.T) {
 		"peer":    {{Clients: 1000, Served: 990, InFlight: 900, RSSBefore: 20e6, PeakRSS: 120e6, Last: 4, Errors: map[string]int64{"timeout": 7, "reset": 3}, Examples: map[string]string{"timeout": "after 20s"}}},
 	}
 	names := []string{"jobloop", "peer"}
-	tab := &table{}
+	tab := &bench.Table{}
 	addServers(tab, "", names, results, stormColumns)
 	for i, want := range []string{
 		"[jobloop 20.0 30.0 10.0 2.00 0 0 0]",
 		"[peer 20.0 120 100 4.00 0 0 10.0]",
 		"[jobloop / peer 1.00 0.25 0.10 0.50 – – 0.00]",
 	} {
-		if got := fmt.Sprint(tab.rows[i]); got != want {
+		if got := fmt.Sprint(tab.Rows[i]); got != want {
 			t.Errorf("row %s, want %s", got, want)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -60,7 +61,7 @@ func (o *options) loadAndWatch(ctx context.Context, program string, s *server, a
 	}
 	ended := make(chan error, 1)
 	go func() {
-		ended <- onCPU(o.ClientCPU, func() error { return w.run(watching) }) // not on the server's core
+		ended <- bench.OnCPU(o.ClientCPU, func() error { return w.run(watching) }) // not on the server's core
 	}()
 	res, err := o.load(ctx, program, args...)
 	stop()
@@ -80,21 +81,21 @@ type usage struct {
 
 func takeUsage(pid, core int) (u usage, err error) {
 	if core >= 0 {
-		if u.core, err = coreTime(core); err != nil {
+		if u.core, err = bench.CoreTime(core); err != nil {
 			return u, err
 		}
 	}
-	if u.rss, err = rss(pid); err != nil {
+	if u.rss, err = bench.RSS(pid); err != nil {
 		return u, err
 	}
 	if u.switches, err = contextSwitches(pid); err != nil {
 		return u, err
 	}
-	if u.user, u.system, err = userAndSystem(pid); err != nil {
+	if u.user, u.system, err = bench.UserAndSystem(pid); err != nil {
 		return u, err
 	}
 	u.when = time.Now()
-	u.cpu, err = cpuTime(pid)
+	u.cpu, err = bench.CPUTime(pid)
 	return u, err
 }
 
@@ -115,7 +116,7 @@ const (
 func (w *watcher) run(ctx context.Context) error {
 	step := watchStep
 	for {
-		err := pause(ctx, step)
+		err := bench.Sleep(ctx, step)
 		if serr := w.sample(); serr != nil {
 			return serr
 		}

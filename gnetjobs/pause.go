@@ -12,7 +12,7 @@ const maxUnread = 256 << 10
 // that can be done.
 func (c *conn) pauseReading() bool {
 	h := c.host
-	if !h.pauser.able() {
+	if !h.pauser.able() || c.phase >= phaseClosing { // its descriptor may be another's
 		return false
 	}
 	// When the peer of a Unix socket closes it, epoll reports that before what
@@ -29,7 +29,7 @@ func (c *conn) pauseReading() bool {
 
 // resumeReading has gnet read again.
 func (c *conn) resumeReading() {
-	if c.paused {
+	if c.paused && c.phase < phaseClosing {
 		c.paused = false
 		c.host.pauser.set(c, true)
 	}

@@ -135,7 +135,7 @@ func (c *conn) wrote(op string, n int, err error) error {
 	}
 	c.written += uint64(n)
 	c.watchWrites()
-	if c.paused && c.phase < phaseClosing {
+	if c.paused {
 		c.pauseReading() // gnet may have begun to read again
 	}
 	return nil

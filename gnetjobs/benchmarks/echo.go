@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // This file has the parts throughput and messages, which are the same but for
@@ -179,7 +181,7 @@ func (e *echoClient) measure(ctx context.Context) (*echoRound, error) {
 
 // watch measures from the end of the warm-up on.
 func (e *echoClient) watch(ctx context.Context, count *atomic.Int64) (*echoRound, error) {
-	if err := pause(ctx, e.Warmup); err != nil {
+	if err := bench.Sleep(ctx, e.Warmup); err != nil {
 		return nil, err
 	}
 	before, err := e.take()
@@ -187,7 +189,7 @@ func (e *echoClient) watch(ctx context.Context, count *atomic.Int64) (*echoRound
 		return nil, err
 	}
 	n := count.Load()
-	if err := pause(ctx, e.Duration); err != nil {
+	if err := bench.Sleep(ctx, e.Duration); err != nil {
 		return nil, err
 	}
 	n = count.Load() - n

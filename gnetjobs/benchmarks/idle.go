@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // idleRound is what was measured of one server in one round.
@@ -83,7 +85,7 @@ func (m *measure) idleRound(ctx context.Context, name string, cert *certificate)
 			return 0, err
 		}
 		err := m.held(ctx, s, cert, m.Connections, func() error {
-			if err := pause(ctx, m.rest()); err != nil {
+			if err := bench.Sleep(ctx, m.rest()); err != nil {
 				return err
 			}
 			return m.memory(ctx, s, &r.After, &r.AfterFreed)
@@ -97,7 +99,7 @@ func (m *measure) idleRound(ctx context.Context, name string, cert *certificate)
 
 // memory takes a server's memory, as it is and without garbage.
 func (m *measure) memory(ctx context.Context, s *server, asItIs, freed *int64) (err error) {
-	if *asItIs, err = settledRSS(ctx, s.cmd.Process.Pid, m.settle()); err != nil {
+	if *asItIs, err = bench.SettledRSS(ctx, s.cmd.Process.Pid, m.settle()); err != nil {
 		return err
 	}
 	switch line, err := s.tell(tellFree); {
@@ -106,7 +108,7 @@ func (m *measure) memory(ctx context.Context, s *server, asItIs, freed *int64) (
 	case !line.Freed:
 		return fmt.Errorf("%s said %+v", s.name, line)
 	}
-	*freed, err = settledRSS(ctx, s.cmd.Process.Pid, m.settle())
+	*freed, err = bench.SettledRSS(ctx, s.cmd.Process.Pid, m.settle())
 	return err
 }
 
@@ -125,7 +127,7 @@ func (m *measure) held(ctx context.Context, s *server, cert *certificate, n int,
 	if err != nil {
 		return err
 	}
-	if err := onCPU(m.ClientCPU, cmd.Start); err != nil {
+	if err := bench.OnCPU(m.ClientCPU, cmd.Start); err != nil {
 		return fmt.Errorf("start idle-client: %w", err)
 	}
 	h := &holder{cmd, stderr, json.NewDecoder(bufio.NewReader(out))}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // The test binary is also the program's servers and clients: those are started
@@ -118,7 +120,7 @@ func TestKernelVersion(t *testing.T) {
 
 // What has failed is told in the report, too.
 func TestReportTellsOfFailures(t *testing.T) {
-	r := result{Notes: []string{"a note"}, Failed: "one\ntwo", title: "Title", table: &table{text: 1, header: []string{"server"}}}
+	r := result{Notes: []string{"a note"}, Failed: "one\ntwo", title: "Title", table: &bench.Table{Header: []string{"server"}}}
 	var b strings.Builder
 	if err := r.write(&b); err != nil {
 		t.Fatal(err)

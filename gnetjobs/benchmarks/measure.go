@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jobloop/jobloop/internal/bench"
 	"github.com/jobloop/jobloop/internal/machine"
 )
 
@@ -58,7 +59,7 @@ type result struct {
 	Failed  string   `json:"failed,omitempty"`
 
 	title string
-	table *table
+	table *bench.Table
 }
 
 // report is what a run leaves behind.
@@ -206,7 +207,7 @@ func (m *measure) others(all []usage) []string {
 	for _, u := range all {
 		most = math.Max(most, u.percentOf(u.Other))
 	}
-	return []string{fmt.Sprintf("Of the servers' core, others have taken %s %% in the round in which they took most.", figure(most))}
+	return []string{fmt.Sprintf("Of the servers' core, others have taken %s %% in the round in which they took most.", bench.Figure(most))}
 }
 
 func newReport(notes []string) (*report, error) {
@@ -283,7 +284,7 @@ func (r *report) head(w io.Writer) error {
 func (r *result) write(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n## %s\n\n", r.title)
-	if err := r.table.write(&b); err != nil {
+	if err := r.table.Write(&b); err != nil {
 		return err
 	}
 	notes := r.Notes

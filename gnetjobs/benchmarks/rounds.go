@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // This file is what all parts have in common: the order in which servers are
@@ -72,14 +74,14 @@ func measureRounds[R any](ctx context.Context, n int, all []*series[R], measure 
 
 // tableOf has a row for each server, and below those of one kind of key, the
 // others divided by the goroutine server.
-func tableOf[R any](all []*series[R], columns []column[R]) *table {
-	t := &table{text: 1, header: []string{"server"}}
+func tableOf[R any](all []*series[R], columns []column[R]) *bench.Table {
+	t := &bench.Table{Header: []string{"server"}}
 	keys := all[0].Key != ""
 	if keys {
-		t.text, t.header = 2, []string{"key", "server"}
+		t.Text, t.Header = 2, []string{"key", "server"}
 	}
 	for _, c := range columns {
-		t.header = append(t.header, c.name)
+		t.Header = append(t.Header, c.name)
 	}
 	first := func(s *series[R], name string) []string {
 		if keys {
@@ -90,9 +92,9 @@ func tableOf[R any](all []*series[R], columns []column[R]) *table {
 	for i, s := range all {
 		row := first(s, s.Server)
 		for _, c := range columns {
-			row = append(row, spread(s.figures(c)))
+			row = append(row, bench.Spread(s.figures(c)))
 		}
-		t.add(row...)
+		t.Add(row...)
 		if i+1 < len(all) && all[i+1].Key == s.Key {
 			continue
 		}
@@ -106,9 +108,9 @@ func tableOf[R any](all []*series[R], columns []column[R]) *table {
 			}
 			row := first(s, s.Server+" / "+peer.Server)
 			for _, c := range columns {
-				row = append(row, ratio(s.figures(c), peer.figures(c)))
+				row = append(row, bench.Ratio(s.figures(c), peer.figures(c)))
 			}
-			t.add(row...)
+			t.Add(row...)
 		}
 	}
 	return t

@@ -69,7 +69,7 @@ func TestTableOf(t *testing.T) {
 	}
 	tab := tableOf(all, []column[float64]{{"figure", func(v float64) float64 { return v }}})
 	var got []string
-	for _, row := range append([][]string{tab.header}, tab.rows...) {
+	for _, row := range append([][]string{tab.Header}, tab.Rows...) {
 		got = append(got, strings.Join(row, ";"))
 	}
 	want := `key;server;figure

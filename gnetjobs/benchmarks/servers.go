@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"strconv"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // This file starts servers as processes, tells them what to do, and stops them.
@@ -78,7 +80,7 @@ func startServer(ctx context.Context, name string, cert *certificate, buffer, cp
 	if err != nil {
 		return nil, err
 	}
-	if err := onCPU(cpu, cmd.Start); err != nil {
+	if err := bench.OnCPU(cpu, cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() {
