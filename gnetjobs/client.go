@@ -108,7 +108,7 @@ func (d *dialing) results(registered <-chan gnet.RegisteredResult) <-chan gnet.R
 	go func() {
 		defer close(results)
 		r, ok := <-registered
-		if ok && r.Err == nil {
+		if ok && r.Err == nil && d.conn != nil { // and no datagrams
 			r = <-d.done
 		}
 		results <- r

@@ -707,3 +707,41 @@ func TestRegister(t *testing.T) {
 	}
 	wantEcho(t, m, "hello")
 }
+
+// TestRegisterDatagrams registers a UDP socket with the event loop of a
+// connection: it is passed on as gnet makes it.
+func TestRegisterDatagrams(t *testing.T) {
+	// As in TestRegister.
+	if err := goroutine.DefaultWorkerPool.Submit(func() {}); err != nil {
+		t.Fatal(err)
+	}
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	eachWrapper(t, gnetjobs.Options{}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
+		loops, contexts := make(chan gnet.EventLoop, 1), make(chan any, 2)
+		s := serve(t, &handler{onOpen: func(c gnet.Conn) ([]byte, gnet.Action) {
+			if _, ok := c.LocalAddr().(*net.UDPAddr); ok {
+				contexts <- c.Context()
+			} else {
+				loops <- c.EventLoop()
+			}
+			return nil, gnet.None
+		}}, wrap)
+		dial(t, s)
+		results, err := receive(t, loops).Register(gnet.NewContext(context.Background(), "mine"), pc.LocalAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := receive(t, results)
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if got := receive(t, contexts); got != "mine" {
+			t.Errorf("the context is %v", got)
+		}
+		r.Conn.Close()
+	})
+}

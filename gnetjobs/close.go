@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"syscall"
 
 	"github.com/panjf2000/gnet/v2"
 	"github.com/panjf2000/gnet/v2/pkg/logging"
@@ -69,6 +71,7 @@ func (c *conn) sending() bool {
 	if c.phase != phaseClosing || !c.graceful || c.raw.OutboundBuffered() == 0 {
 		return false
 	}
+	c.resumeReading() // and drop it: the peer may have to send before it reads
 	c.pollWrites()
 	return true
 }
@@ -93,8 +96,14 @@ func (c *conn) closedByGnet(err error) {
 		}
 		return
 	}
-	if c.phase == phaseJob && errors.Is(err, io.EOF) {
+	switch {
+	case c.paused && err == io.EOF: // what gnet says of any end when it may not read
+		c.gnetErr = os.NewSyscallError("read", syscall.ECONNRESET)
+	case !errors.Is(err, io.EOF):
+	case c.phase == phaseJob:
 		c.readRest()
+	case c.phase == phaseOpen && c.held:
+		c.proceed() // with what gnet would drop
 	}
 	failed := err != nil || c.phase == phaseClosing && !c.graceful
 	if c.phase = phaseEnding; failed {

@@ -106,7 +106,7 @@ func (c *conn) begin() {
 
 // arrived is called when gnet has read bytes of the peer's.
 func (c *conn) arrived() {
-	c.paused = false // gnet reads
+	c.resumeReading()
 	switch c.phase {
 	case phaseWaiting:
 		c.handshake()
@@ -137,7 +137,7 @@ func (c *conn) checkInbound() {
 	switch {
 	case limit > 0 && n > limit:
 		c.fail(ErrInboundFull)
-	case c.phase != phaseHandshake && (n > maxUnread || limit > 0 && n > limit/2):
+	case c.phase != phaseHandshake && (n > maxUnread || limit > 0 && n > limit-2*plaintextSize):
 		c.pauseReading()
 	}
 }
@@ -188,6 +188,7 @@ func (c *conn) proceed() {
 			c.pending = nil
 			c.phase, c.held = phaseJob, false
 			c.host.newTask(c, fn)
+			c.checkInbound()
 			return
 		}
 		if c.hold() && !c.woken {

@@ -73,15 +73,17 @@ type Options struct {
 	// MaxInbound is the most bytes of a connection that may have arrived and
 	// not been read: 0 for 4 MiB, negative for no bound. A connection with more
 	// is closed, with ErrInboundFull. While a Job does not read, the peer is made
-	// to wait before, where that can be done: on Linux, but for edge-triggered
-	// events and gnet's build tag poll_opt.
+	// to wait before, where that can be done: on Linux, but for Unix sockets,
+	// edge-triggered events and gnet's build tag poll_opt; and if MaxInbound is
+	// some times what gnet reads at once, 64 KiB.
 	MaxInbound int
 
 	// MaxOutbound is the most bytes that may wait to be sent when a Write
 	// begins: 0 for 16 MiB, negative for no bound. If there are more, the
 	// connection is closed, with ErrOutboundFull. Inside a Job, Write waits
 	// instead, long before. And where a peer can be made to wait, a handler gets
-	// no OnTraffic while more than a quarter of that waits to be sent.
+	// no OnTraffic, but for Wake's, while more than a quarter of a positive
+	// MaxOutbound waits to be sent.
 	MaxOutbound int
 
 	// MaxJobs is the most jobs at a time on an event loop: 0 for 10,000,

@@ -60,6 +60,9 @@ func (o Options) withDefaults() Options {
 // OnOpen is told by gnet that there is a connection.
 func (h *handler) OnOpen(raw gnet.Conn) ([]byte, gnet.Action) {
 	if _, ok := raw.LocalAddr().(*net.UDPAddr); ok { // a client's
+		if d, ok := raw.Context().(*dialing); ok {
+			raw.SetContext(d.ctx)
+		}
 		return h.EventHandler.OnOpen(raw)
 	}
 	c := newConn(h, raw)

@@ -29,7 +29,7 @@ func (c *conn) pauseReading() bool {
 
 // resumeReading has gnet read again.
 func (c *conn) resumeReading() {
-	if c.paused && c.phase < phaseClosing {
+	if c.paused && c.phase < phaseEnding {
 		c.paused = false
 		c.host.pauser.set(c, true)
 	}
@@ -39,7 +39,7 @@ func (c *conn) resumeReading() {
 // to be sent to the peer already, and sees to it that it will.
 func (c *conn) hold() bool {
 	limit := c.host.holdWater()
-	if limit == 0 || c.raw.OutboundBuffered() <= limit || !c.pauseReading() {
+	if limit == 0 || c.lost || c.raw.OutboundBuffered() <= limit || !c.pauseReading() {
 		c.held = false
 		return false
 	}

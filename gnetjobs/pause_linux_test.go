@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/panjf2000/gnet/v2"
@@ -42,7 +43,7 @@ func TestEchoWaits(t *testing.T) {
 // read, and that it need not have read anything for that to end.
 func TestJobUnread(t *testing.T) {
 	total := size(32<<20, 8<<20)
-	eachWrapper(t, gnetjobs.Options{MaxInbound: 100 << 10}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
+	eachWrapper(t, gnetjobs.Options{MaxInbound: 192 << 10}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
 		var reading atomic.Bool
 		digest := make(chan []byte, 1)
 		onClose, closed := closings()
@@ -70,7 +71,6 @@ func TestJobUnread(t *testing.T) {
 			_, err := io.CopyN(io.MultiWriter(c, sent), rand.NewChaCha8([32]byte{}), int64(total))
 			writing <- err
 		}()
-		// Three times what the server may keep: the rest is the kernels' and the client's.
 		eventually(t, "the client has sent more than is kept", func() bool { return sent.n.Load() > 300<<10 })
 		reading.Store(true)
 		if err := receive(t, writing); err != nil {
@@ -81,6 +81,77 @@ func TestJobUnread(t *testing.T) {
 		}
 		if err := receive(t, closed); err != nil {
 			t.Errorf("OnClose's error is %v", err)
+		}
+	})
+}
+
+// TestResetWhileWaiting proves that a reset is told as one, also of a connection
+// that gnet does not read from: epoll reports nothing but its end.
+func TestResetWhileWaiting(t *testing.T) {
+	eachWrapper(t, gnetjobs.Options{MaxInbound: 192 << 10}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
+		onClose, closed := closings()
+		s := serve(t, &handler{onOpen: inJob(t, func(nc net.Conn) error {
+			j, _ := jobs.FromContext(gnetjobs.JobContext(nc))
+			for {
+				if err := j.Pause(); err != nil {
+					_, err := io.Copy(io.Discard, nc)
+					return err
+				}
+			}
+		}), onClose: onClose}, wrap)
+		c := dial(t, s)
+		sent := &progress{Hash: sha256.New()}
+		go io.Copy(io.MultiWriter(c, sent), rand.NewChaCha8([32]byte{}))
+		eventually(t, "the client has sent more than is kept", func() bool { return sent.n.Load() > 300<<10 })
+		raw := c
+		if tc, ok := c.(interface{ NetConn() net.Conn }); ok {
+			raw = tc.NetConn()
+		}
+		reset(raw)
+		wantErr(t, receive(t, closed), syscall.ECONNRESET)
+	})
+}
+
+// TestHeldLastWords proves that what a client sends before it ends its side
+// reaches the handler, also if that gets nothing because too much waits to be
+// sent.
+func TestHeldLastWords(t *testing.T) {
+	response := make([]byte, 15<<20)
+	eachWrapper(t, gnetjobs.Options{}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
+		for range 3 {
+			var got bytes.Buffer
+			written := make(chan bool, 1)
+			onClose, closed := closings()
+			s := serve(t, &handler{onTraffic: func(c gnet.Conn) gnet.Action {
+				first := got.Len() == 0
+				c.WriteTo(&got)
+				if first {
+					c.Write(response)
+					written <- true
+				}
+				return gnet.None
+			}, onClose: onClose}, wrap)
+			c := dial(t, s)
+			if _, err := io.WriteString(c, "first "); err != nil {
+				t.Fatal(err)
+			}
+			receive(t, written)
+			if _, err := io.WriteString(c, "last"); err != nil {
+				t.Fatal(err)
+			}
+			var raw io.Reader = c
+			c.(interface{ CloseWrite() error }).CloseWrite()
+			if tc, ok := c.(interface{ NetConn() net.Conn }); ok {
+				raw = tc.NetConn()
+				tc.NetConn().(interface{ CloseWrite() error }).CloseWrite()
+			}
+			if _, err := io.Copy(io.Discard, raw); err != nil {
+				t.Error(err)
+			}
+			wantErr(t, receive(t, closed), io.EOF)
+			if got.String() != "first last" {
+				t.Errorf("the handler got %q", got.String())
+			}
 		}
 	})
 }
