@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // all is what runs without the name of a part: one part after another.
@@ -111,10 +113,10 @@ func (a *all) args() []string {
 	if a.Quick {
 		args = append(args, "--quick")
 	}
-	if a.ServerCPU != defaultCPU {
+	if a.ServerCPU != bench.DefaultCPU {
 		args = append(args, fmt.Sprintf("--server-cpu=%d", a.ServerCPU))
 	}
-	if a.ClientCPU != defaultCPU {
+	if a.ClientCPU != bench.DefaultCPU {
 		args = append(args, fmt.Sprintf("--client-cpu=%d", a.ClientCPU))
 	}
 	if a.Tlsdemo != "" {

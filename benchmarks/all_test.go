@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
 	"github.com/jobloop/jobloop/internal/bench"
 )
 
@@ -58,7 +59,7 @@ func TestCommandLine(t *testing.T) {
 // Every part can be run among the others: under the name of its command, with
 // the options that all of them are given.
 func TestParts(t *testing.T) {
-	if args := (&all{options: options{ServerCPU: defaultCPU, ClientCPU: defaultCPU}}).args(); len(args) > 0 {
+	if args := (&all{options: options{ServerCPU: bench.DefaultCPU, ClientCPU: bench.DefaultCPU}}).args(); len(args) > 0 {
 		t.Errorf("parts are given %q though nothing was asked for", args)
 	}
 	a := all{options: options{Quick: true, ServerCPU: -1, ClientCPU: 2, Tlsdemo: "/x"}}

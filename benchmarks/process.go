@@ -10,8 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jobloop/jobloop/internal/bench"
 	"golang.org/x/sys/unix"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 // This file says what the kernel knows of another process beyond what package
@@ -75,41 +76,4 @@ func contextSwitches(pid int) (int64, error) {
 func descriptors(pid int) (int, error) {
 	d, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	return len(d), err
-}
-
-// How --server-cpu and --client-cpu name no core.
-const (
-	anyCPU     = -1
-	defaultCPU = -2
-)
-
-// chooseCores fills in the cores that are not chosen: 0 and 1, and where one of
-// these is not there, any. It says which are not. A core that is chosen must be
-// there.
-func (o *options) chooseCores() (notes []string, _ error) {
-	var there unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &there); err != nil {
-		return nil, os.NewSyscallError("sched_getaffinity", err)
-	}
-	for _, c := range []struct {
-		flag, who, others string
-		cpu               *int
-		first             int
-	}{
-		{"--server-cpu", "servers", "clients", &o.ServerCPU, 0},
-		{"--client-cpu", "clients", "servers", &o.ClientCPU, 1},
-	} {
-		switch {
-		case *c.cpu >= 0 && !there.IsSet(*c.cpu):
-			return nil, fmt.Errorf("%s: there is no core %d to run on (-1 leaves it to the system)", c.flag, *c.cpu)
-		case *c.cpu == defaultCPU && there.IsSet(c.first):
-			*c.cpu = c.first
-		case *c.cpu == defaultCPU:
-			*c.cpu = anyCPU
-			notes = append(notes, fmt.Sprintf("There is no core %d here: the %s run on any, and may take time from the %s.", c.first, c.who, c.others))
-		case *c.cpu < anyCPU:
-			return nil, fmt.Errorf("%s: there is no core %d", c.flag, *c.cpu)
-		}
-	}
-	return notes, nil
 }

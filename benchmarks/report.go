@@ -3,21 +3,15 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/jobloop/jobloop/internal/bench"
-	"github.com/jobloop/jobloop/internal/machine"
 )
 
 // This file is what a part leaves behind: its report, on standard output and in
@@ -64,7 +58,7 @@ type plot struct {
 
 // newReport begins the report of a part. It chooses the cores, too.
 func (o *options) newReport(part string) (*report, error) {
-	notes, err := o.chooseCores()
+	notes, err := bench.ChooseCores(&o.ServerCPU, &o.ClientCPU)
 	if err != nil {
 		return nil, err
 	}
@@ -72,19 +66,13 @@ func (o *options) newReport(part string) (*report, error) {
 		Part:     part,
 		Command:  "go run ./benchmarks " + strings.Join(measuringArgs(os.Args[1:]), " "),
 		Notes:    notes,
-		Revision: revision(),
+		Revision: bench.Revision(),
 		Started:  time.Now().Round(time.Second),
 	}
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
+	if r.Load, err = bench.LoadAverage(); err != nil {
 		return nil, err
 	}
-	load := strings.Fields(string(b))
-	if len(load) < 3 {
-		return nil, fmt.Errorf("/proc/loadavg is %q", b)
-	}
-	r.Load = strings.Join(load[:3], " ")
-	if r.Machine, err = thisMachine(); err != nil {
+	if r.Machine, err = bench.Machine(); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -102,25 +90,6 @@ func measuringArgs(args []string) (kept []string) {
 		}
 	}
 	return kept
-}
-
-// thisMachine describes what the figures were measured on.
-func thisMachine() (string, error) {
-	var uts unix.Utsname
-	if err := unix.Uname(&uts); err != nil {
-		return "", os.NewSyscallError("uname", err)
-	}
-	return fmt.Sprintf("%s, %d cores, Linux %s %s, %s", cmp.Or(machine.CPU(), "unknown CPU"), runtime.NumCPU(),
-		kernelVersion(unix.ByteSliceToString(uts.Release[:])), runtime.GOARCH, runtime.Version()), nil
-}
-
-// kernelVersion is a kernel's release without what its builder has added:
-// 6.18.44 of 6.18.44-generic.
-func kernelVersion(release string) string {
-	if i := strings.IndexFunc(release, func(c rune) bool { return c != '.' && (c < '0' || c > '9') }); i >= 0 {
-		release = release[:i]
-	}
-	return strings.TrimRight(release, ".")
 }
 
 // addPlot adds a picture. The name is that of a file, and starts with the
@@ -164,16 +133,6 @@ func (r *report) markdown(w io.Writer, there map[string]bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// revision is the commit that is measured. The go command does not record it in
-// programs it runs.
-func revision() string {
-	b, err := exec.Command("git", "describe", "--always", "--dirty").Output()
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(b))
 }
 
 // indented is a value as the JSON that is kept.

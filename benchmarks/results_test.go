@@ -97,14 +97,6 @@ func TestMeasuringArgs(t *testing.T) {
 	}
 }
 
-func TestKernelVersion(t *testing.T) {
-	for release, want := range map[string]string{"6.18.44": "6.18.44", "6.18.44-generic #1": "6.18.44", "5.15.0.amd64": "5.15.0", "x": ""} {
-		if got := kernelVersion(release); got != want {
-			t.Errorf("%q is %q, want %q", release, got, want)
-		}
-	}
-}
-
 func TestSoakCheck(t *testing.T) {
 	before := soakState{RSS: 20 << 20, Descriptors: 13, Goroutines: 11, Started: 100}
 	tests := []struct {

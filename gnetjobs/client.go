@@ -101,9 +101,12 @@ func (c *conn) dialed(err error) {
 	}
 }
 
-// results returns what is known when a connection has been registered, and its
-// handshake has ended.
-func (d *dialing) results(registered <-chan gnet.RegisteredResult) <-chan gnet.RegisteredResult {
+// results takes what gnet answers to a call that registers a connection, and
+// returns what is known when its handshake has ended.
+func (d *dialing) results(registered <-chan gnet.RegisteredResult, err error) (<-chan gnet.RegisteredResult, error) {
+	if err != nil {
+		return nil, err
+	}
 	results := make(chan gnet.RegisteredResult, 1)
 	go func() {
 		defer close(results)
@@ -113,5 +116,5 @@ func (d *dialing) results(registered <-chan gnet.RegisteredResult) <-chan gnet.R
 		}
 		results <- r
 	}()
-	return results
+	return results, nil
 }

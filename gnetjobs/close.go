@@ -21,7 +21,7 @@ import (
 // if nobody but this side wanted that.
 func (c *conn) shut(cause error) { c.end(cause, true) }
 
-// fail closes the connection, with what waits to be sent.
+// fail closes the connection without waiting for anything to be sent.
 func (c *conn) fail(cause error) { c.end(cause, false) }
 
 func (c *conn) end(cause error, graceful bool) {

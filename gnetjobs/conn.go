@@ -10,6 +10,8 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 	errorx "github.com/panjf2000/gnet/v2/pkg/errors"
+
+	"github.com/jobloop/jobloop/loop"
 )
 
 // conn is the gnet.Conn that a handler sees. gnet's own, raw, is named and not
@@ -234,8 +236,8 @@ func (c *conn) fill() (n int, err error) {
 	return n, err
 }
 
-// readNow reads plaintext that has come. Its error is errWouldBlock if there
-// is none.
+// readNow reads plaintext that has come. Its error is loop.ErrWouldBlock if
+// there is none: crypto/tls keeps its state over that one.
 func (c *conn) readNow(p []byte) (int, error) {
 	if c.tls != nil {
 		return c.tls.Read(p)
@@ -260,7 +262,7 @@ func (c *conn) keep() {
 // readEnded is told why no more bytes can be read now.
 func (c *conn) readEnded(err error) {
 	switch {
-	case err == nil || err == errWouldBlock:
+	case err == nil || err == loop.ErrWouldBlock:
 		c.resumeReading()
 	case err == io.EOF:
 		c.ended = true

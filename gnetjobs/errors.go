@@ -42,13 +42,3 @@ var (
 	errNotInJob     = errors.New("gnetjobs: used outside the job it was given to")
 	errPauseBlocked = errors.New("gnetjobs: the job would have to wait, but pausing is blocked")
 )
-
-// wouldBlock is what crypto/tls gets, after the handshake, instead of bytes that
-// have not come yet. Being temporary, it leaves tls.Conn as it was.
-type wouldBlock struct{}
-
-func (wouldBlock) Error() string   { return "gnetjobs: no more bytes yet" }
-func (wouldBlock) Timeout() bool   { return false }
-func (wouldBlock) Temporary() bool { return true }
-
-var errWouldBlock error = wouldBlock{}

@@ -30,19 +30,11 @@ func (l eventLoop) Close(c gnet.Conn) error {
 // Register is gnet's. The result comes when the handshake has ended.
 func (l eventLoop) Register(ctx context.Context, addr net.Addr) (<-chan gnet.RegisteredResult, error) {
 	d := newDialing(gnet.FromContext(ctx))
-	results, err := l.EventLoop.Register(gnet.NewContext(ctx, d), addr)
-	if err != nil {
-		return nil, err
-	}
-	return d.results(results), nil
+	return d.results(l.EventLoop.Register(gnet.NewContext(ctx, d), addr))
 }
 
 // Enroll is gnet's. The result comes when the handshake has ended.
 func (l eventLoop) Enroll(ctx context.Context, nc net.Conn) (<-chan gnet.RegisteredResult, error) {
 	d := newDialing(gnet.FromContext(ctx))
-	results, err := l.EventLoop.Enroll(gnet.NewContext(ctx, d), nc)
-	if err != nil {
-		return nil, err
-	}
-	return d.results(results), nil
+	return d.results(l.EventLoop.Enroll(gnet.NewContext(ctx, d), nc))
 }

@@ -17,8 +17,7 @@
 // signature of a key engine (package engine), the job pauses and the event
 // loop goes on. Afterwards no job is needed, and an idle connection has none:
 // crypto/tls is called when bytes have come, and keeps its state when they do
-// not make a whole record. Each event loop has a jobs.Pool of its own, so that
-// nothing is shared between them.
+// not make a whole record. Each event loop has a jobs.Pool of its own.
 //
 // # The connections a handler sees
 //
@@ -74,8 +73,8 @@ type Options struct {
 	// not been read: 0 for 4 MiB, negative for no bound. A connection with more
 	// is closed, with ErrInboundFull. While a Job does not read, the peer is made
 	// to wait before, where that can be done: on Linux, but for Unix sockets,
-	// edge-triggered events and gnet's build tag poll_opt; and if MaxInbound is
-	// some times what gnet reads at once, 64 KiB.
+	// edge-triggered events and gnet's build tag poll_opt. With less than 128
+	// KiB, twice what gnet reads at once, that may come too late.
 	MaxInbound int
 
 	// MaxOutbound is the most bytes that may wait to be sent when a Write

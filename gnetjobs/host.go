@@ -162,11 +162,7 @@ func (h *host) look(c *conn) {
 func (h *host) rest() {
 	h.pool.Trim(0)
 	h.timers.stop()
-	for i, t := range h.polled {
-		t.polled = false
-		h.polled[i] = nil
-	}
-	h.polled, h.pollAt = h.polled[:0], 0
+	h.resumePolled() // there is none left; they are forgotten
 	h.asked, h.idle = false, false
 	h.sealed = nil
 	h.inbox.setOpen(false)

@@ -12,6 +12,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
 )
 
 // Job runs fn as a job on c's event loop: code that blocks, such as
@@ -145,7 +146,7 @@ func (j *jobConn) read(p []byte) (int, error) {
 		if n > 0 {
 			return n, nil
 		}
-		if err != errWouldBlock {
+		if err != loop.ErrWouldBlock {
 			c.ended = c.ended || err == io.EOF
 			return 0, err
 		}

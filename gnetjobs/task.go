@@ -228,7 +228,7 @@ func (h *host) dismiss(c *conn) {
 	if t.list != nil {
 		t.list.remove(t)
 	}
-	if !t.begun() { // it has not begun
+	if !t.begun() {
 		c.task = nil
 		h.freeTask(t)
 		return

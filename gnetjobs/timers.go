@@ -46,6 +46,17 @@ func (h *host) schedulePoll() {
 	}
 }
 
+// resumePolled resumes the jobs that have to be polled: for nothing those that
+// have ended meanwhile, or whose task has another job by now.
+func (h *host) resumePolled() {
+	for i, t := range h.polled {
+		t.polled = false
+		h.makeReady(t)
+		h.polled[i] = nil
+	}
+	h.polled, h.pollAt = h.polled[:0], 0
+}
+
 // arm makes the runtime's timer fire at the time when or earlier.
 func (h *host) arm(when int64) {
 	t := &h.timers
@@ -80,13 +91,7 @@ func (h *host) expire() {
 	}
 	t.armed = 0
 	if h.pollAt != 0 && h.pollAt <= now {
-		h.pollAt = 0
-		for i, t := range h.polled {
-			t.polled = false
-			h.makeReady(t) // for nothing, if it has another job by now
-			h.polled[i] = nil
-		}
-		h.polled = h.polled[:0]
+		h.resumePolled()
 	}
 	for len(t.heap) > 0 && t.heap[0].when <= now {
 		c := heap.Pop(&t.heap).(*conn)
@@ -180,19 +185,23 @@ func (c *conn) expire(now int64) {
 func (c *conn) checkSent(now int64, out int) {
 	t := &c.timeout
 	t.poll = 0
+	var enough int
 	switch {
-	case c.phase == phaseClosing && out == 0:
-		c.host.look(c)
-	case c.phase == phaseClosing, c.wantsToWrite() && out > c.host.lowWater():
-		t.step = min(2*t.step, maxPollWrites)
-		t.poll = now + t.step
+	case c.phase == phaseClosing:
 	case c.wantsToWrite():
-		c.host.makeReady(c.task)
-	case c.held && out > c.host.holdWater()/2:
+		enough = c.host.lowWater()
+	case c.held:
+		enough = c.host.holdWater() / 2
+	default:
+		return
+	}
+	switch {
+	case out > enough:
 		t.step = min(2*t.step, maxPollWrites)
 		t.poll = now + t.step
-	case c.held:
-		c.held = false
+	case c.phase != phaseClosing && c.wantsToWrite():
+		c.host.makeReady(c.task)
+	default:
 		c.host.look(c)
 	}
 }

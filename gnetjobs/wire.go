@@ -1,10 +1,13 @@
 package gnetjobs
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
 	"time"
+
+	"github.com/jobloop/jobloop/loop"
 )
 
 // wire is a connection as crypto/tls sees it: what passes is encrypted.
@@ -29,12 +32,9 @@ func (w *wire) Read(p []byte) (int, error) {
 			return n, nil
 		}
 		if c.phase != phaseHandshake {
-			return 0, errWouldBlock
+			return 0, loop.ErrWouldBlock
 		}
-		if err := c.task.await(wantRead, 0); err != nil {
-			if c.phase >= phaseClosing {
-				err = c.readError()
-			}
+		if err := c.task.await(wantRead, 0); err != nil && c.phase < phaseClosing {
 			return 0, err
 		}
 	}
@@ -70,10 +70,8 @@ func (c *conn) readError() error {
 		return c.cause
 	case c.ended, c.tls == nil && errors.Is(c.gnetErr, io.EOF):
 		return io.EOF
-	case c.lost && c.lossError() != nil:
-		return c.lossError()
 	}
-	return net.ErrClosed
+	return cmp.Or(c.lossError(), net.ErrClosed)
 }
 
 // Close does nothing: the connection's own methods close it.

@@ -94,16 +94,6 @@ func (m *measure) echo(ctx context.Context, dir string, x exchanges, columns []c
 	return &result{Results: all, Notes: append(notes, m.others(usages(all))...), table: tableOf(all, columns)}, err
 }
 
-// usages collects what was used in all rounds.
-func usages(all []*series[*echoRound]) (us []usage) {
-	for _, s := range all {
-		for _, r := range s.Rounds {
-			us = append(us, r.usage)
-		}
-	}
-	return us
-}
-
 // echoRound measures one server once.
 func (m *measure) echoRound(ctx context.Context, name string, cert *certificate, x exchanges) (*echoRound, error) {
 	r := new(echoRound)

@@ -66,13 +66,7 @@ func (m *measure) handshakes(ctx context.Context, dir string) (*result, error) {
 	err := measureRounds(ctx, m.Rounds, all, func(s *series[*handshakeRound]) (*handshakeRound, error) {
 		return m.handshakeRound(ctx, s.Server, certs[s.Key])
 	})
-	var us []usage
-	for _, s := range all {
-		for _, r := range s.Rounds {
-			us = append(us, r.usage)
-		}
-	}
-	return &result{Results: all, Notes: append(notes, m.others(us)...), table: tableOf(all, handshakeColumns)}, err
+	return &result{Results: all, Notes: append(notes, m.others(usages(all))...), table: tableOf(all, handshakeColumns)}, err
 }
 
 func (m *measure) handshakeRound(ctx context.Context, name string, cert *certificate) (*handshakeRound, error) {

@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +32,7 @@ func TestQuickRun(t *testing.T) {
 		t.Skip("it takes some seconds")
 	}
 	dir := t.TempDir()
-	m := &measure{Servers: []string{nameGnetjobs, nameJob, nameMultibuffer, nameGoroutines, nameGnet}, Quick: true, Out: dir, ServerCPU: anyCPU, ClientCPU: anyCPU}
+	m := &measure{Servers: []string{nameGnetjobs, nameJob, nameMultibuffer, nameGoroutines, nameGnet}, Quick: true, Out: dir, ServerCPU: bench.AnyCPU, ClientCPU: bench.AnyCPU}
 	var out bytes.Buffer
 	if err := m.run(t.Context(), &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.Bytes())
@@ -93,27 +92,6 @@ func TestCheck(t *testing.T) {
 	} {
 		if err := m.check(); err == nil || !strings.HasPrefix(err.Error(), flag) {
 			t.Errorf("%s: error %v", flag, err)
-		}
-	}
-}
-
-func TestChooseCores(t *testing.T) {
-	m := measure{ServerCPU: anyCPU, ClientCPU: anyCPU}
-	if notes, err := m.chooseCores(); notes != nil || err != nil || m.ServerCPU != anyCPU || m.ClientCPU != anyCPU {
-		t.Errorf("%+v, %q, %v", m, notes, err)
-	}
-	for _, cpu := range []int{-3, 1023} {
-		m := measure{ServerCPU: anyCPU, ClientCPU: cpu}
-		if _, err := m.chooseCores(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("--client-cpu: there is no core %d", cpu)) {
-			t.Errorf("core %d: error %v", cpu, err)
-		}
-	}
-}
-
-func TestKernelVersion(t *testing.T) {
-	for release, want := range map[string]string{"6.18.44": "6.18.44", "6.18.44-generic": "6.18.44", "6.1.x": "6.1", "": ""} {
-		if got := kernelVersion(release); got != want {
-			t.Errorf("%q is %q, want %q", release, got, want)
 		}
 	}
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,18 +10,13 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/jobloop/jobloop/internal/bench"
-	"github.com/jobloop/jobloop/internal/machine"
 )
 
 // measure is the command: its flags, the parts, and the report they make.
@@ -85,7 +79,7 @@ func (m *measure) run(ctx context.Context, stdout io.Writer) error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	notes, err := m.chooseCores()
+	notes, err := bench.ChooseCores(&m.ServerCPU, &m.ClientCPU)
 	if err != nil {
 		return err
 	}
@@ -149,51 +143,7 @@ func (m *measure) servers(names ...string) []string {
 }
 
 func (m *measure) watched(s *server) watched {
-	return watched{PID: s.cmd.Process.Pid, Core: max(m.ServerCPU, anyCPU)}
-}
-
-// How --server-cpu and --client-cpu name no core.
-const (
-	anyCPU     = -1
-	defaultCPU = -2
-)
-
-// chooseCores fills in the cores that are not chosen: 0 and 1, and where one of
-// these is not there, any. It says which are not.
-func (m *measure) chooseCores() (notes []string, _ error) {
-	for _, c := range []struct {
-		flag, who, others string
-		cpu               *int
-		first             int
-	}{
-		{"--server-cpu", "servers", "clients", &m.ServerCPU, 0},
-		{"--client-cpu", "clients", "servers", &m.ClientCPU, 1},
-	} {
-		cpu := *c.cpu
-		if cpu == anyCPU {
-			continue
-		}
-		if cpu == defaultCPU {
-			cpu = c.first
-		}
-		there := false
-		if cpu >= 0 {
-			var err error
-			if there, err = hasCPU(cpu); err != nil {
-				return nil, err
-			}
-		}
-		switch {
-		case there:
-			*c.cpu = cpu
-		case *c.cpu == defaultCPU:
-			*c.cpu = anyCPU
-			notes = append(notes, fmt.Sprintf("There is no core %d here: the %s run on any, and may take time from the %s.", cpu, c.who, c.others))
-		default:
-			return nil, fmt.Errorf("%s: there is no core %d to run on (-1 leaves it to the system)", c.flag, cpu)
-		}
-	}
-	return notes, nil
+	return watched{PID: s.cmd.Process.Pid, Core: max(m.ServerCPU, bench.AnyCPU)}
 }
 
 // others says how much of the servers' core others have taken, at most. The
@@ -214,39 +164,16 @@ func newReport(notes []string) (*report, error) {
 	r := &report{
 		Command:  strings.TrimSpace("go run . " + strings.Join(os.Args[1:], " ")),
 		Notes:    notes,
-		Revision: revision(),
+		Revision: bench.Revision(),
 		Started:  time.Now().Round(time.Second),
 	}
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
+	var err error
+	if r.Load, err = bench.LoadAverage(); err != nil {
 		return nil, err
 	}
-	load := strings.Fields(string(b))
-	if len(load) < 3 {
-		return nil, fmt.Errorf("/proc/loadavg is %q", b)
-	}
-	r.Load = strings.Join(load[:3], " ")
-	r.Machine, err = thisMachine()
+	on, err := bench.Machine()
+	r.Machine = on + ", gnet " + gnetVersion()
 	return r, err
-}
-
-// thisMachine describes what the figures were measured on, and with.
-func thisMachine() (string, error) {
-	var uts unix.Utsname
-	if err := unix.Uname(&uts); err != nil {
-		return "", os.NewSyscallError("uname", err)
-	}
-	return fmt.Sprintf("%s, %d cores, Linux %s %s, %s, gnet %s", cmp.Or(machine.CPU(), "unknown CPU"), runtime.NumCPU(),
-		kernelVersion(unix.ByteSliceToString(uts.Release[:])), runtime.GOARCH, runtime.Version(), gnetVersion()), nil
-}
-
-// kernelVersion is a kernel's release without what its builder has added:
-// 6.18.44 of 6.18.44-generic.
-func kernelVersion(release string) string {
-	if i := strings.IndexFunc(release, func(c rune) bool { return c != '.' && (c < '0' || c > '9') }); i >= 0 {
-		release = release[:i]
-	}
-	return strings.TrimRight(release, ".")
 }
 
 func gnetVersion() string {
@@ -258,16 +185,6 @@ func gnetVersion() string {
 		}
 	}
 	return "unknown"
-}
-
-// revision is the commit that is measured. The go command does not record it in
-// programs it runs.
-func revision() string {
-	b, err := exec.Command("git", "describe", "--always", "--dirty").Output()
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(b))
 }
 
 // head writes what comes before the tables.

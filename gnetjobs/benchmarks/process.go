@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/internal/bench"
-	"golang.org/x/sys/unix"
 )
 
 // This file runs processes on a core of their own, and says what the kernel
@@ -63,15 +62,6 @@ func runClient(ctx context.Context, cpu int, result any, args ...string) error {
 		return fmt.Errorf("%s printed %.1000q: %w", args[0], out.Bytes(), err)
 	}
 	return nil
-}
-
-// hasCPU says whether this process may run on a core.
-func hasCPU(cpu int) (bool, error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return false, os.NewSyscallError("sched_getaffinity", err)
-	}
-	return set.IsSet(cpu), nil
 }
 
 // watched is the process whose CPU time a client takes, as flags of the client.
@@ -122,6 +112,19 @@ func (u usage) sub(before usage) usage {
 // percentOf is a part of the time that was measured, in percent.
 func (u usage) percentOf(d time.Duration) float64 {
 	return 100 * d.Seconds() / u.Elapsed.Seconds()
+}
+
+// used is for those that embed a usage.
+func (u usage) used() usage { return u }
+
+// usages collects what was used in all rounds.
+func usages[R interface{ used() usage }](all []*series[R]) (us []usage) {
+	for _, s := range all {
+		for _, r := range s.Rounds {
+			us = append(us, r.used())
+		}
+	}
+	return us
 }
 
 // progress tells whoever waits what is being done.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/bench"
 )
 
 func newTestCertificate(t *testing.T) *certificate {
@@ -28,7 +30,7 @@ func TestServers(t *testing.T) {
 	cert := newTestCertificate(t)
 	for _, name := range []string{nameGnetjobs, nameJob, nameGoroutines, nameGnet} {
 		t.Run(name, func(t *testing.T) {
-			m := &measure{ServerCPU: anyCPU}
+			m := &measure{ServerCPU: bench.AnyCPU}
 			err := m.with(t.Context(), name, cert, smallBuffer, func(s *server) (int64, error) {
 				if !strings.HasPrefix(s.addr, "127.0.0.1:") {
 					t.Errorf("it listens at %s", s.addr)
@@ -62,7 +64,7 @@ func TestServers(t *testing.T) {
 // A client that reaches another server than it was sent to must not measure it.
 func TestOtherCertificate(t *testing.T) {
 	cert, other := newTestCertificate(t), newTestCertificate(t)
-	m := &measure{ServerCPU: anyCPU}
+	m := &measure{ServerCPU: bench.AnyCPU}
 	err := m.with(t.Context(), nameGoroutines, cert, smallBuffer, func(s *server) (int64, error) {
 		_, err := s.target(other).dial(t.Context())
 		return 0, err
@@ -74,7 +76,7 @@ func TestOtherCertificate(t *testing.T) {
 
 // Why a server does not start is what it writes to standard error.
 func TestServerDoesNotStart(t *testing.T) {
-	_, err := startServer(t.Context(), nameGoroutines, &certificate{certFile: "/nonexistent/cert", keyFile: "/nonexistent/key"}, smallBuffer, anyCPU)
+	_, err := startServer(t.Context(), nameGoroutines, &certificate{certFile: "/nonexistent/cert", keyFile: "/nonexistent/key"}, smallBuffer, bench.AnyCPU)
 	if err == nil || !strings.Contains(err.Error(), "/nonexistent/cert") {
 		t.Errorf("error %v", err)
 	}
@@ -82,7 +84,7 @@ func TestServerDoesNotStart(t *testing.T) {
 
 // A server that dies while it is measured spoils the measurement.
 func TestServerDies(t *testing.T) {
-	s, err := startServer(t.Context(), nameGnet, nil, smallBuffer, anyCPU)
+	s, err := startServer(t.Context(), nameGnet, nil, smallBuffer, bench.AnyCPU)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +153,7 @@ func TestEchoIsCompared(t *testing.T) {
 			}()
 		}
 	}()
-	e := &echoClient{target: target{Addr: ln.Addr().String()}, watched: watched{PID: os.Getpid(), Core: anyCPU}, Connections: 2, Size: 512, Duration: time.Minute}
+	e := &echoClient{target: target{Addr: ln.Addr().String()}, watched: watched{PID: os.Getpid(), Core: bench.AnyCPU}, Connections: 2, Size: 512, Duration: time.Minute}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if _, err := e.measure(ctx); err == nil || !strings.Contains(err.Error(), "echo 3 differs from what was sent, from byte 300 of 512 on") {
