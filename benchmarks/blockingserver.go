@@ -80,7 +80,7 @@ func (s *blockingServer) serve(ctx context.Context, listening func(handshakes, e
 		Config: &tls.Config{
 			GetCertificate: engine.GetCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }),
 		},
-		Handler: func(_ context.Context, c *tls.Conn) error { return answerRequests(c) },
+		Handler: func(_ context.Context, c *loop.TLSConn) error { return answerRequests(c) },
 	})
 	if err != nil {
 		return err

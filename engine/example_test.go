@@ -48,7 +48,7 @@ func ExampleGetCertificate() {
 				return cert, nil
 			}),
 		},
-		Handler: func(ctx context.Context, c *tls.Conn) error { return nil },
+		Handler: func(ctx context.Context, c *loop.TLSConn) error { return nil },
 	}
 	_ = handler // for Loop.Listen
 }

@@ -10,11 +10,12 @@ func NewContext(parent context.Context, j Job) context.Context {
 }
 
 // FromContext returns the job that ctx carries, to code inside that job. ok is
-// false if ctx carries none, or if the caller is not inside it. (OpenSSL:
+// false if ctx carries none, or if the caller is not inside it: on a goroutine
+// that the job has started, for example. Any goroutine may ask. (OpenSSL:
 // ASYNC_get_current_job, where the thread carries it.)
 func FromContext(ctx context.Context) (j Job, ok bool) {
 	j, ok = ctx.Value(contextKey{}).(Job)
-	if !ok || !j.inside() {
+	if !ok || !j.Inside() {
 		return Job{}, false
 	}
 	return j, true

@@ -6,7 +6,9 @@ import (
 	"iter"
 	"runtime"
 	"runtime/debug"
+	"sync"
 
+	"github.com/jobloop/jobloop/internal/goroutine"
 	"github.com/jobloop/jobloop/waitctx"
 )
 
@@ -15,6 +17,7 @@ import (
 type coroutine struct {
 	pool  *Pool
 	index int                     // in pool.all
+	gid   uintptr                 // of its goroutine: set once, before its first job
 	next  func() (struct{}, bool) // to the job
 	stop  func()
 	yield func(struct{}) bool // back to the pool's goroutine
@@ -30,7 +33,8 @@ type coroutine struct {
 	value    any
 	blocked  int // depth of BlockPause
 	canceled bool
-	refused  int // calls of Pause since it was cancelled
+	refused  int    // calls of Pause since it was cancelled
+	resumes  uint64 // since it was started
 
 	// Of the job that has just ended.
 	ended   bool
@@ -46,9 +50,16 @@ func (p *Pool) newCoroutine() *coroutine {
 	return c
 }
 
+// coroutines finds the coroutine of a goroutine, by its goroutine.ID. It is
+// written when a coroutine is made and when it ends.
+var coroutines sync.Map
+
 // serve is the body of the coroutine: a job each time it is resumed idle.
 func (c *coroutine) serve(yield func(struct{}) bool) {
 	c.yield, c.pause = yield, yield
+	c.gid = goroutine.ID()
+	coroutines.Store(c.gid, c)
+	defer coroutines.Delete(c.gid)
 	ended := false
 	defer func() {
 		if ended {
@@ -112,7 +123,7 @@ func (c *coroutine) reset() {
 	c.id = 0
 	c.pause, c.pauseErr = c.yield, nil
 	c.fn, c.wait, c.ownWait, c.value = nil, nil, nil, nil
-	c.blocked, c.canceled, c.refused = 0, false, 0
+	c.blocked, c.canceled, c.refused, c.resumes = 0, false, 0, 0
 	c.ended, c.failed, c.exiting, c.err = false, false, false, nil
 }
 

@@ -1,6 +1,9 @@
 package jobs
 
-import "github.com/jobloop/jobloop/waitctx"
+import (
+	"github.com/jobloop/jobloop/internal/goroutine"
+	"github.com/jobloop/jobloop/waitctx"
+)
 
 // Job is a handle of a job (OpenSSL: ASYNC_JOB). Handles of the same job are
 // equal, those of different jobs are not, and the zero Job means none. The
@@ -13,12 +16,38 @@ type Job struct {
 // live reports whether the job has not finished yet.
 func (j Job) live() bool { return j.c != nil && j.c.id == j.id }
 
-// inside reports whether j is the job that is running.
-func (j Job) inside() bool { return j.c != nil && j.c.active == j.id }
+// Inside reports whether the caller is inside the job: in its function, on its
+// goroutine. Any goroutine may ask. It tells code that was given a job whether
+// it may pause it.
+func (j Job) Inside() bool {
+	// The goroutine first: what follows belongs to it.
+	return j.c != nil && j.c.gid == goroutine.ID() && j.c.active == j.id
+}
+
+// Current returns the job that the caller is inside; ok is false if it is
+// inside none. It finds the job without a context, and takes longer than
+// FromContext does. Any goroutine may ask. (OpenSSL: ASYNC_get_current_job.)
+func Current() (j Job, ok bool) {
+	v, ok := coroutines.Load(goroutine.ID())
+	if !ok {
+		return Job{}, false
+	}
+	c := v.(*coroutine)
+	return Job{c, c.active}, c.active != 0
+}
 
 // ID returns the job's number in its pool: 1 for the first that was started.
 // It is 0 for the zero Job.
 func (j Job) ID() uint64 { return j.id }
+
+// Resumes returns how many times the job has been resumed. It is 0 when the job
+// has finished.
+func (j Job) Resumes() uint64 {
+	if !j.live() {
+		return 0
+	}
+	return j.c.resumes
+}
 
 // Resume lets a paused job go on until it pauses again or ends. Status and
 // error are as Start returns them; ErrFinished says that the handle is stale,
@@ -41,6 +70,7 @@ func (j Job) Resume() (Status, error) {
 	// stacks the processor mispredicts the return from every function that was
 	// entered before it, at about 7 ns each.
 	c.active = c.id
+	c.resumes++
 	p.running = c
 	c.next()
 	p.running = nil
@@ -72,16 +102,15 @@ func (j Job) Cancel() (Status, error) {
 // Pause gives the thread back to whoever started or resumed the job, and
 // returns nil when the job is resumed. A resume may be spurious: check what
 // you wait for and pause again. It returns nil at once while pausing is
-// blocked, and to a caller that is not inside this job. It returns ErrCanceled
-// when the job is being cancelled. (OpenSSL: ASYNC_pause_job.)
-func (j Job) Pause() (err error) {
-	// Written to stay within the compiler's budget for inlining, for the reason
-	// given in Resume: hence no local variable, and the cases in c.pause.
-	if j.c != nil && j.c.active == j.id {
-		j.c.pause(struct{}{})
-		err = j.c.pauseErr
+// blocked, and to a caller that is not inside this job: code that may be
+// called from elsewhere asks Inside first. It returns ErrCanceled when the job
+// is being cancelled. (OpenSSL: ASYNC_pause_job.)
+func (j Job) Pause() error {
+	if !j.Inside() { // a switch on the wrong goroutine would end the process
+		return nil
 	}
-	return
+	j.c.pause(struct{}{})
+	return j.c.pauseErr
 }
 
 // WaitCtx returns the job's wait context: what was given to Start, or one of
@@ -102,7 +131,7 @@ func (j Job) WaitCtx() *waitctx.WaitCtx {
 // have been made. The job's end ends it too. It has an effect inside the job
 // only. (OpenSSL: ASYNC_block_pause.)
 func (j Job) BlockPause() {
-	if !j.inside() {
+	if !j.Inside() {
 		return
 	}
 	j.c.blocked++
@@ -114,7 +143,7 @@ func (j Job) BlockPause() {
 // UnblockPause takes one BlockPause back. Without one it does nothing.
 // (OpenSSL: ASYNC_unblock_pause.)
 func (j Job) UnblockPause() {
-	if !j.inside() || j.c.blocked == 0 {
+	if !j.Inside() || j.c.blocked == 0 {
 		return
 	}
 	j.c.blocked--
@@ -126,12 +155,12 @@ func (j Job) UnblockPause() {
 // PauseBlocked reports whether pausing is blocked, so that Pause would return at
 // once: code that waits for something then has to block instead of pausing
 // again and again. It is false to a caller that is not inside the job.
-func (j Job) PauseBlocked() bool { return j.inside() && j.c.blocked > 0 }
+func (j Job) PauseBlocked() bool { return j.Inside() && j.c.blocked > 0 }
 
 // Canceled reports whether the job is being cancelled, so that Pause would
 // return ErrCanceled: there is no point in beginning what has to be waited for.
 // It is false to a caller that is not inside the job.
-func (j Job) Canceled() bool { return j.inside() && j.c.canceled }
+func (j Job) Canceled() bool { return j.Inside() && j.c.canceled }
 
 // SetValue keeps v with the job until it finishes, for whoever runs the pool
 // to find its own record of the job by. It is not for the job's own code: in

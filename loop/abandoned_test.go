@@ -86,30 +86,65 @@ func TestAbandonedInEngine(t *testing.T) {
 	}
 }
 
-// The connection dies before the job comes to wait for the engine.
-func TestAbandonedBeforeEngine(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	gone := false
-	waiting := make(chan bool, 1)
-	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
-		waiting <- true
-		for !gone {
-			if err := loop.Sleep(ctx, time.Millisecond); err != nil {
-				return fmt.Errorf("Sleep: %w", err) // it is no wait for an engine
+// The connection dies while the job waits for anything else, or before that.
+func TestAbandonedElsewhere(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	for name, wait := range map[string]func(ctx context.Context) error{
+		"Sleep": func(ctx context.Context) error { return loop.Sleep(ctx, time.Hour) },
+		"Await": func(ctx context.Context) error { return loop.Await(ctx, func(func()) {}) },
+		"Pause": func(ctx context.Context) error {
+			j, _ := jobs.FromContext(ctx)
+			if _, err := takeCallback(j); err != nil {
+				return err
 			}
-		}
-		j, _ := jobs.FromContext(ctx)
-		if _, err := takeCallback(j); err != nil {
+			return await(j, never)
+		},
+		"another connection's Read": func(ctx context.Context) error {
+			other, err := loop.Dial(ctx, "tcp", silent.Addr().String())
+			if err != nil {
+				return err
+			}
+			defer other.Close()
+			_, err = other.Read(make([]byte, 1))
 			return err
+		},
+		"Dial": func(ctx context.Context) error {
+			d := loop.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done() // a name server that does not answer
+				return nil, ctx.Err()
+			}}}
+			_, err := d.Dial(ctx, "tcp", "nowhere.invalid:1")
+			return err
+		},
+	} {
+		for _, before := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, reset before %t", name, before), func(t *testing.T) {
+				l := newLoop(t, loop.Config{})
+				waiting, wasReset := make(chan bool, 1), make(chan bool)
+				c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
+					waiting <- true
+					if before {
+						<-wasReset // the whole loop waits
+					}
+					return wait(ctx)
+				})
+				receive(t, waiting)
+				if before {
+					reset(t, c)
+					close(wasReset)
+				} else {
+					eventually(t, "the job waits", func() bool { return l.Stats().JobsPaused == 1 })
+					reset(t, c)
+				}
+				if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+					t.Errorf("the job ended with %v, want %v", err, jobs.ErrCanceled)
+				}
+			})
 		}
-		return await(j, never)
-	})
-	receive(t, waiting)
-	reset(t, c)
-	settle(t, l)
-	call(t, l, func() { gone = true })
-	if err := receive(t, done); err != jobs.ErrCanceled {
-		t.Errorf("the job ended with %v, want %v", err, jobs.ErrCanceled)
 	}
 }
 

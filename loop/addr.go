@@ -2,18 +2,11 @@ package loop
 
 import "net"
 
-// LocalAddr returns the address of this end: a *net.TCPAddr or *net.UnixAddr.
-func (c *Conn) LocalAddr() net.Addr {
-	if c.local == nil && c.fd >= 0 {
-		c.local = localAddr(c.fd)
-	}
-	return c.local
-}
+// LocalAddr returns the address of this end, a *net.TCPAddr or *net.UnixAddr,
+// also when the connection has been closed. It may be called from any
+// goroutine.
+func (c *Conn) LocalAddr() net.Addr { return netAddr(c.local) }
 
-// RemoteAddr returns the address of the other end.
-func (c *Conn) RemoteAddr() net.Addr {
-	if c.raddr == nil && c.remote != nil {
-		c.raddr = netAddr(c.remote)
-	}
-	return c.raddr
-}
+// RemoteAddr returns the address of the other end, as LocalAddr does this
+// one's.
+func (c *Conn) RemoteAddr() net.Addr { return netAddr(c.remote) }

@@ -10,14 +10,15 @@ import (
 // Config configures a Loop. The zero value is a good configuration.
 type Config struct {
 	// MaxJobs is the most jobs at a time, 0 for 10,000. When that many are
-	// alive no connection is accepted, and no job started, until one ends.
+	// alive no connection is accepted, and no job started, until one ends. Jobs
+	// that other jobs start are counted apart: see Loop.Go.
 	MaxJobs int
 
 	// InitialJobs is how many coroutines are made when the loop starts.
 	InitialJobs int
 
-	// MaxQueued is the most calls of Go, Post and Wake that may wait for the
-	// loop, 0 for 65,536. Further ones get ErrQueueFull.
+	// MaxQueued is the most calls of Go and Post that may wait for the loop, 0 for
+	// 65,536. Further ones get ErrQueueFull.
 	MaxQueued int
 
 	// AcceptsPerTurn is the most connections a listener accepts in a turn of
@@ -33,8 +34,10 @@ type Config struct {
 	// worked off for nothing.
 	Backlog int
 
-	// PollInterval is how often a job is resumed that has paused without a
-	// descriptor and without a callback to wait for, 0 for a millisecond.
+	// PollInterval is how soon a job is resumed that has paused without a
+	// descriptor and without a callback to wait for, 0 for a millisecond. When
+	// that is for nothing it is left alone for longer and longer, up to a
+	// thousand times that.
 	PollInterval time.Duration
 
 	// IdleTimeout bounds a Read, and the wait of a parked connection, that has
@@ -45,9 +48,21 @@ type Config struct {
 	// 0 for 30 seconds, negative for no bound.
 	WriteTimeout time.Duration
 
-	// Logger is told of jobs that panic (at error level), of listeners that
-	// cannot accept (warn), and of jobs that return an error (debug). nil for
-	// slog.Default.
+	// LingerTimeout is how long a connection that has been closed is kept, without
+	// a job, until its peer has closed it too: 0 for 5 seconds, negative for not
+	// at all. A peer that is still sending when the kernel closes a connection
+	// would lose the end of what was written to it. No more than a megabyte is
+	// taken from the peer meanwhile.
+	LingerTimeout time.Duration
+
+	// BlockedAfter is how long a job may keep the thread before that is logged,
+	// with the job's stack, and counted in Stats: 0 for a second, negative for no
+	// such watch.
+	BlockedAfter time.Duration
+
+	// Logger is told of jobs that panic (at error level), of jobs that keep the
+	// thread and of listeners that cannot accept (warn), and of jobs that return
+	// an error (debug). nil for slog.Default.
 	Logger *slog.Logger
 }
 
@@ -86,6 +101,8 @@ func (c Config) withDefaults() (Config, error) {
 		{&c.PollInterval, time.Millisecond},
 		{&c.IdleTimeout, 2 * time.Minute},
 		{&c.WriteTimeout, 30 * time.Second},
+		{&c.LingerTimeout, 5 * time.Second},
+		{&c.BlockedAfter, time.Second},
 	} {
 		if *f.d == 0 {
 			*f.d = f.def

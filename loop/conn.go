@@ -2,12 +2,15 @@ package loop
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/goroutine"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/waitctx"
 )
@@ -15,13 +18,13 @@ import (
 // Handler serves a connection.
 type Handler interface {
 	// Serve is run as a job when a connection has been accepted. When it
-	// returns, the connection is closed, unless it was parked (see Conn.Park)
-	// or the error is ErrWouldBlock: then Serve is run again when there is
-	// something to read. Other errors are logged at debug level, a panic at
-	// error level.
+	// returns, the connection is closed as Conn.Close does it, unless it was
+	// parked (see Conn.Park). Errors are logged at debug level, a panic at error
+	// level.
 	//
-	// If the peer resets the connection while the job waits for something
-	// else (for a key engine: in jobs.Job.Pause), the job is cancelled.
+	// If the peer resets the connection, the job is cancelled when it waits for
+	// something else: for a key engine, in Sleep, Await or Dial, or for another
+	// connection.
 	//
 	// The context is as Loop.Go says.
 	Serve(ctx context.Context, c *Conn) error
@@ -34,10 +37,13 @@ type HandlerFunc func(ctx context.Context, c *Conn) error
 func (f HandlerFunc) Serve(ctx context.Context, c *Conn) error { return f(ctx, c) }
 
 // Conn is a stream connection whose methods pause the calling job where a
-// socket would block. It is a net.Conn. Its methods are for jobs of its loop
-// (and, where they cannot have to wait, for other functions that the loop
-// calls); Close may be called from any goroutine. While pausing is blocked
-// (jobs.Job.BlockPause) its methods block the thread instead.
+// socket would block. It is a net.Conn. Its methods are for jobs of its loop;
+// Close, LocalAddr and RemoteAddr may be called from any goroutine.
+//
+// Other functions that the loop calls (of AfterFunc and Post) may use it too,
+// but never wait: where a job would pause, they get ErrWouldBlock. On other
+// goroutines that is ErrNotInJob. While pausing is blocked
+// (jobs.Job.BlockPause) a job's calls block the thread instead.
 //
 // Errors are *net.OpError, as package net's are; errors.Is finds
 // os.ErrDeadlineExceeded, net.ErrClosed, jobs.ErrCanceled and the system's.
@@ -45,23 +51,59 @@ type Conn struct {
 	l      *Loop
 	fd     int // -1 when closed
 	rd, wr side
-	timer  timer // at the earliest limit of rd and wr, or earlier
+	timer  timer // at the earliest of its limits, or earlier
 	task   *task // that serves it
-	parked Handler
-	failed error // what reads end with instead of waiting: the time of a parked connection is up, or the loop's
 
-	closed       atomic.Bool
-	eof          bool // the peer will send no more
-	ended        bool // and a Read has told so
-	urgent       bool // the peer has sent urgent data
-	dead         bool // in both directions
-	broken       bool // by a reset, and a Read has told so
-	nonblock     bool // see SetReadNonblock
-	exposed      bool // the descriptor has been handed out
-	closedWrite  bool
-	tcp          bool
-	remote       sockaddr
-	local, raddr net.Addr // made when first asked for
+	state  atomic.Uint32 // a connState
+	reason error         // see below
+	next   Handler       // given to Park
+	tls    *TLSConn      // above it, if the loop knows of one
+	out    []byte        // to be sent before anything else
+	limit  int64         // of the whole handshake; 0: none
+	began  int64         // when it was accepted
+	taken  int           // bytes dropped while it lingers
+	value  any
+
+	sticky  bool // a short read does not tell that there is no more
+	wrote   bool // something has been sent
+	exposed bool // the descriptor has been handed out
+	abort   bool // SetLinger says how it is closed
+	tcp     bool
+
+	local, remote sockaddr
+}
+
+// A connection is in one of these states. Close may be called from any
+// goroutine, so that it is an atomic; all else is the loop's.
+type connState = uint32
+
+const (
+	connOpen      connState = iota // a job serves it, or whoever has dialled
+	connParked                     // without a job, until there is something to read
+	connClosing                    // Close has been called, and the loop will see to it
+	connFlushing                   // what is left is being sent
+	connLingering                  // the sending side is shut, what still comes is dropped
+	connClosed
+)
+
+// The reason of a connection is why it is no longer what it was:
+//
+//   - os.ErrDeadlineExceeded: it was parked, and its time was up
+//   - ErrShutdown: it was parked, and the loop shuts down
+//   - io.EOF: a Read has told that the peer will send no more
+//   - a syscall.Errno: the socket has failed, and nobody has been told yet
+//   - errGone: the socket has failed, and somebody has been told
+var errGone = errNamed("the connection has failed")
+
+type errNamed string
+
+func (e errNamed) Error() string { return string(e) }
+
+// gone reports whether the socket has failed: its peer has reset it, or cannot
+// be reached. That a peer has closed its side, or both, is no failure.
+func (c *Conn) gone() bool {
+	_, errno := c.reason.(syscall.Errno)
+	return errno || c.reason == errGone
 }
 
 // side is one direction of a Conn.
@@ -73,13 +115,13 @@ type side struct {
 }
 
 // newConn registers a connected socket with the loop. Its errors close fd.
-func (l *Loop) newConn(fd int, remote sockaddr, tcp bool) (*Conn, error) {
+func (l *Loop) newConn(fd int, local, remote sockaddr, tcp bool) (*Conn, error) {
 	s := l.claim(fd)
 	if err := l.poller.add(fd, s.gen); err != nil {
 		sysClose(fd)
 		return nil, err
 	}
-	c := &Conn{l: l, fd: fd, remote: remote, tcp: tcp}
+	c := &Conn{l: l, fd: fd, local: local, remote: remote, tcp: tcp, sticky: !seesUrgent || !tcp}
 	c.wr.ready = true // that it is readable, the poller will tell
 	c.timer.owner = c
 	s.conn = c
@@ -90,31 +132,56 @@ func (l *Loop) newConn(fd int, remote sockaddr, tcp bool) (*Conn, error) {
 // Loop returns the loop the connection belongs to.
 func (c *Conn) Loop() *Loop { return c.l }
 
+// SetValue keeps a value of the user's with the connection.
+func (c *Conn) SetValue(v any) { c.value = v }
+
+// Value returns what SetValue has kept, nil if nothing.
+func (c *Conn) Value() any { return c.value }
+
 // event marks what the poller has reported.
 func (c *Conn) event(e *event) {
-	c.eof = c.eof || e.eof
-	c.urgent = c.urgent || e.urgent
-	c.dead = c.dead || e.dead
-	if e.readable {
-		c.rd.ready = true
-		c.rd.wake()
-		if c.isParked() {
-			c.unpark(nil)
+	// What comes after the mark of urgent data is read separately, and the
+	// peer's end gives no edge a second time.
+	c.sticky = c.sticky || e.eof || e.urgent
+	if e.failed && !c.gone() {
+		c.look()
+	}
+	switch c.state.Load() {
+	case connFlushing:
+		if e.writable {
+			c.flush()
 		}
+		return
+	case connLingering:
+		if e.readable {
+			c.discard()
+		}
+		return
 	}
 	if e.writable {
 		c.wr.ready = true
+		c.sendKept()
 		c.wr.wake()
 	}
-	if t := c.task; t != nil && c.abandoned() && t.state == taskPaused && !t.inLoop {
-		t.cancel = true
-		t.ready()
+	if e.readable {
+		c.rd.ready = true
+		c.rd.wake()
+		if c.state.Load() == connParked && c.readable() {
+			c.unpark(nil)
+		}
+	}
+	if t := c.task; t != nil && c.gone() && t.waitsElsewhere() {
+		t.cancelPaused()
 	}
 }
 
-// abandoned reports whether nobody is left to serve: a job that waits for
-// something else then, a signature say, is cancelled.
-func (c *Conn) abandoned() bool { return c.dead && !c.closedWrite }
+// look asks the socket for its error. That an event tells of one is not enough:
+// entries in a socket's error queue (of time stamps, say) do so too.
+func (c *Conn) look() {
+	if errno := sysSocketError(c.fd); errno != 0 {
+		c.reason = errno
+	}
+}
 
 func (s *side) wake() {
 	for t := s.waiters; t != nil; t = t.waitNext {
@@ -139,43 +206,66 @@ func (s *side) remove(t *task) {
 // io.EOF when the peer has closed its side.
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
-		if err := c.usable(&c.rd); err != nil {
-			return 0, c.opError("read", err)
+		n, err := c.readNow(p)
+		if n > 0 {
+			c.moved()
 		}
-		if len(p) == 0 {
-			return 0, nil
-		}
-		if c.rd.ready {
-			n, err := sysRead(c.fd, p)
-			switch {
-			case n > 0:
-				// What comes later, an edge will tell.
-				if n < len(p) && c.shortIsAll() {
-					c.rd.ready = false
-				}
-				c.moved()
-				return n, nil
-			case err == nil:
-				c.ended = true
-				return 0, io.EOF
-			case interrupted(err):
-				continue
-			case !wouldBlock(err):
-				c.broken = isErrno(err, errnoRESET)
-				return 0, c.opError("read", os.NewSyscallError("read", err))
-			}
-			c.rd.ready = false
-		}
-		if c.failed != nil {
-			return 0, c.opError("read", c.failed)
-		}
-		if c.nonblock {
-			return 0, ErrWouldBlock
+		if err != ErrWouldBlock {
+			return n, err
 		}
 		if err := c.await(&c.rd, waitctx.Readable, c.l.cfg.IdleTimeout); err != nil {
 			return 0, c.opError("read", err)
 		}
 	}
+}
+
+// readNow is Read for those who must not wait: it returns ErrWouldBlock.
+func (c *Conn) readNow(p []byte) (int, error) {
+	if err := c.usable(&c.rd); err != nil {
+		return 0, c.opError("read", err)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for c.rd.ready {
+		n, err := sysRead(c.fd, p)
+		switch {
+		case n > 0:
+			if n < len(p) && !c.sticky { // what comes later, an edge will tell
+				c.rd.ready = false
+			}
+			return n, nil
+		case err == nil:
+			return 0, c.readEnd()
+		case interrupted(err):
+		case wouldBlock(err):
+			c.rd.ready = false
+		default:
+			return 0, c.failed("read", err)
+		}
+	}
+	if c.reason == os.ErrDeadlineExceeded || c.reason == ErrShutdown {
+		return 0, c.opError("read", c.reason)
+	}
+	return 0, ErrWouldBlock
+}
+
+// readEnd is what a Read ends with to which the socket has given nothing.
+func (c *Conn) readEnd() error {
+	if errno, ok := c.reason.(syscall.Errno); ok && errno != errnoEPIPE {
+		return c.failed("read", errno) // a look has taken it from the socket
+	}
+	if !c.gone() {
+		c.reason = io.EOF
+	}
+	return io.EOF
+}
+
+// failed tells of an error of the socket. It is told once: then a Read returns
+// io.EOF and a Write EPIPE, as with package net.
+func (c *Conn) failed(call string, err error) error {
+	c.reason = errGone
+	return c.opError(call, os.NewSyscallError(call, err))
 }
 
 // Write writes p, and pauses the job while the socket takes no more. It
@@ -184,52 +274,120 @@ func (c *Conn) Read(p []byte) (int, error) {
 func (c *Conn) Write(p []byte) (int, error) {
 	done := 0
 	for {
-		if err := c.usable(&c.wr); err != nil {
-			return done, c.opError("write", err)
+		n, err := c.writeNow(p[done:])
+		done += n
+		if n > 0 {
+			c.moved()
 		}
-		if done == len(p) {
+		if err == nil && done == len(p) {
 			return done, nil
 		}
-		if c.broken {
-			// The kernel would say the same, and send SIGPIPE. crypto/tls says
-			// goodbye on every connection.
-			return done, c.opError("write", os.NewSyscallError("write", errnoEPIPE))
+		if err == nil {
+			continue
 		}
-		if c.wr.ready {
-			n, err := sysWrite(c.fd, p[done:])
-			switch {
-			case n > 0:
-				done += n
-				c.moved()
-				if done == len(p) {
-					return done, nil
-				}
+		if err == ErrWouldBlock {
+			if err = c.await(&c.wr, waitctx.Writable, c.l.cfg.WriteTimeout); err == nil {
 				continue
-			case err == nil:
-				return done, c.opError("write", io.ErrUnexpectedEOF)
-			case interrupted(err):
-				continue
-			case !wouldBlock(err):
-				return done, c.opError("write", os.NewSyscallError("write", err))
 			}
-			c.wr.ready = false
+			err = c.opError("write", err)
 		}
-		if err := c.await(&c.wr, waitctx.Writable, c.l.cfg.WriteTimeout); err != nil {
-			return done, c.opError("write", err)
-		}
+		return done, err
 	}
 }
 
-// shortIsAll reports whether a read of fewer bytes than asked for has emptied
-// the buffer. It has not at the mark of urgent data, nor, on a Unix socket, at
-// the end of what descriptors were sent with; and the peer's end gives no edge
-// a second time.
-func (c *Conn) shortIsAll() bool { return seesUrgent && c.tcp && !c.urgent && !c.eof }
+// writeNow writes what the socket takes. It returns ErrWouldBlock if that is
+// nothing.
+func (c *Conn) writeNow(p []byte) (int, error) {
+	if err := c.usable(&c.wr); err != nil {
+		return 0, c.opError("write", err)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if len(c.out) > 0 {
+		return 0, ErrWouldBlock
+	}
+	return c.sysWrite(p)
+}
+
+// sysWrite is write(2), of fewer bytes than p has if the socket takes no more.
+func (c *Conn) sysWrite(p []byte) (int, error) {
+	if errno, ok := c.reason.(syscall.Errno); ok { // a look has taken it from the socket
+		return 0, c.failed("write", errno)
+	}
+	if c.reason == errGone {
+		// The kernel would say the same, and send SIGPIPE. crypto/tls says
+		// goodbye on every connection.
+		return 0, c.opError("write", os.NewSyscallError("write", errnoEPIPE))
+	}
+	for c.wr.ready {
+		n, err := sysWrite(c.fd, p)
+		switch {
+		case n > 0:
+			c.wrote = true
+			return n, nil
+		case err == nil:
+			return 0, c.opError("write", io.ErrUnexpectedEOF)
+		case interrupted(err):
+		case wouldBlock(err):
+			c.wr.ready = false
+		default:
+			if isErrno(err, errnoEPIPE) { // this side has been shut, perhaps
+				return 0, c.opError("write", os.NewSyscallError("write", err))
+			}
+			return 0, c.failed("write", err)
+		}
+	}
+	return 0, ErrWouldBlock
+}
+
+// send sends p after what waits to be sent, and keeps what the socket does not
+// take: the loop will send it.
+func (c *Conn) send(p []byte) error {
+	for len(c.out) > 0 {
+		n, err := c.sysWrite(c.out)
+		if err == ErrWouldBlock {
+			c.out = append(c.out, p...)
+			return nil
+		}
+		if err != nil {
+			c.out = nil
+			return err
+		}
+		if c.out = c.out[n:]; len(c.out) == 0 {
+			c.out = nil
+		}
+	}
+	for len(p) > 0 {
+		n, err := c.sysWrite(p)
+		if err == ErrWouldBlock {
+			c.out = append(c.out, p...)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// sendKept sends what send has kept. An error is for the next one to be told
+// who writes.
+func (c *Conn) sendKept() {
+	if len(c.out) == 0 {
+		return
+	}
+	var errno syscall.Errno
+	if err := c.send(nil); errors.As(err, &errno) {
+		c.reason = errno
+	}
+}
 
 // usable says why an operation must not begin, if so.
 func (c *Conn) usable(s *side) error {
 	switch {
-	case c.closed.Load():
+	case c.state.Load() >= connClosing:
 		return net.ErrClosed
 	case s.deadline != 0 && s.deadline <= c.l.now:
 		return os.ErrDeadlineExceeded
@@ -243,14 +401,15 @@ func (c *Conn) usable(s *side) error {
 // await waits until side s may be ready, or usable says why it never will.
 func (c *Conn) await(s *side, ev waitctx.Events, bound time.Duration) error {
 	l := c.l
-	s.limit = l.limit(s, bound)
 	t := l.current
-	if t == nil {
-		return c.block(s, ev)
+	if t == nil || !t.job.Inside() {
+		return l.outside()
 	}
+	s.limit = l.limit(s, bound)
 	t.waitNext = s.waiters
 	s.waiters = t
-	defer s.remove(t)
+	t.waitsFor = c
+	defer t.waited(s)
 	c.schedule(s.limit)
 	for {
 		paused, err := t.pause()
@@ -269,6 +428,19 @@ func (c *Conn) await(s *side, ev waitctx.Events, bound time.Duration) error {
 	}
 }
 
+func (t *task) waited(s *side) {
+	t.waitsFor = nil
+	s.remove(t)
+}
+
+// outside is why a call that is not made inside the running job cannot wait.
+func (l *Loop) outside() error {
+	if l.current == nil && l.goroutine == goroutine.ID() {
+		return ErrWouldBlock
+	}
+	return ErrNotInJob
+}
+
 // block waits for code that may not pause.
 func (c *Conn) block(s *side, ev waitctx.Events) error {
 	for {
@@ -279,6 +451,9 @@ func (c *Conn) block(s *side, ev waitctx.Events) error {
 		ready, err := sysPoll(c.fd, ev, timeout)
 		if ready || err != nil {
 			s.ready = true
+			if err == nil && s == &c.wr {
+				c.sendKept() // the loop cannot
+			}
 			return err
 		}
 		if timeout == 0 {
@@ -305,44 +480,6 @@ func (c *Conn) moved() {
 	t.yielding = true
 	t.pause()
 	t.yielding = false
-}
-
-// Close closes the connection. Reads and writes that wait end with
-// net.ErrClosed. It may be called from any goroutine; the descriptor is closed
-// by the loop, at the latest when it next has polled.
-func (c *Conn) Close() error {
-	if c.closed.Swap(true) {
-		// Without addresses: only the loop's goroutine may look at those.
-		return &net.OpError{Op: "close", Net: c.network(), Err: net.ErrClosed}
-	}
-	c.l.send(message{conn: c}) // if the loop has ended, it has closed it
-	return nil
-}
-
-// closeNow closes the connection, on the loop's goroutine.
-func (c *Conn) closeNow() {
-	c.closed.Store(true)
-	if c.fd < 0 {
-		return
-	}
-	l := c.l
-	fd := c.fd
-	c.fd = -1
-	c.parked = nil
-	l.stopTimer(&c.timer)
-	if c.exposed { // a duplicate may keep the registration alive
-		l.poller.remove(fd)
-	}
-	w := l.slots[fd].watch
-	l.claim(fd)
-	sysClose(fd)
-	l.conns--
-	c.rd.wake()
-	c.wr.wake()
-	if w != nil {
-		w.fire()
-	}
-	l.descriptorFreed()
 }
 
 func (c *Conn) opError(op string, err error) error {

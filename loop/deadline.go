@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A connection has one timer, for the deadlines of both its sides and for
-// being parked.
+// A connection has one timer, for the deadlines of both its sides, for being
+// parked, for its handshake and for its end.
 
 // limit is when a wait on side s that begins now has to end: at its deadline,
 // or if it has none when bound has passed; 0 for never.
@@ -30,8 +30,10 @@ func (c *Conn) schedule(limit int64) {
 // postpone is schedule for a long wait, in which a timer left where it is could
 // wake the loop for nothing: one that would expire in the first half is moved.
 func (c *Conn) postpone(limit int64) {
-	if w := c.wr.limit; w != 0 && (limit == 0 || w < limit) { // another job writes
-		limit = w
+	for _, other := range [...]int64{c.wr.limit, c.limit} { // another job writes, say
+		if other != 0 && (limit == 0 || other < limit) {
+			limit = other
+		}
 	}
 	if limit != 0 && c.timer.index != 0 && c.timer.when-c.l.now < (limit-c.l.now)/2 {
 		c.l.setTimer(&c.timer, limit)
@@ -42,16 +44,46 @@ func (c *Conn) postpone(limit int64) {
 
 // expire wakes who has waited long enough.
 func (c *Conn) expire(now int64) {
+	if c.state.Load() >= connFlushing {
+		if c.rd.limit > now {
+			c.schedule(c.rd.limit)
+		} else {
+			c.closeNow()
+		}
+		return
+	}
+	switch {
+	case c.limit == 0:
+	case c.limit > now:
+		c.schedule(c.limit)
+	default:
+		c.overdue()
+	}
 	for _, s := range [...]*side{&c.rd, &c.wr} {
 		switch {
-		case s.limit == 0:
+		case s.limit == 0 || c.fd < 0:
 		case s.limit > now:
 			c.schedule(s.limit)
-		case s == &c.rd && c.isParked():
+		case s == &c.rd && c.state.Load() == connParked:
 			c.unpark(os.ErrDeadlineExceeded)
 		default:
 			s.wake()
 		}
+	}
+}
+
+// overdue ends a connection whose handshake has taken too long, wherever that
+// is.
+func (c *Conn) overdue() {
+	c.limit = 0
+	t := c.task
+	switch {
+	case t == nil: // it waits for its first bytes
+		c.notServed()
+	case t.state == taskStarting: // and for a job
+		t.cancel = true // see start
+	case t.waitsElsewhere(): // for a key engine; the connection's own waits have a deadline
+		t.cancelPaused()
 	}
 }
 
@@ -68,8 +100,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 
 // SetReadDeadline is SetDeadline for reads.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	if c.failed == os.ErrDeadlineExceeded {
-		c.failed = nil
+	if c.reason == os.ErrDeadlineExceeded {
+		c.reason = nil
 	}
 	return c.setDeadline(&c.rd, t, c.l.cfg.IdleTimeout)
 }
@@ -80,14 +112,14 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 }
 
 func (c *Conn) setDeadline(s *side, t time.Time, bound time.Duration) error {
-	if c.closed.Load() {
+	if c.state.Load() >= connClosing {
 		return c.opError("set", net.ErrClosed)
 	}
 	s.deadline = c.l.at(t)
 	if s.deadline != 0 && s.deadline < c.l.now+int64(time.Second) && s.deadline <= c.l.clock() {
 		s.deadline = 1 // it has passed, though the loop's time of this turn may not tell
 	}
-	if s.waiters == nil && (s != &c.rd || !c.isParked()) {
+	if s.waiters == nil && (s != &c.rd || c.state.Load() != connParked) {
 		return nil
 	}
 	s.limit = c.l.limit(s, bound)

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
-	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jobloop/jobloop/waitctx"
@@ -34,9 +35,10 @@ func Dial(ctx context.Context, network, address string) (*Conn, error) {
 
 // Dial connects to an address from inside the job that ctx carries, and pauses
 // the job meanwhile. Networks and addresses are those of net.Dial: "tcp",
-// "tcp4", "tcp6" and "unix". The connection belongs to the job's loop, and is
-// closed by Close or when the loop ends. Errors are *net.OpError, but for
-// ErrNotInJob.
+// "tcp4", "tcp6" and "unix". When ctx ends before, that is the error: errors.Is
+// finds context.Canceled or context.DeadlineExceeded. The connection belongs to
+// the job's loop, and is closed by Close or when the loop ends; ctx has no power
+// over it. Errors are *net.OpError, but for ErrNotInJob.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	t, err := currentTask(ctx)
 	if err != nil {
@@ -47,7 +49,7 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, erro
 		timeout = 30 * time.Second
 	}
 	limit := t.loop.after(timeout)
-	targets, err := d.resolve(t, network, address, limit)
+	targets, err := d.resolve(ctx, t, network, address, limit)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Source: d.LocalAddr, Err: err}
 	}
@@ -55,17 +57,24 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, erro
 		var c *Conn
 		now := t.loop.clock()
 		share := max(limit-now, 0) / int64(len(targets)-i)
-		c, err = d.connect(t.loop, ra, now+share)
+		c, err = d.connect(ctx, t, ra, now+share)
 		if err == nil {
 			return c, nil
 		}
 		err = &net.OpError{Op: "dial", Net: network, Source: d.LocalAddr, Addr: netAddr(ra), Err: err}
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	return nil, err
 }
 
-// connect connects a socket to ra before limit.
-func (d *Dialer) connect(l *Loop, ra sockaddr, limit int64) (*Conn, error) {
+// connect connects a socket to ra before limit, and before ctx ends.
+func (d *Dialer) connect(ctx context.Context, t *task, ra sockaddr, limit int64) (*Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l := t.loop
 	var la sockaddr
 	tcp := true
 	switch a := d.LocalAddr.(type) {
@@ -88,34 +97,59 @@ func (d *Dialer) connect(l *Loop, ra sockaddr, limit int64) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := l.newConn(fd, ra, tcp)
+	c, err := l.newConn(fd, nil, ra, tcp)
 	if err != nil {
 		return nil, err
+	}
+	if err := c.connected(ctx, limit); err != nil {
+		c.closeNow()
+		return nil, err
+	}
+	c.local = sysLocalAddr(fd)
+	if tcp {
+		setNoDelay(fd, true)
+	}
+	return c, nil
+}
+
+// connected waits until the socket is connected.
+func (c *Conn) connected(ctx context.Context, limit int64) error {
+	if ctx.Done() != nil {
+		over := false
+		stop := context.AfterFunc(ctx, func() {
+			c.l.send(message{call: func() {
+				if !over {
+					c.wr.limit = 1
+					c.wr.wake()
+				}
+			}})
+		})
+		defer func() { over = true; stop() }()
 	}
 	c.wr.deadline = limit
 	for {
 		c.wr.ready = false
 		err := c.await(&c.wr, waitctx.Writable, 0)
+		if cerr := ctx.Err(); cerr != nil {
+			return cerr
+		}
+		if errno, ok := c.reason.(syscall.Errno); ok { // a look has taken it from the socket
+			return os.NewSyscallError("connect", errno)
+		}
 		if err == nil {
 			var done bool
-			if done, err = sysConnected(fd); !done && err == nil {
+			if done, err = sysConnected(c.fd); !done && err == nil {
 				err = c.usable(&c.wr) // why await has returned, if not for an event
 			}
-			if !done && err == nil {
-				continue
+			if done && err == nil {
+				c.wr.deadline, c.wr.ready = 0, true
+				return nil
 			}
 		}
 		if err != nil {
-			c.closeNow()
-			return nil, err
+			return err
 		}
-		break
 	}
-	c.wr.deadline, c.wr.ready = 0, true
-	if tcp {
-		setNoDelay(fd, true)
-	}
-	return c, nil
 }
 
 // unspecified returns the address that means any of this host's, of the family
@@ -128,7 +162,7 @@ func unspecified(ra sockaddr) netip.Addr {
 }
 
 // resolve returns the addresses to try, before limit.
-func (d *Dialer) resolve(t *task, network, address string, limit int64) ([]sockaddr, error) {
+func (d *Dialer) resolve(ctx context.Context, t *task, network, address string, limit int64) ([]sockaddr, error) {
 	switch network {
 	case "unix":
 		return []sockaddr{unixSockaddr(address)}, nil
@@ -153,7 +187,7 @@ func (d *Dialer) resolve(t *task, network, address string, limit int64) ([]socka
 	}
 	port, perr := strconv.ParseUint(service, 10, 16)
 	if ips == nil || perr != nil {
-		ips, port, err = d.lookUp(t, network, host, service, ips, limit)
+		ips, port, err = d.lookUp(ctx, t, network, host, service, ips, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -173,40 +207,35 @@ func (d *Dialer) resolve(t *task, network, address string, limit int64) ([]socka
 }
 
 // lookUp asks the resolver on another goroutine while the job pauses.
-func (d *Dialer) lookUp(t *task, network, host, service string, ips []netip.Addr, limit int64) ([]netip.Addr, uint64, error) {
+func (d *Dialer) lookUp(ctx context.Context, t *task, network, host, service string, ips []netip.Addr, limit int64) ([]netip.Addr, uint64, error) {
 	r := d.Resolver
 	if r == nil {
 		r = net.DefaultResolver
 	}
-	l := t.loop
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(limit-l.clock()))
-	defer cancel() // and if the job is cancelled, the result is dropped
-	var (
-		done     atomic.Bool
-		finished = make(chan struct{}) // for a job that may not pause
-		port     int
-		err      error
-	)
-	wake := l.wakeCallback
-	go func() {
-		if ips == nil {
-			ips, err = r.LookupNetIP(ctx, "ip", host)
-		}
-		if err == nil {
-			port, err = r.LookupPort(ctx, network, service)
-		}
-		done.Store(true)
-		close(finished)
-		wake(t)
-	}()
-	for !done.Load() {
-		paused, perr := t.pause()
-		if perr != nil {
-			return nil, 0, perr
-		}
-		if !paused {
-			<-finished
-		}
+	// If the job is cancelled, or ctx ends, the result is dropped.
+	type result struct {
+		ips  []netip.Addr
+		port int
+		err  error
 	}
-	return ips, uint64(port), err
+	found := make(chan result, 1)
+	ask, cancel := context.WithTimeout(ctx, time.Duration(limit-t.loop.clock()))
+	defer cancel()
+	if err := Await(ctx, func(done func()) {
+		go func() {
+			defer done()
+			f := result{ips: ips}
+			if ips == nil {
+				f.ips, f.err = r.LookupNetIP(ask, "ip", host)
+			}
+			if f.err == nil {
+				f.port, f.err = r.LookupPort(ask, network, service)
+			}
+			found <- f
+		}()
+	}); err != nil {
+		return nil, 0, err
+	}
+	f := <-found
+	return f.ips, uint64(f.port), f.err
 }

@@ -49,13 +49,7 @@ func (p *poller) add(fd int, gen generation) error {
 }
 
 func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) error {
-	bits := uint32(unix.EPOLLONESHOT)
-	if ev&waitctx.Readable != 0 {
-		bits |= unix.EPOLLIN | unix.EPOLLRDHUP
-	}
-	if ev&waitctx.Writable != 0 {
-		bits |= unix.EPOLLOUT
-	}
+	bits := oneshot(ev)
 	if fresh {
 		err := p.ctl(unix.EPOLL_CTL_ADD, fd, gen, bits)
 		if !isErrno(err, unix.EEXIST) {
@@ -67,6 +61,21 @@ func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) erro
 		err = p.ctl(unix.EPOLL_CTL_ADD, fd, gen, bits)
 	}
 	return err
+}
+
+func (p *poller) armed(fd int, gen generation, ev waitctx.Events) bool {
+	return p.ctl(unix.EPOLL_CTL_MOD, fd, gen, oneshot(ev)) == nil
+}
+
+func oneshot(ev waitctx.Events) uint32 {
+	bits := uint32(unix.EPOLLONESHOT)
+	if ev&waitctx.Readable != 0 {
+		bits |= unix.EPOLLIN | unix.EPOLLRDHUP
+	}
+	if ev&waitctx.Writable != 0 {
+		bits |= unix.EPOLLOUT
+	}
+	return bits
 }
 
 func (p *poller) remove(fd int) error {
@@ -94,16 +103,16 @@ func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
 		if int(e.Fd) == p.wakeFD {
 			continue
 		}
-		dead := e.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0
-		eof := dead || e.Events&unix.EPOLLRDHUP != 0
+		over := e.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0
+		eof := over || e.Events&unix.EPOLLRDHUP != 0
 		events[out] = event{
 			fd:       int(e.Fd),
 			gen:      generation(e.Pad),
 			readable: eof || e.Events&unix.EPOLLIN != 0,
-			writable: dead || e.Events&unix.EPOLLOUT != 0,
+			writable: over || e.Events&unix.EPOLLOUT != 0,
 			eof:      eof,
 			urgent:   e.Events&unix.EPOLLPRI != 0,
-			dead:     dead,
+			failed:   e.Events&unix.EPOLLERR != 0,
 		}
 		out++
 	}

@@ -3,6 +3,8 @@ package loop
 import (
 	"errors"
 	"net"
+
+	"github.com/jobloop/jobloop/internal/tlsio"
 )
 
 var (
@@ -15,19 +17,23 @@ var (
 	// ErrShutdown is what a Read of a parked connection ends with when the loop
 	// shuts down.
 	ErrShutdown = errors.New("loop: shutting down")
-	// ErrNotInJob: the context is not that of the job which is running.
+	// ErrNotInJob: the call would have to pause the running job, and the caller
+	// is not inside it, or the context is not that job's. Goroutines that a job
+	// starts are outside it.
 	ErrNotInJob = errors.New("loop: not inside a job of this loop")
+	// ErrTooManyJobs: there are so many jobs that other jobs have started that a
+	// job cannot start another.
+	ErrTooManyJobs = errors.New("loop: too many jobs")
+	// ErrOnLoop: the call waits for the loop, and was made on the loop's own
+	// goroutine.
+	ErrOnLoop = errors.New("loop: called on the loop's own goroutine, which it would wait for")
+	// ErrInUse: another job reads from the TLS connection already, or writes to
+	// it. One may do either.
+	ErrInUse = errors.New("loop: another job is at it")
 	// ErrUnsupported is New's answer on systems with neither epoll nor kqueue.
 	ErrUnsupported = errors.New("loop: not supported on this system")
 )
 
-// ErrWouldBlock is what Read returns instead of pausing its job after
-// SetReadNonblock(true). It is a net.Error whose Temporary method returns
-// true: crypto/tls keeps its state over such an error, and reads on later.
-var ErrWouldBlock net.Error = wouldBlockError{}
-
-type wouldBlockError struct{}
-
-func (wouldBlockError) Error() string   { return "loop: read would block" }
-func (wouldBlockError) Timeout() bool   { return false }
-func (wouldBlockError) Temporary() bool { return true }
+// ErrWouldBlock is what the methods of Conn and TLSConn return on the loop's
+// goroutine outside any job, instead of waiting. It is a net.Error.
+var ErrWouldBlock net.Error = tlsio.ErrWouldBlock

@@ -32,10 +32,17 @@ func Example() {
 	}
 	_, err = l.Listen("tcp", ":8443", &loop.TLSHandler{
 		Config: &tls.Config{Certificates: []tls.Certificate{cert}},
-		Handler: func(ctx context.Context, c *tls.Conn) error {
-			c.NetConn().(*loop.Conn).SetReadNonblock(true)
-			_, err := io.Copy(c, c) // ErrWouldBlock: called again when there is more
-			return err
+		Handler: func(ctx context.Context, c *loop.TLSConn) error {
+			for b := make([]byte, 4096); c.Readable(); {
+				n, err := c.Read(b)
+				if err != nil {
+					return err
+				}
+				if _, err := c.Write(b[:n]); err != nil {
+					return err
+				}
+			}
+			return c.Park(nil) // called again when there is more
 		},
 	})
 	if err != nil {
@@ -54,18 +61,29 @@ func ExampleLoop_Go() {
 	if err := unix.Pipe(engine[:]); err != nil {
 		log.Fatal(err)
 	}
+	if err := unix.SetNonblock(engine[0], true); err != nil {
+		log.Fatal(err)
+	}
 	l.Go(func(ctx context.Context) error {
 		defer l.Close()
 		j, _ := jobs.FromContext(ctx)
 		j.WaitCtx().SetWaitFD("engine", engine[0], nil, nil)
 		fmt.Println("asked")
-		if err := j.Pause(); err != nil { // others run until it is readable
-			return err
-		}
 		answer := make([]byte, 10)
-		n, err := unix.Read(engine[0], answer)
-		fmt.Printf("%s\n", answer[:n])
-		return err
+		for {
+			n, err := unix.Read(engine[0], answer)
+			if err == nil {
+				fmt.Printf("%s\n", answer[:n])
+			}
+			if err != unix.EAGAIN {
+				return err
+			}
+			// Others run until it is readable, or for a shorter time: a resume
+			// promises nothing.
+			if err := j.Pause(); err != nil {
+				return err
+			}
+		}
 	})
 	l.Go(func(ctx context.Context) error {
 		fmt.Println("another job")
@@ -180,15 +198,9 @@ func ExampleHandlerFunc() {
 
 // A job reads what has come, and is given back until there is more.
 func ExampleConn_Park() {
-	var h loop.HandlerFunc
-	h = func(ctx context.Context, c *loop.Conn) error {
-		c.SetReadNonblock(true)
-		b := make([]byte, 1024)
-		for {
+	h := loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+		for b := make([]byte, 1024); c.Readable(); {
 			n, err := c.Read(b)
-			if errors.Is(err, loop.ErrWouldBlock) {
-				return c.Park(h)
-			}
 			if err != nil { // at the end, or after Config.IdleTimeout
 				return err
 			}
@@ -196,7 +208,8 @@ func ExampleConn_Park() {
 				return err
 			}
 		}
-	}
+		return c.Park(nil)
+	})
 	_ = h // for Loop.Listen
 }
 
@@ -369,7 +382,7 @@ func ExampleTLSHandler() {
 	ln, err := l.Listen("tcp", "127.0.0.1:0", &loop.TLSHandler{
 		Config:           serverConfig(),
 		HandshakeTimeout: 5 * time.Second,
-		Handler: func(ctx context.Context, c *tls.Conn) error {
+		Handler: func(ctx context.Context, c *loop.TLSConn) error {
 			_, err := io.WriteString(c, tls.VersionName(c.ConnectionState().Version))
 			return err
 		},

@@ -296,10 +296,29 @@ func readAll(c io.Reader, s string) error {
 
 // echo sends back what it reads, and keeps no job while there is nothing.
 var echo = loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
-	c.SetReadNonblock(true)
-	_, err := io.Copy(c, c)
-	return err
+	for c.Readable() {
+		if err := echoOnce(c); err != nil {
+			return err
+		}
+	}
+	return c.Park(nil)
 })
+
+var errEnded = errors.New("the peer has ended its side")
+
+// echoOnce sends back what it reads at once.
+func echoOnce(c net.Conn) error {
+	buf := make([]byte, 32<<10)
+	n, err := c.Read(buf)
+	if err == io.EOF {
+		return errEnded
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.Write(buf[:n])
+	return err
+}
 
 // wantFewTurns proves that the loop does nothing by itself while a timer
 // passes.

@@ -159,7 +159,7 @@ func TestQueueFull(t *testing.T) {
 	calls := []func() error{
 		func() error { return l.Go(func(context.Context) error { return nil }) },
 		func() error { return l.Post(func() {}) },
-		func() error { return l.Wake(jobs.Job{}) },
+		func() error { return l.Post(func() {}) },
 	}
 	for _, call := range calls {
 		if err := call(); err != nil {
@@ -170,6 +170,9 @@ func TestQueueFull(t *testing.T) {
 		if err := call(); !errors.Is(err, loop.ErrQueueFull) {
 			t.Errorf("call %d: %v, want %v", i, err, loop.ErrQueueFull)
 		}
+	}
+	if err := l.Wake(jobs.Job{}); err != nil {
+		t.Errorf("Wake, with a full queue: %v", err)
 	}
 	// There is room again as soon as the loop has taken them up.
 	sync := make(chan bool)

@@ -52,13 +52,16 @@ func (p *poller) add(fd int, gen generation) error {
 	)
 }
 
+// filters are the two that a descriptor can have.
+var filters = [...]struct {
+	event  waitctx.Events
+	filter int
+}{{waitctx.Readable, unix.EVFILT_READ}, {waitctx.Writable, unix.EVFILT_WRITE}}
+
 func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) error {
 	// A filter is a registration of its own: one may fire and the other stay
 	// armed. Adding it once more changes nothing.
-	for _, f := range [...]struct {
-		event  waitctx.Events
-		filter int
-	}{{waitctx.Readable, unix.EVFILT_READ}, {waitctx.Writable, unix.EVFILT_WRITE}} {
+	for _, f := range filters {
 		var err error
 		if ev&f.event != 0 {
 			err = p.change(kevent(fd, f.filter, unix.EV_ADD|unix.EV_ONESHOT, gen))
@@ -70,6 +73,15 @@ func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) erro
 		}
 	}
 	return nil
+}
+
+func (p *poller) armed(fd int, gen generation, ev waitctx.Events) bool {
+	for _, f := range filters {
+		if ev&f.event != 0 && p.change(kevent(fd, f.filter, unix.EV_ENABLE, gen)) != nil {
+			return false // closing the descriptor has deleted it
+		}
+	}
+	return true
 }
 
 func (p *poller) remove(fd int) error {
@@ -105,20 +117,18 @@ func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
 			p.drainPipe()
 			continue
 		}
-		e := event{fd: fd, gen: generationOf(k)}
+		// EV_EOF of EVFILT_READ: the peer has shut its side; of EVFILT_WRITE: this
+		// side is shut, or nobody is left to read. With it comes the socket's error,
+		// if it has one.
 		eof := k.Flags&unix.EV_EOF != 0
+		e := event{fd: fd, gen: generationOf(k), failed: eof && k.Fflags != 0}
 		switch int(k.Filter) {
 		case unix.EVFILT_READ:
-			e.readable = true
-			e.eof = eof
-			e.dead = eof && k.Fflags != 0 // the socket's error
+			e.readable, e.eof = true, eof
 		case unix.EVFILT_WRITE:
-			// The peer cannot receive any more. (Or this side has been shut:
-			// Conn knows about that.)
 			e.writable = true
-			e.dead = eof
 		}
-		if e.dead {
+		if e.failed {
 			e.readable, e.writable, e.eof = true, true, true
 		}
 		events[out] = e

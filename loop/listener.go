@@ -19,6 +19,7 @@ type Listener struct {
 	l       *Loop
 	fd      int
 	addr    net.Addr
+	local   sockaddr     // of its connections; nil: each has its own
 	given   net.Listener // a Unix socket's, to be closed at the end
 	tcp     bool
 	handler Handler
@@ -110,6 +111,9 @@ func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, 
 		return nil, fmt.Errorf("loop: listen on %v: %w", n.addr, err)
 	}
 	n.fd = fd
+	if a := sysLocalAddr(fd); a != nil && !isWildcard(a) {
+		n.local = a
+	}
 	if n.tcp && acceptInherits { // accepted sockets inherit it
 		setNoDelay(fd, true)
 	}
@@ -210,7 +214,7 @@ func (n *Listener) hasRoom() bool {
 	if n.deal != nil {
 		return n.deal() != nil
 	}
-	return len(n.l.tasks) < n.l.cfg.MaxJobs
+	return len(n.l.tasks)-n.l.nhelpers < n.l.cfg.MaxJobs
 }
 
 func (n *Listener) canAccept() bool { return n.ready && !n.resting && n.hasRoom() }
@@ -255,6 +259,7 @@ func (n *Listener) accept() {
 		n.ready = false
 	case acceptNext:
 	case acceptLater:
+		n.l.closeLingering() // it may be their descriptors that are missing
 		n.restFrom(os.NewSyscallError("accept", err))
 	case acceptFailed:
 		n.fail(os.NewSyscallError("accept", err))
@@ -292,7 +297,7 @@ func (n *Listener) accepted(fd int, remote sockaddr) {
 			to = n.l
 		}
 	}
-	d := deal{fd: fd, remote: remote, tcp: n.tcp, handler: n.handler}
+	d := deal{fd: fd, remote: remote, local: n.local, began: n.l.now, tcp: n.tcp, handler: n.handler}
 	if to == n.l {
 		n.l.serveAccepted(&d)
 		return
@@ -306,10 +311,11 @@ func (n *Listener) accepted(fd int, remote sockaddr) {
 // deal is a connection on its way from the loop that accepted it to the one
 // that will serve it.
 type deal struct {
-	fd      int
-	remote  sockaddr
-	tcp     bool
-	handler Handler
+	fd            int
+	local, remote sockaddr
+	began         int64 // when it was accepted; loops have one clock
+	tcp           bool
+	handler       Handler
 }
 
 func (d *deal) drop() { sysClose(d.fd) }
@@ -320,9 +326,19 @@ func (l *Loop) takeDeal(d *deal) {
 }
 
 func (l *Loop) serveAccepted(d *deal) {
-	c, err := l.newConn(d.fd, d.remote, d.tcp)
+	if d.local == nil {
+		d.local = sysLocalAddr(d.fd) // now: a socket that was reset knows it no more, on some systems
+	}
+	c, err := l.newConn(d.fd, d.local, d.remote, d.tcp)
 	if err != nil {
 		l.warn("cannot serve a connection", slog.Any("error", err))
+		return
+	}
+	c.began = d.began
+	if h, ok := d.handler.(*TLSHandler); ok && !l.draining && h.valid() == nil {
+		c.next = h.adopt(c) // without a job
+		c.state.Store(connParked)
+		c.rest()
 		return
 	}
 	c.serve(d.handler)

@@ -16,13 +16,14 @@
 // A job that waits in any way the loop does not know of (a channel, a
 // contended mutex, a file, net.Dial) stops all the others meanwhile. A mutex
 // that is held over a pause and wanted by another job of the loop is a
-// deadlock. What must block belongs on a goroutine of its own, which wakes the
-// job by the callback in its wait context, or by [Loop.Wake].
+// deadlock. What must block belongs on a goroutine of its own: [Await] pauses
+// the job until it is done.
 //
-// The methods of Conn are for jobs of its loop, except Close, which may be
-// called from any goroutine. Where other functions may be called from, their
-// comments say; where a comment says "the loop's goroutine", that includes
-// jobs.
+// The methods of Conn and TLSConn are for jobs of their loop, except Close,
+// which may be called from any goroutine. Where other functions may be called
+// from, their comments say; where a comment says "the loop's goroutine", that
+// includes jobs. A goroutine that a job starts is outside the job: what would
+// have to pause returns [ErrNotInJob] there.
 package loop
 
 import (
@@ -34,6 +35,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/goroutine"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -47,18 +49,19 @@ type Loop struct {
 	now    int64 // as of the last wait for events, on the loop's clock
 
 	slots     []slot // by descriptor
-	conns     int
+	conns     int    // open
+	lingering int    // closed, but for their peers
 	listeners []*Listener
 
 	tasks     []*task // of all jobs alive or to be started
 	ready     taskList
 	starts    taskList
+	helpers   taskList // to be started, like starts
+	nhelpers  int      // alive or to be started
 	freeTasks *task
 	current   *task // whose job has the thread
 
 	timers   timerHeap
-	polled   []*task
-	nextPoll int64 // when the polled jobs are resumed; 0: there are none
 	nextTrim int64 // when the pool is trimmed; 0: it need not be
 	peakJobs int   // most jobs at a time since the last trim
 
@@ -68,19 +71,23 @@ type Loop struct {
 	warned         int64           // when warn last logged
 	wakeCallback   func(any) error // wakeTask, made into a value once
 	added, deleted []int           // scratch of learn
+	scratch        []byte          // for bytes that nobody keeps
 	events         [256]event
 
 	in       inbox
+	dog      watchdog
+	steps    uint64       // what the watchdog is told
 	load     atomic.Int64 // len(tasks), and connections dealt but not yet taken
 	stopping atomic.Int32 // a stopLevel
 	draining bool
 	counts   Stats // of the loop's goroutine
 	stats    published
 
-	mu      sync.Mutex // guards the following
-	running bool
-	done    chan struct{} // closed when the loop has ended
-	ended   bool
+	mu        sync.Mutex // guards the following
+	running   bool
+	goroutine uintptr       // Run's; set before the loop begins
+	done      chan struct{} // closed when the loop has ended
+	ended     bool
 }
 
 const (
@@ -97,6 +104,10 @@ type slot struct {
 	gen   generation
 }
 
+// start is when the clock of all loops began, so that one can tell another a
+// time.
+var start = time.Now()
+
 // New returns a loop that is not running yet. Its errors are ErrInvalidConfig,
 // ErrUnsupported, and those of the system.
 func New(cfg Config) (*Loop, error) {
@@ -108,7 +119,7 @@ func New(cfg Config) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loop: %w", err)
 	}
-	l := &Loop{cfg: cfg, poller: p, epoch: time.Now(), done: make(chan struct{})}
+	l := &Loop{cfg: cfg, poller: p, epoch: start, done: make(chan struct{})}
 	l.wakeCallback = l.wakeTask
 	return l, nil
 }
@@ -136,13 +147,14 @@ func (l *Loop) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	l.running = true
+	l.goroutine = goroutine.ID()
 	l.mu.Unlock()
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	// The pool's coroutines remember that their creator was locked, and to
 	// which thread: it is made here, and closed before the thread is unlocked.
-	pool, err := jobs.NewPool(l.cfg.MaxJobs, l.cfg.InitialJobs)
+	pool, err := jobs.NewPool(0, l.cfg.InitialJobs) // room bounds it
 	if err != nil {
 		l.end()
 		return err
@@ -150,6 +162,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.pool = pool
 	l.jobCtx = context.WithValue(context.WithoutCancel(ctx), contextKey{}, l)
 	defer context.AfterFunc(ctx, func() { l.stop(stopNow) })()
+	defer l.beginWatch()()
 
 	defer func() { // also if a function that the loop calls ends its goroutine
 		l.teardown()
@@ -173,7 +186,7 @@ func (l *Loop) loop() error {
 			return nil
 		case stopDrain:
 			l.drain()
-			if len(l.tasks) == 0 {
+			if len(l.tasks) == 0 && l.lingering == 0 {
 				return nil
 			}
 		}
@@ -190,12 +203,13 @@ func (l *Loop) turn() error {
 		return err
 	}
 	l.counts.Turns++
+	l.step()
+	l.wakeDog()
 	l.takeMessages()
 	l.acceptAll()
 	l.runReady()
 	l.callAll(&l.afterJobs)
 	l.runTimers()
-	l.pollJobs()
 	l.trim()
 	l.publish()
 	return nil
@@ -242,17 +256,12 @@ func (l *Loop) mustStop() bool {
 // timeout is how long the loop may sleep: 0 if there is something to do,
 // negative if nothing but an event can change that.
 func (l *Loop) timeout() time.Duration {
-	if l.ready.n > 0 || l.starts.n > 0 && l.room() || l.in.n.Load() > 0 || l.canAccept() {
+	if l.ready.n > 0 || l.helpers.n > 0 || l.starts.n > 0 && l.room() || l.in.n.Load() > 0 || l.canAccept() {
 		return 0
 	}
-	next := int64(0)
-	if len(l.timers) > 0 {
+	next := l.nextTrim
+	if len(l.timers) > 0 && (next == 0 || l.timers[0].when < next) {
 		next = l.timers[0].when
-	}
-	for _, when := range [...]int64{l.nextPoll, l.nextTrim} {
-		if when != 0 && (next == 0 || when < next) {
-			next = when
-		}
 	}
 	if next == 0 {
 		return -1
@@ -293,7 +302,7 @@ const startShare = 200 * time.Microsecond
 // runReady resumes the jobs that are ready, and then starts new ones. What
 // they make ready is for the next turn: the poller comes first.
 func (l *Loop) runReady() {
-	if l.ready.n == 0 && l.starts.n == 0 {
+	if l.ready.n == 0 && l.starts.n == 0 && l.helpers.n == 0 {
 		return
 	}
 	l.stats[statRunning].Store(1)
@@ -302,6 +311,9 @@ func (l *Loop) runReady() {
 		t := l.ready.pop()
 		t.queued = false
 		l.resume(t)
+	}
+	for range l.helpers.n {
+		l.start(l.helpers.pop())
 	}
 	began := int64(0)
 	for range l.starts.n {
@@ -313,16 +325,12 @@ func (l *Loop) runReady() {
 		} else if now-began > int64(startShare) {
 			return
 		}
-		t := l.starts.pop()
-		if !l.start(t) {
-			l.starts.push(t)
-			return
-		}
+		l.start(l.starts.pop())
 	}
 }
 
-// room reports whether the pool can start a job.
-func (l *Loop) room() bool { return len(l.tasks)-l.starts.n < l.cfg.MaxJobs }
+// room reports whether Config.MaxJobs allows to start another job.
+func (l *Loop) room() bool { return len(l.tasks)-l.starts.n-l.nhelpers < l.cfg.MaxJobs }
 
 // slot returns the record of fd. The pointer is good until the next call.
 func (l *Loop) slot(fd int) *slot {
@@ -334,13 +342,32 @@ func (l *Loop) slot(fd int) *slot {
 	return &l.slots[fd]
 }
 
-// claim gives fd's slot to a new owner. What the slot held belongs to a
-// descriptor that has been closed behind the loop's back.
+// claim gives fd's slot to a new owner, and tells the old one. If that has not
+// given it up, the descriptor has been closed behind the loop's back, and its
+// number used again.
 func (l *Loop) claim(fd int) *slot {
 	s := l.slot(fd)
+	old := *s
 	*s = slot{gen: s.gen.next()}
-	return s
+	if old.conn != nil {
+		old.conn.lost()
+	}
+	if old.watch != nil {
+		old.watch.fire()
+	}
+	return l.slot(fd)
 }
+
+// scratchBuffer returns memory for bytes that are not kept. It is used up
+// before anything else is called.
+func (l *Loop) scratchBuffer() []byte {
+	if l.scratch == nil {
+		l.scratch = make([]byte, scratchSize)
+	}
+	return l.scratch
+}
+
+const scratchSize = 80 << 10 // see TLSConn.Write
 
 // trimInterval is how often the memory of coroutines that a burst of jobs has
 // left behind is given back.

@@ -184,13 +184,16 @@ func TestParkThenRawRead(t *testing.T) {
 func TestParkDuringShutdown(t *testing.T) {
 	l := newLoop(t, loop.Config{})
 	told := make(chan error, 10)
-	var again loop.HandlerFunc
-	again = func(_ context.Context, c *loop.Conn) error {
-		c.SetReadNonblock(true)
-		_, err := c.Read(make([]byte, 1))
+	first := true
+	again := loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		var err error
+		if !first {
+			_, err = c.Read(make([]byte, 1))
+		}
+		first = false
 		told <- err
-		return c.Park(again)
-	}
+		return c.Park(nil)
+	})
 	addr := serve(t, l, again)
 	c := connect(t, addr)
 	receive(t, told)
@@ -202,67 +205,6 @@ func TestParkDuringShutdown(t *testing.T) {
 	}
 	if len(told) != 0 {
 		t.Error("the handler was called again after that")
-	}
-}
-
-func TestParkByErrWouldBlock(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	calls := make(chan string, 10)
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
-		c.SetReadNonblock(true)
-		b, err := io.ReadAll(c)
-		calls <- string(b)
-		if err != nil {
-			return fmt.Errorf("wrapped: %w", err)
-		}
-		return nil
-	}))
-	c := connect(t, addr)
-	for _, s := range []string{"", "one", "two"} {
-		if s != "" {
-			send(t, c, s)
-		}
-		if got := receive(t, calls); got != s {
-			t.Errorf("the handler read %q, want %q", got, s)
-		}
-		parked(t, l, 1)
-	}
-	c.Close()
-	if got := receive(t, calls); got != "" {
-		t.Errorf("the handler read %q, want the end", got)
-	}
-	parked(t, l, 0)
-}
-
-// SetReadNonblock is off again in each new job.
-func TestParkResetsNonblock(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
-		c.SetReadNonblock(true)
-		if _, err := c.Read(make([]byte, 1)); err != loop.ErrWouldBlock {
-			return fmt.Errorf("Read: %v, want %v", err, loop.ErrWouldBlock)
-		}
-		c.SetReadNonblock(false)
-		return readAll(c, "x")
-	})
-	send(t, c, "x")
-	if err := receive(t, done); err != nil {
-		t.Error(err)
-	}
-	got := make(chan error, 1)
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
-		c.SetReadNonblock(true)
-		return c.Park(loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
-			got <- readAll(c, "xy")
-			return nil
-		}))
-	}))
-	c = connect(t, addr)
-	send(t, c, "x")
-	eventually(t, "a job waits for the rest", func() bool { return l.Stats().JobsPaused == 1 })
-	send(t, c, "y")
-	if err := receive(t, got); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -16,6 +16,11 @@ package loop
 //	// to the poller yet; a wrong guess costs a system call, no more.
 //	arm(fd int, gen generation, ev waitctx.Events, fresh bool) error
 //
+//	// armed reports whether what arm has armed for ev is armed still: it is not
+//	// if the descriptor has been closed since, even if its number is in use
+//	// again.
+//	armed(fd int, gen generation, ev waitctx.Events) bool
+//
 //	// remove ends add and arm. A descriptor the kernel does not know of, or
 //	// that has been closed, is no error.
 //	remove(fd int) error
@@ -53,5 +58,5 @@ type event struct {
 	writable bool
 	eof      bool // the peer will send no more
 	urgent   bool // the peer has sent urgent data; only where seesUrgent
-	dead     bool // an error, or both directions are shut
+	failed   bool // the socket may have an error: it has to be asked
 }

@@ -122,7 +122,7 @@ func waitFor(t *testing.T, p *poller, fd int, gen generation, what string, ok fu
 			sum.readable = sum.readable || e.readable
 			sum.writable = sum.writable || e.writable
 			sum.eof = sum.eof || e.eof
-			sum.dead = sum.dead || e.dead
+			sum.failed = sum.failed || e.failed
 		}
 		if ok(sum) {
 			return
@@ -352,10 +352,10 @@ func TestPollerWakeFromOutside(t *testing.T) {
 // At the peer's end both directions matter: half of it, and all of it.
 func TestPollerEnds(t *testing.T) {
 	tests := []struct {
-		name string
-		end  func(t *testing.T, peer int)
-		want func(event) bool
-		dead bool
+		name   string
+		end    func(t *testing.T, peer int)
+		want   func(event) bool
+		failed bool
 	}{
 		{"half close", func(t *testing.T, peer int) {
 			if err := unix.Shutdown(peer, unix.SHUT_WR); err != nil {
@@ -368,7 +368,7 @@ func TestPollerEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			unix.Close(peer)
-		}, func(e event) bool { return e.dead && e.eof && e.readable && e.writable }, true},
+		}, func(e event) bool { return e.failed && e.eof && e.readable && e.writable }, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -378,9 +378,9 @@ func TestPollerEnds(t *testing.T) {
 			waitFor(t, p, a, 1, "writable", writable)
 			tt.end(t, peer)
 			waitFor(t, p, a, 1, "ended", tt.want)
-			if !tt.dead {
+			if !tt.failed {
 				for _, e := range drainEvents(t, p) {
-					if e.dead {
+					if e.failed {
 						t.Errorf("dead, though it can still be written to: %+v", e)
 					}
 				}

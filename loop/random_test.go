@@ -23,7 +23,9 @@ func TestRandom(t *testing.T) {
 		if rand.IntN(10) == 0 {
 			panic("at random")
 		}
-		c.SetReadNonblock(rand.IntN(2) == 0)
+		if rand.IntN(2) == 0 {
+			return echo(ctx, c)
+		}
 		_, err := io.Copy(c, c)
 		return err
 	}))

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // methods. The descriptor is non-blocking; the functions given to Read and
 // Write return false where it would block.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
-	if c.closed.Load() {
+	if c.state.Load() >= connClosing {
 		return nil, c.opError("raw", net.ErrClosed)
 	}
 	c.exposed = true
@@ -43,8 +44,8 @@ func (r rawConn) do(op string, s *side, ev waitctx.Events, bound time.Duration, 
 			return nil
 		}
 		s.ready = false
-		if s == &r.c.rd && r.c.failed != nil {
-			return r.c.opError(op, r.c.failed)
+		if s == &r.c.rd && (r.c.reason == os.ErrDeadlineExceeded || r.c.reason == ErrShutdown) {
+			return r.c.opError(op, r.c.reason)
 		}
 		if err := r.c.await(s, ev, bound); err != nil {
 			return r.c.opError(op, err)

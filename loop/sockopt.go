@@ -14,11 +14,14 @@ func (c *Conn) SetKeepAlive(on bool) error {
 	return c.control(func(fd int) error { return setKeepAlive(fd, on) })
 }
 
-// SetLinger sets what closing does with unsent data (SO_LINGER): with 0 it is
-// dropped and the connection reset, with more closing blocks for at most so
-// many seconds, with less, as at first, it is sent in the background.
+// SetLinger makes the connection close as the system does it, at once, and sets
+// what that does with unsent data (SO_LINGER): with 0 it is dropped and the
+// connection reset, with more closing blocks the loop for at most so many
+// seconds, with less it is sent in the background.
 func (c *Conn) SetLinger(sec int) error {
-	return c.control(func(fd int) error { return setLinger(fd, sec) })
+	err := c.control(func(fd int) error { return setLinger(fd, sec) })
+	c.abort = c.abort || err == nil
+	return err
 }
 
 // SetReadBuffer sets the size of the kernel's receive buffer in bytes.
@@ -38,13 +41,11 @@ func (c *Conn) CloseRead() error {
 
 // CloseWrite shuts the writing side: the peer reads io.EOF.
 func (c *Conn) CloseWrite() error {
-	err := c.control(func(fd int) error { return sysShutdown(fd, true) })
-	c.closedWrite = c.closedWrite || err == nil
-	return err
+	return c.control(func(fd int) error { return sysShutdown(fd, true) })
 }
 
 func (c *Conn) control(f func(fd int) error) error {
-	if c.closed.Load() {
+	if c.state.Load() >= connClosing {
 		return c.opError("set", net.ErrClosed)
 	}
 	if err := f(c.fd); err != nil {

@@ -20,12 +20,12 @@ func TestStaleEvent(t *testing.T) {
 		}
 		return fd
 	}
-	first, err := l.newConn(owned(), nil, false)
+	first, err := l.newConn(owned(), nil, nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fd := first.fd
-	l.events[0] = event{fd: fd, gen: l.slots[fd].gen, readable: true, writable: true, eof: true, dead: true}
+	l.events[0] = event{fd: fd, gen: l.slots[fd].gen, readable: true, writable: true, eof: true}
 	first.closeNow()
 	l.dispatch(1) // for nobody
 
@@ -36,18 +36,19 @@ func TestStaleEvent(t *testing.T) {
 		}
 		unix.Close(next)
 	}
-	second, err := l.newConn(fd, nil, false)
+	second, err := l.newConn(fd, nil, nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer second.closeNow()
+	second.wr.ready = false
 	l.dispatch(1)
-	if second.rd.ready || second.eof || second.dead {
+	if second.rd.ready || second.wr.ready {
 		t.Error("the event of a connection that was closed has reached the next one")
 	}
 	l.events[0].gen = l.slots[fd].gen
 	l.dispatch(1)
-	if !second.rd.ready || !second.eof || !second.dead {
+	if !second.rd.ready || !second.wr.ready {
 		t.Error("its own event has not reached it")
 	}
 }

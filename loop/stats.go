@@ -12,9 +12,11 @@ type Stats struct {
 	JobsFinished uint64 // including those canceled and panicked
 	JobsCanceled uint64
 	JobsPanicked uint64 // in a panic, or in runtime.Goexit
+	JobsBlocked  uint64 // times a job has kept the thread for Config.BlockedAfter
 	PoolSize     uint64 // of the moment: coroutines, with and without a job
 
 	Conns         uint64 // of the moment: open connections
+	Lingering     uint64 // of the moment: connections that wait for their peers to close them too
 	Accepted      uint64 // connections
 	AcceptsPaused uint64 // times a listener was left alone for want of jobs or descriptors
 	Turns         uint64 // of the loop
@@ -35,12 +37,12 @@ const statRunning = 0
 func (s *Stats) fields() [numStats]*uint64 {
 	return [numStats]*uint64{
 		&s.JobsRunning, &s.JobsPaused, &s.JobsQueued, &s.JobsStarted, &s.JobsFinished,
-		&s.JobsCanceled, &s.JobsPanicked, &s.PoolSize, &s.Conns, &s.Accepted,
+		&s.JobsCanceled, &s.JobsPanicked, &s.JobsBlocked, &s.PoolSize, &s.Conns, &s.Lingering, &s.Accepted,
 		&s.AcceptsPaused, &s.Turns, &s.Events,
 	}
 }
 
-const numStats = 13
+const numStats = 15
 
 // published is the copy of the counts that other goroutines read. The loop
 // brings it up to date at the end of each turn.
@@ -53,6 +55,7 @@ func (l *Loop) Stats() Stats {
 	for i, f := range s.fields() {
 		*f = l.stats[i].Load()
 	}
+	s.JobsBlocked = l.dog.blocked.Load() // the loop itself cannot tell in time
 	return s
 }
 
@@ -61,13 +64,14 @@ func (l *Loop) publish() {
 	p := l.pool.Stats()
 	c := &l.counts
 	c.JobsPaused = uint64(p.Paused)
-	c.JobsQueued = uint64(l.starts.n)
+	c.JobsQueued = uint64(l.starts.n + l.helpers.n)
 	c.JobsStarted = p.Started
 	c.JobsFinished = p.Finished
 	c.JobsCanceled = p.Canceled
 	c.JobsPanicked = p.Panicked
 	c.PoolSize = uint64(p.Paused + p.Idle)
 	c.Conns = uint64(l.conns)
+	c.Lingering = uint64(l.lingering)
 	for i, f := range c.fields() {
 		if l.stats[i].Load() != *f { // a load is cheap, a store is not
 			l.stats[i].Store(*f)

@@ -3,6 +3,9 @@ package loop
 import (
 	"context"
 	"log/slog"
+
+	"github.com/jobloop/jobloop/internal/goroutine"
+	"github.com/jobloop/jobloop/jobs"
 )
 
 // stop asks the loop to stop, from any goroutine.
@@ -46,28 +49,45 @@ func (l *Loop) Close() error {
 }
 
 // Shutdown ends the loop gently: it closes the listeners, lets the jobs go on
-// until they end, and wakes the parked connections so that they can say
-// goodbye (their reads end with ErrShutdown). If ctx is done first, the rest is
-// cancelled as by Close, and ctx's error returned. It returns when the loop
-// has ended, and must not be called from the loop's goroutine.
+// until they end, wakes the parked connections so that they can say goodbye
+// (their reads end with ErrShutdown), and lets what has been written be sent.
+// It returns nil when the loop has ended. If ctx ends first, the rest is
+// cancelled as by Close, and Shutdown returns ctx's error at once: Run returns
+// when all is done, which a job that does not give the thread back may delay.
+//
+// It may be called from any goroutine but the loop's own, where it would wait
+// for itself: in a job, or in a function that the loop calls, it is ErrOnLoop.
 func (l *Loop) Shutdown(ctx context.Context) error {
+	if l.onLoop() {
+		return ErrOnLoop
+	}
 	l.mu.Lock()
 	started := l.running
 	l.mu.Unlock()
 	if !started {
-		l.Close()
-		<-l.done // Run may have been called meanwhile
-		return nil
+		l.Close() // Run may have been called meanwhile
+	} else {
+		l.stop(stopDrain)
 	}
-	l.stop(stopDrain)
 	select {
 	case <-l.done:
 		return nil
 	case <-ctx.Done():
 		l.Close()
-		<-l.done
 		return ctx.Err()
 	}
+}
+
+// onLoop reports whether the caller is on the loop's goroutine, or inside a job
+// of the loop.
+func (l *Loop) onLoop() bool {
+	if j, ok := jobs.Current(); ok {
+		t, ok := j.Value().(*task)
+		return ok && t.loop == l
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.running && !l.ended && l.goroutine != 0 && l.goroutine == goroutine.ID()
 }
 
 // ShuttingDown reports whether Shutdown or Close has been called. It may be
@@ -84,8 +104,15 @@ func (l *Loop) drain() {
 	l.takeMessages() // listeners that were being added
 	l.closeListeners()
 	for fd := range l.slots {
-		if c := l.slots[fd].conn; c != nil && c.isParked() {
+		c := l.slots[fd].conn
+		switch {
+		case c == nil:
+		case c.state.Load() == connParked && c.tls != nil && !c.tls.shaken():
+			c.notServed()
+		case c.state.Load() == connParked:
 			c.unpark(ErrShutdown)
+		case c.state.Load() >= connFlushing:
+			c.closeAfter(l.cfg.LingerTimeout)
 		}
 	}
 }
@@ -98,16 +125,19 @@ func (l *Loop) teardown() {
 	l.in.closed = true
 	l.in.mu.Unlock()
 	l.closeListeners()
-	for l.starts.n > 0 {
-		t := l.starts.pop()
-		c := t.conn
-		if t.counted {
-			t.counted = false
-			l.in.release()
-		}
-		l.freeTask(t)
-		if c != nil {
-			c.closeNow()
+	for _, q := range [...]*taskList{&l.starts, &l.helpers} {
+		for q.n > 0 {
+			t := q.pop()
+			c := t.conn
+			if t.counted {
+				t.counted = false
+				l.in.release()
+			}
+			l.freeTask(t)
+			if c != nil {
+				c.task = nil
+				c.closeNow()
+			}
 		}
 	}
 	for l.ready.n > 0 {
@@ -148,8 +178,6 @@ func (l *Loop) release() {
 	l.in.mu.Unlock()
 	for i := range msgs {
 		switch m := &msgs[i]; {
-		case m.conn != nil:
-			m.conn.closeNow()
 		case m.deal != nil:
 			m.deal.drop()
 		case m.listen != nil:

@@ -197,10 +197,6 @@ func TestCloseAndJobGoesOn(t *testing.T) {
 			c.Read(make([]byte, 1))
 			return c.Park(echo)
 		},
-		"would block": func(_ context.Context, c *loop.Conn) error {
-			c.Read(make([]byte, 1))
-			return loop.ErrWouldBlock
-		},
 		"starts": func(ctx context.Context, c *loop.Conn) error {
 			c.Read(make([]byte, 1))
 			l := c.Loop()

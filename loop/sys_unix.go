@@ -37,6 +37,13 @@ func interrupted(err error) bool { return err == unix.EINTR }
 
 func sysRead(fd int, p []byte) (int, error) { return unix.Read(fd, p) }
 
+// sysPeek reports whether a read would return at once.
+func sysPeek(fd int) bool {
+	var b [1]byte
+	_, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return !wouldBlock(err)
+}
+
 // maxWrite is the most that is written at a time: Darwin and FreeBSD refuse
 // more than 2 GiB-1 with EINVAL.
 const maxWrite = 1 << 30
@@ -217,12 +224,35 @@ func sysConnected(fd int) (done bool, err error) {
 	return err == nil, nil
 }
 
-func localAddr(fd int) net.Addr {
+// sysSocketError returns the error that fd has failed with, 0 if none, and
+// takes it from the socket.
+func sysSocketError(fd int) syscall.Errno {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return 0
+	}
+	return syscall.Errno(errno)
+}
+
+// sysLocalAddr returns the address of this end, nil if it is not known.
+func sysLocalAddr(fd int) sockaddr {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
 		return nil
 	}
-	return netAddr(sa)
+	return sa
+}
+
+// isWildcard reports whether sa is an address of a listener whose connections
+// have others.
+func isWildcard(sa sockaddr) bool {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return sa.Addr == [4]byte{}
+	case *unix.SockaddrInet6:
+		return sa.Addr == [16]byte{} || netip.AddrFrom16(sa.Addr).Is4In6()
+	}
+	return false
 }
 
 // netAddr turns the kernel's form of an address into package net's.

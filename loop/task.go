@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/waitctx"
@@ -24,20 +25,22 @@ type task struct {
 	conn    *Conn
 	handler Handler
 
-	index    int   // in loop.tasks
-	next     *task // in the loop's ready, starts or free list
-	queued   bool  // in ready
-	cancel   bool  // is to be cancelled when it next has the thread
-	counted  bool  // in inbox.queued until it starts
-	resumes  uint64
-	ops      int         // system calls that moved bytes since it was resumed
-	inLoop   bool        // it pauses in a function of this package
-	yielding bool        // it pauses to let others go first
-	polled   bool        // in loop.polled
-	watching []*watch    // descriptors of its WaitCtx
-	waitNext *task       // the next one that waits for the same side of a Conn
-	sleep    timer       // for Sleep
-	waking   atomic.Bool // a wake is in the inbox
+	index    int           // in loop.tasks
+	next     *task         // in the loop's ready, starts, helpers or free list
+	queued   bool          // in ready
+	cancel   bool          // is to be cancelled when it next has the thread
+	counted  bool          // in inbox.queued until it starts
+	helper   bool          // started by another job
+	ops      int           // system calls that moved bytes since it was resumed
+	inLoop   bool          // it pauses in a function of this package
+	yielding bool          // and only to let others go first
+	waitsFor *Conn         // and for this connection
+	woken    bool          // a wake came while it did not wait for one
+	watching []*watch      // descriptors of its WaitCtx
+	waitNext *task         // the next one that waits for the same side of a Conn
+	timer    timer         // for Sleep, and to be looked at
+	interval time.Duration // between two looks
+	waking   atomic.Bool   // a wake is in the inbox
 	body     func(jobs.Job) error
 }
 
@@ -79,21 +82,21 @@ func (q *taskList) pop() *task {
 }
 
 // newTask queues a job to be started.
-func (l *Loop) newTask() *task {
+func (l *Loop) newTask(q *taskList) *task {
 	t := l.freeTasks
 	if t != nil {
 		l.freeTasks = t.next
 		t.next = nil
 	} else {
 		t = &task{loop: l}
-		t.sleep.owner = t
+		t.timer.owner = t
 		t.body = t.main
 	}
 	t.state = taskStarting
 	t.index = len(l.tasks)
 	l.tasks = append(l.tasks, t)
 	l.load.Add(1)
-	l.starts.push(t)
+	q.push(t)
 	return t
 }
 
@@ -105,9 +108,13 @@ func (l *Loop) freeTask(t *task) {
 	l.tasks[last] = nil
 	l.tasks = l.tasks[:last]
 	l.load.Add(-1)
+	if t.helper {
+		t.helper = false
+		l.nhelpers--
+	}
 	t.state = taskFree
 	t.job, t.fn, t.conn, t.handler = jobs.Job{}, nil, nil, nil
-	t.cancel, t.inLoop, t.yielding = false, false, false
+	t.cancel, t.inLoop, t.yielding, t.woken = false, false, false, false
 	t.next = l.freeTasks
 	l.freeTasks = t
 }
@@ -138,14 +145,14 @@ func currentTask(ctx context.Context) (*task, error) {
 }
 
 // pause pauses t's job, in which the caller is. The pause is the loop's own:
-// events of the job's WaitCtx do not end it. paused is false if pausing is
-// blocked.
+// wakes and events of the job's WaitCtx do not end it. paused is false if
+// pausing is blocked.
 func (t *task) pause() (paused bool, err error) {
-	n := t.resumes
+	n := t.job.Resumes()
 	t.inLoop = true
 	err = t.job.Pause()
 	t.inLoop = false
-	return t.resumes != n, err
+	return t.job.Resumes() != n, err
 }
 
 // ready queues a paused job to be resumed.
@@ -156,35 +163,47 @@ func (t *task) ready() {
 	}
 }
 
-// expire ends a Sleep.
-func (t *task) expire(int64) { t.ready() }
+// waitsElsewhere reports whether the job has paused, and not for its own
+// connection.
+func (t *task) waitsElsewhere() bool {
+	return t.state == taskPaused && !t.yielding && t.waitsFor != t.conn
+}
 
-// start starts t's job. It returns false if the pool is full.
-func (l *Loop) start(t *task) bool {
-	t.wait.SetCallback(l.wakeCallback, t)
-	t.state = taskRunning
-	t.ops = 0
-	l.current = t
-	_, st, err := l.pool.Start(&t.wait, t.body)
-	l.current = nil
-	if st == jobs.StatusNoJobs {
-		t.state = taskStarting
-		return false
-	}
+// cancelPaused has a paused job cancelled.
+func (t *task) cancelPaused() {
+	t.cancel = true
+	t.ready()
+}
+
+// start starts t's job.
+func (l *Loop) start(t *task) {
 	if t.counted {
 		t.counted = false
 		l.in.release()
 	}
+	if t.cancel { // its connection is overdue
+		c := t.conn
+		l.freeTask(t)
+		c.task = nil
+		c.notServed()
+		return
+	}
+	t.wait.SetCallback(l.wakeCallback, t)
+	t.state = taskRunning
+	t.ops = 0
+	l.current = t
+	l.step()
+	_, st, err := l.pool.Start(&t.wait, t.body)
+	l.current = nil
 	l.stopped(t, st, err)
-	return true
 }
 
 // resume resumes t's job, or cancels it.
 func (l *Loop) resume(t *task) {
 	t.state = taskRunning
-	t.resumes++
 	t.ops = 0
 	l.current = t
+	l.step()
 	var st jobs.Status
 	var err error
 	if t.cancel {
@@ -204,11 +223,8 @@ func (l *Loop) stopped(t *task, st jobs.Status, err error) {
 		return
 	}
 	c := t.conn
-	if c != nil && st == jobs.StatusError { // it panicked, perhaps after Park
-		c.parked = nil
-	}
-	if c != nil && c.parked == nil && errors.Is(err, ErrWouldBlock) {
-		c.parked, err = t.handler, nil
+	if c != nil && (err != nil || t.cancel) { // after Park, perhaps
+		c.next = nil
 	}
 	if err != nil {
 		l.logEnd(t, st, err)

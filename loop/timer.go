@@ -2,8 +2,9 @@ package loop
 
 import (
 	"container/heap"
-	"context"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/monotonic"
 )
 
 // Times on a loop are nanoseconds since it was made; 0 means none.
@@ -75,7 +76,7 @@ func (l *Loop) at(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return max(int64(t.Sub(l.epoch)), 1)
+	return max(monotonic.Since(l.epoch, t), 1)
 }
 
 // after is the time on the loop's clock that is d from now.
@@ -122,31 +123,4 @@ func (t *Timer) Reset(d time.Duration) bool {
 	pending := t.t.index != 0
 	t.l.setTimer(&t.t, t.l.after(d))
 	return pending
-}
-
-// Sleep pauses the job that ctx carries for at least d. It is called from
-// inside that job, and returns jobs.ErrCanceled if the job is cancelled
-// meanwhile.
-func Sleep(ctx context.Context, d time.Duration) error {
-	t, err := currentTask(ctx)
-	if err != nil {
-		return err
-	}
-	l := t.loop
-	until := l.after(d)
-	l.setTimer(&t.sleep, until)
-	defer l.stopTimer(&t.sleep)
-	for {
-		paused, err := t.pause()
-		if err != nil {
-			return err
-		}
-		if !paused { // pausing is blocked
-			time.Sleep(time.Duration(until - l.clock()))
-			return nil
-		}
-		if l.now >= until {
-			return nil
-		}
-	}
 }

@@ -21,6 +21,7 @@ func newPoller() (*poller, error) { return nil, ErrUnsupported }
 func (*poller) close() error                                      { return ErrUnsupported }
 func (*poller) add(int, generation) error                         { return ErrUnsupported }
 func (*poller) arm(int, generation, waitctx.Events, bool) error   { return ErrUnsupported }
+func (*poller) armed(int, generation, waitctx.Events) bool        { return false }
 func (*poller) remove(int) error                                  { return ErrUnsupported }
 func (*poller) wait(events []event, _ time.Duration) (int, error) { return 0, ErrUnsupported }
 func (*poller) wake() error                                       { return ErrUnsupported }
@@ -45,6 +46,7 @@ func accept(int) (int, sockaddr, error)                        { return -1, nil,
 func dupListener(net.Listener) (int, error)                    { return -1, ErrUnsupported }
 func sysRead(int, []byte) (int, error)                         { return 0, ErrUnsupported }
 func sysWrite(int, []byte) (int, error)                        { return 0, ErrUnsupported }
+func sysPeek(int) bool                                         { return false }
 func sysIsOpen(int) bool                                       { return false }
 func sysClose(int) error                                       { return ErrUnsupported }
 func sysPoll(int, waitctx.Events, time.Duration) (bool, error) { return false, ErrUnsupported }
@@ -57,7 +59,9 @@ func setNoDelay(int, bool) error                               { return ErrUnsup
 func setKeepAlive(int, bool) error                             { return ErrUnsupported }
 func setBuffer(int, bool, int) error                           { return ErrUnsupported }
 func setLinger(int, int) error                                 { return ErrUnsupported }
-func localAddr(int) net.Addr                                   { return nil }
+func sysSocketError(int) syscall.Errno                         { return 0 }
+func sysLocalAddr(int) sockaddr                                { return nil }
+func isWildcard(sockaddr) bool                                 { return false }
 func netAddr(sockaddr) net.Addr                                { return nil }
 func inetSockaddr(netip.AddrPort) sockaddr                     { return nil }
 func unixSockaddr(string) sockaddr                             { return nil }

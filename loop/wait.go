@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/jobloop/jobloop/waitctx"
 )
@@ -35,31 +36,32 @@ func (l *Loop) learn(t *task) {
 	for _, fd := range l.added {
 		l.watch(t, fd)
 	}
-	if t.inLoop {
-		if t.yielding {
-			t.ready()
-		}
+	switch {
+	case t.yielding:
+		t.ready()
 		return
-	}
-	if t.conn != nil && t.conn.abandoned() {
-		t.cancel = true
+	case t.conn != nil && t.conn.gone() && t.waitsElsewhere():
+		t.cancelPaused()
+		return
+	case t.inLoop:
+		return
+	case t.woken: // before it paused
+		t.woken = false
 		t.ready()
 		return
 	}
 	for _, w := range t.watching {
 		if err := l.armWatch(w); err != nil {
 			l.log(slog.LevelError, "cannot watch a job's descriptor; job canceled", slog.Int("fd", w.fd), slog.Any("error", err))
-			t.cancel = true
-			t.ready()
+			t.cancelPaused()
 			return
 		}
 	}
-	if l.mustPoll(t) && !t.polled {
-		t.polled = true
-		l.polled = append(l.polled, t)
-		if l.nextPoll == 0 {
-			l.nextPoll = l.after(l.cfg.PollInterval)
-		}
+	switch {
+	case l.mustPoll(t):
+		l.lookLater(t, l.cfg.PollInterval)
+	case len(t.watching) > 0:
+		l.lookLater(t, checkInterval)
 	}
 }
 
@@ -72,6 +74,41 @@ func (l *Loop) mustPoll(t *task) bool {
 		return false
 	}
 	return len(t.watching) == 0 && !t.wait.CallbackTaken()
+}
+
+// checkInterval is how soon the loop checks at first whether the descriptors a
+// job waits for are the same still. Of one that was closed the poller says
+// nothing, and somebody else may have its number by now.
+const checkInterval = time.Second
+
+// maxLater is how many times an interval grows while looks are for nothing.
+const maxLater = 1000
+
+// lookLater has the paused job looked at after a while: least at first, and twice
+// as long each time. Jobs are looked at together, at multiples of it.
+func (l *Loop) lookLater(t *task, least time.Duration) {
+	t.interval = min(max(2*t.interval, least), maxLater*least)
+	step := int64(t.interval)
+	l.setTimer(&t.timer, (l.clock()/step+1)*step)
+}
+
+// expire ends a Sleep, polls, or checks what the job waits for.
+func (t *task) expire(int64) {
+	if t.state != taskPaused || t.inLoop || t.loop.mustPoll(t) || !t.watched() {
+		t.ready()
+		return
+	}
+	t.loop.lookLater(t, checkInterval)
+}
+
+// watched reports whether the poller watches all that the paused job waits for.
+func (t *task) watched() bool {
+	for _, w := range t.watching {
+		if !t.loop.holds(w) || w.armed != 0 && !t.loop.poller.armed(w.fd, w.gen, w.armed) {
+			return false
+		}
+	}
+	return true
 }
 
 // watch adds fd to those t's job waits for.
@@ -146,10 +183,8 @@ func (l *Loop) forget(t *task) {
 		t.watching[i] = nil
 	}
 	t.watching = t.watching[:0]
-	if t.polled {
-		t.polled = false
-		l.polled = slices.DeleteFunc(l.polled, func(u *task) bool { return u == t })
-	}
+	l.stopTimer(&t.timer)
+	t.interval = 0
 }
 
 // armWatch makes the poller report what the jobs wait for, once.
@@ -202,21 +237,8 @@ func (w *watch) fire() {
 	w.armed = 0
 	for _, t := range w.tasks {
 		if !t.inLoop {
+			t.interval = 0
 			t.ready()
 		}
 	}
-}
-
-// pollJobs resumes the jobs that have to be polled, when it is time.
-func (l *Loop) pollJobs() {
-	if l.nextPoll == 0 || l.now < l.nextPoll {
-		return
-	}
-	l.nextPoll = 0
-	for i, t := range l.polled {
-		t.polled = false
-		t.ready()
-		l.polled[i] = nil
-	}
-	l.polled = l.polled[:0]
 }

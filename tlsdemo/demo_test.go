@@ -103,7 +103,7 @@ func fakeRun(name string, kind engineKind, handshakes int, ms int64) *demoRun {
 		r.clients.versions[tls.VersionTLS13]++
 		r.clients.finished.Add(1)
 	}
-	r.meter.pauses, r.meter.handshakes, r.meter.most = 2*handshakes, handshakes, 5
+	r.meter.pauses, r.meter.handshakes, r.meter.most = uint64(2*handshakes), handshakes, 5
 	r.meter.threads[1] = true
 	return r
 }

@@ -35,13 +35,12 @@ func (r *demoRun) run(ctx context.Context, con *console, c *demoCmd) error {
 	defer l.Close()
 	r.meter = newMeter()
 	cert := *r.cert
-	cert.PrivateKey = r.meter.watchKey(l, &cert)
 	srv := newServer([]*loop.Loop{l}, &tls.Config{
 		GetCertificate: engine.GetCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }),
 	})
-	srv.wrap, srv.onHandshake = r.meter.wrap, r.meter.onHandshake
-	srv.handshakeTimeout, srv.requestTimeout, srv.idleTimeout = clientTimeout, clientTimeout, clientTimeout
-	ln, err := l.Listen("tcp", "127.0.0.1:0", srv)
+	srv.OnHello, srv.OnHandshake = r.meter.onHello, r.meter.onHandshake
+	srv.HandshakeTimeout, srv.requestTimeout, srv.idleTimeout = clientTimeout, clientTimeout, clientTimeout
+	ln, err := l.Listen("tcp", "127.0.0.1:0", &srv.TLSHandler)
 	if err != nil {
 		return err
 	}

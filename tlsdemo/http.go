@@ -21,17 +21,12 @@ import (
 const (
 	maxHeader = 8 << 10 // bytes of a request's line and header
 	maxBody   = 1 << 20 // bytes of a request's body
-
-	// lingerTime and lingerSize bound what is read from a peer that was refused
-	// while it was sending.
-	lingerTime = time.Second
-	lingerSize = 4 * maxBody
 )
 
 // exchange is what a connection needs while it has a request, and gives back
 // before it waits for the next.
 type exchange struct {
-	conn *tls.Conn
+	conn *loop.TLSConn
 	br   *bufio.Reader // reads from the exchange
 	bw   *bufio.Writer
 	req  fasthttp.Request
@@ -66,35 +61,41 @@ func (x *exchange) release() {
 	exchanges.Put(x)
 }
 
-// serveHTTP answers requests until there is none, and then returns
-// loop.ErrWouldBlock; with any other result the connection is to be closed.
-func (s *session) serveHTTP(ctx context.Context, c *loop.Conn) error {
+// serveHTTP answers requests until there is none, and then parks the connection.
+func (srv *server) serveHTTP(ctx context.Context, c *loop.TLSConn, s *session) error {
+	if !c.Readable() {
+		return c.Park(nil)
+	}
 	x := exchanges.Get().(*exchange)
-	x.conn = s.conn
-	x.bw.Reset(s.conn)
+	x.conn = c
+	x.bw.Reset(c)
 	defer x.release()
 	for {
-		c.SetReadNonblock(true)
-		_, err := x.br.Peek(1)
-		c.SetReadNonblock(false)
-		if err != nil {
+		if _, err := x.br.Peek(1); err != nil {
 			return goodbye(err)
 		}
-		if t := s.srv.requestTimeout; t > 0 {
+		if t := srv.requestTimeout; t > 0 {
 			c.SetReadDeadline(time.Now().Add(t))
 		}
 		if err := x.readRequest(); err != nil {
-			return s.refuse(x, c, err)
+			return srv.refuse(x, err)
 		}
-		last := x.req.Header.ConnectionClose() || s.srv.closing.Load()
-		s.answer(ctx, x, c)
-		if err := s.respond(x, last); err != nil {
+		last := x.req.Header.ConnectionClose() || srv.closing.Load()
+		srv.answer(ctx, x, s)
+		if err := srv.respond(x, last); err != nil {
 			return err
 		}
 		if last {
 			return x.bw.Flush()
 		}
-		s.idle(c)
+		srv.idle(c)
+		if x.br.Buffered() > 0 || c.Readable() {
+			continue
+		}
+		if err := x.bw.Flush(); err != nil {
+			return err
+		}
+		return c.Park(nil)
 	}
 }
 
@@ -124,7 +125,7 @@ func (x *exchange) readRequest() error {
 }
 
 // answer makes the response, which is the same for all methods and paths.
-func (s *session) answer(ctx context.Context, x *exchange, c *loop.Conn) {
+func (srv *server) answer(ctx context.Context, x *exchange, s *session) {
 	job, _ := jobs.FromContext(ctx)
 	b := append(x.text[:0], x.req.Header.Method()...)
 	b = append(append(b, ' '), x.req.RequestURI()...)
@@ -132,7 +133,7 @@ func (s *session) answer(ctx context.Context, x *exchange, c *loop.Conn) {
 	b = append(append(b, " bytes\nprotocol: "...), tls.VersionName(s.version)...)
 	b = append(append(b, "\ncipher suite: "...), s.suite...)
 	b = strconv.AppendBool(append(b, "\nsession resumed: "...), s.resumed)
-	b = strconv.AppendInt(append(b, "\nloop: "...), int64(s.srv.loops[c.Loop()]), 10)
+	b = strconv.AppendInt(append(b, "\nloop: "...), int64(srv.loops[x.conn.Loop()]), 10)
 	b = strconv.AppendUint(append(b, "\njob: "...), job.ID(), 10)
 	b = append(b, '\n')
 	x.text = b
@@ -141,7 +142,7 @@ func (s *session) answer(ctx context.Context, x *exchange, c *loop.Conn) {
 }
 
 // respond writes the response to bw.
-func (s *session) respond(x *exchange, last bool) error {
+func (srv *server) respond(x *exchange, last bool) error {
 	x.resp.Header.SetContentType("text/plain; charset=utf-8")
 	x.resp.SkipBody = x.req.Header.IsHead()
 	switch {
@@ -150,15 +151,15 @@ func (s *session) respond(x *exchange, last bool) error {
 	case !x.req.Header.IsHTTP11():
 		x.resp.Header.Set("Connection", "keep-alive")
 	}
-	if s.srv.onResponse != nil {
-		s.srv.onResponse(x.resp.StatusCode())
+	if srv.onResponse != nil {
+		srv.onResponse(x.resp.StatusCode())
 	}
 	return x.resp.Write(x.bw)
 }
 
 // refuse answers a request that could not be read, if there is still someone to
 // answer to. The connection is to be closed.
-func (s *session) refuse(x *exchange, c *loop.Conn, err error) error {
+func (srv *server) refuse(x *exchange, err error) error {
 	var network net.Error
 	var small *fasthttp.ErrSmallBuffer
 	code := fasthttp.StatusBadRequest
@@ -173,17 +174,8 @@ func (s *session) refuse(x *exchange, c *loop.Conn, err error) error {
 	x.resp.Reset()
 	x.resp.SetStatusCode(code)
 	x.resp.SetBodyString(fasthttp.StatusMessage(code) + "\n")
-	if err := s.respond(x, true); err != nil {
+	if err := srv.respond(x, true); err != nil {
 		return err
 	}
-	if err := x.bw.Flush(); err != nil {
-		return err
-	}
-	// The peer may still be sending. If the socket were closed now, with bytes
-	// unread, the peer would get a reset in place of the answer.
-	if s.conn.CloseWrite() == nil && c.CloseWrite() == nil {
-		c.SetReadDeadline(time.Now().Add(lingerTime))
-		io.CopyN(io.Discard, c, lingerSize)
-	}
-	return err
+	return x.bw.Flush()
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"crypto"
-	"crypto/tls"
-	"errors"
-	"net"
+	"time"
 
+	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -16,40 +14,37 @@ type meter struct {
 	unknown    bool         // there are no such numbers here
 	inFlight   int          // handshakes begun and not finished
 	most       int
-	pauses     int
+	pauses     uint64
 	handshakes int // finished, successfully or not
 }
 
 func newMeter() *meter { return &meter{threads: make(map[int]bool)} }
 
-// wrap is called when a connection's handshake begins.
-func (m *meter) wrap(c *loop.Conn) net.Conn {
+// onHello is called when a connection's handshake begins.
+func (m *meter) onHello(c *loop.TLSConn) {
+	c.SetValue(resumes())
 	m.inFlight++
 	m.most = max(m.most, m.inFlight)
 	m.thread()
-	return &meteredConn{Conn: c, m: m}
 }
 
-// onHandshake is called when it has ended.
-func (m *meter) onHandshake(h handshake) {
-	h.conn.(*meteredConn).done = true
-	m.inFlight--
+// onHandshake is called when it has ended, or has not begun in time.
+func (m *meter) onHandshake(c *loop.TLSConn, _ time.Duration, _ error) {
 	m.handshakes++
-	m.thread()
+	before, begun := c.Value().(uint64)
+	if !begun {
+		return
+	}
+	c.SetValue(nil)
+	m.inFlight--
+	m.pauses += resumes() - before
+	m.thread() // the one the job was resumed on last
 }
 
-// watchKey returns cert's key, and counts the pauses in its signatures. A job
-// that pauses goes on in another turn of the loop.
-func (m *meter) watchKey(l *loop.Loop, cert *tls.Certificate) crypto.Signer {
-	return &watchedKey{cert.PrivateKey.(crypto.Signer), func() func() {
-		turn := l.Stats().Turns
-		return func() {
-			if l.Stats().Turns != turn {
-				m.pauses++
-			}
-			m.thread() // the one it was resumed on
-		}
-	}}
+// resumes is how often the job that the caller is inside has been resumed.
+func resumes() uint64 {
+	j, _ := jobs.Current()
+	return j.Resumes()
 }
 
 // thread notes which thread the caller is on.
@@ -60,30 +55,4 @@ func (m *meter) thread() {
 		return
 	}
 	m.threads[id] = true
-}
-
-// meteredConn is what crypto/tls reads from.
-type meteredConn struct {
-	*loop.Conn
-	m    *meter
-	done bool // the handshake is over
-}
-
-// Read reads, and counts the pauses of the handshake: it first tries without
-// one. (What a handshake writes fits the socket's buffer: there it does not
-// pause.)
-func (c *meteredConn) Read(p []byte) (int, error) {
-	if c.done {
-		return c.Conn.Read(p)
-	}
-	c.SetReadNonblock(true)
-	n, err := c.Conn.Read(p)
-	c.SetReadNonblock(false)
-	if !errors.Is(err, loop.ErrWouldBlock) {
-		return n, err
-	}
-	c.m.pauses++
-	n, err = c.Conn.Read(p)
-	c.m.thread() // the one it was resumed on
-	return n, err
 }

@@ -50,14 +50,14 @@ func newMetrics(loops []*loop.Loop) *metrics {
 	return m
 }
 
-func (m *metrics) onHandshake(h handshake) {
+func (m *metrics) onHandshake(c *loop.TLSConn, took time.Duration, err error) {
 	version := "none"
-	if h.version != 0 {
-		version = strings.TrimPrefix(tls.VersionName(h.version), "TLS ")
+	if v := c.ConnectionState().Version; v != 0 {
+		version = strings.TrimPrefix(tls.VersionName(v), "TLS ")
 	}
-	m.handshakes.WithLabelValues(version, h.result()).Inc()
-	if h.err == nil {
-		m.took.Observe(h.took.Seconds())
+	m.handshakes.WithLabelValues(version, result(c, err)).Inc()
+	if err == nil {
+		m.took.Observe(took.Seconds())
 	}
 }
 

@@ -138,15 +138,18 @@ func (c *serveCmd) Run(con *console) error {
 		return err
 	}
 	srv := newServer(group.Loops(), &tls.Config{GetCertificate: engine.GetCertificate(certs.get), MinVersion: c.tlsMin()})
-	srv.handshakeTimeout, srv.requestTimeout, srv.idleTimeout = c.HandshakeTimeout, c.RequestTimeout, c.IdleTimeout
+	srv.HandshakeTimeout, srv.requestTimeout, srv.idleTimeout = c.HandshakeTimeout, c.RequestTimeout, c.IdleTimeout
 
 	returnMemory := memoryReturner()
-	srv.onHandshake = func(handshake) { returnMemory() }
+	srv.OnHandshake = func(*loop.TLSConn, time.Duration, error) { returnMemory() }
 
 	var scrape string
 	if m != nil {
 		m.registry.MustRegister(engineCollector{engines})
-		srv.onHandshake = func(h handshake) { returnMemory(); m.onHandshake(h) }
+		srv.OnHandshake = func(c *loop.TLSConn, took time.Duration, err error) {
+			returnMemory()
+			m.onHandshake(c, took, err)
+		}
 		srv.onResponse = m.onResponse
 		hs, addr, err := m.serve(c.Metrics, c.Pprof)
 		if err != nil {
@@ -158,7 +161,7 @@ func (c *serveCmd) Run(con *console) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	ln, err := listen(group, c.Addr, srv)
+	ln, err := listen(group, c.Addr, &srv.TLSHandler)
 	if err != nil {
 		return err
 	}
@@ -193,7 +196,8 @@ func (c *serveCmd) Run(con *console) error {
 // it adds what it needs.
 func newServer(loops []*loop.Loop, config *tls.Config) *server {
 	config.NextProtos = []string{"http/1.1", "http/1.0"}
-	srv := &server{tls: config, loops: make(map[*loop.Loop]int)}
+	srv := &server{loops: make(map[*loop.Loop]int)}
+	srv.Config, srv.Handler = config, srv.serve
 	for i, l := range loops {
 		srv.loops[l] = i
 	}

@@ -44,7 +44,7 @@ func Example() {
 				return &cert, nil
 			}),
 		},
-		Handler: func(_ context.Context, c *tls.Conn) error {
+		Handler: func(_ context.Context, c *loop.TLSConn) error {
 			_, err := fmt.Fprintln(c, "hello")
 			return err
 		},

@@ -58,7 +58,7 @@ func tlsServer(t *testing.T, l *loop.Loop, conf *tls.Config, certs ...*tls.Certi
 	ln, err := l.Listen("tcp", "127.0.0.1:0", &loop.TLSHandler{
 		Config:           conf,
 		HandshakeTimeout: patience,
-		Handler: func(_ context.Context, c *tls.Conn) error {
+		Handler: func(_ context.Context, c *loop.TLSConn) error {
 			_, err := io.Copy(c, c)
 			return err
 		},

@@ -57,7 +57,7 @@ func Example() {
 	_, err = l.Listen("tcp", ":8443", &loop.TLSHandler{
 		Config: &tls.Config{GetCertificate: engine.GetCertificate(
 			func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil })},
-		Handler: func(ctx context.Context, c *tls.Conn) error {
+		Handler: func(ctx context.Context, c *loop.TLSConn) error {
 			_, err := io.WriteString(c, "hello\n")
 			return err
 		},

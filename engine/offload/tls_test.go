@@ -55,10 +55,11 @@ func echoTLS(certs ...*tls.Certificate) *loop.TLSHandler {
 	}
 	return &loop.TLSHandler{
 		Config: &tls.Config{GetCertificate: engine.GetCertificate(get)},
-		Handler: func(_ context.Context, c *tls.Conn) error {
-			c.NetConn().(*loop.Conn).SetReadNonblock(true)
-			_, err := io.Copy(c, c)
-			return err
+		Handler: func(_ context.Context, c *loop.TLSConn) error {
+			if err := answer(c); err != nil {
+				return err
+			}
+			return c.Park(nil)
 		},
 	}
 }
@@ -109,10 +110,28 @@ func talk(c net.Conn) error {
 	return nil
 }
 
+// answer sends back what has come, and returns when there is nothing more.
+func answer(c interface {
+	io.ReadWriter
+	Readable() bool
+}) error {
+	for b := make([]byte, 4096); c.Readable(); {
+		n, err := c.Read(b)
+		if err != nil {
+			return err
+		}
+		if _, err := c.Write(b[:n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 var echo = loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
-	c.SetReadNonblock(true)
-	_, err := io.Copy(c, c)
-	return err
+	if err := answer(c); err != nil {
+		return err
+	}
+	return c.Park(nil)
 })
 
 // While 64 handshakes wait for a slow key, other connections are served:
@@ -285,7 +304,7 @@ func TestHandshakeTimeout(t *testing.T) {
 			fast := certificate(t, "fast", ecdsaKey(), newKey(t, e, ecdsaKey()))
 			h := echoTLS(slow, fast)
 			failed := make(chan error, 100)
-			h.OnHandshake = func(_ *tls.Conn, _ time.Duration, err error) { failed <- err }
+			h.OnHandshake = func(_ *loop.TLSConn, _ time.Duration, err error) { failed <- err }
 			addr := listen(t, l, h)
 			if err := talk(client(connect(t, addr), slow, tls.VersionTLS13)); err == nil {
 				t.Error("a handshake without a signature")

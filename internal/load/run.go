@@ -59,7 +59,9 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		MaxJobs:     cfg.Connections + 16,
 		MaxQueued:   cfg.Connections + 1024,
 		IdleTimeout: -1, // each connection has a deadline of its own
-		Logger:      slog.Default(),
+		// A visit sees to its connection's end itself.
+		LingerTimeout: -1,
+		Logger:        slog.Default(),
 	})
 	if err != nil {
 		return nil, err

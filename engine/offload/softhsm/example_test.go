@@ -26,7 +26,7 @@ func Example() {
 	l, _ := loop.New(loop.Config{})
 	l.Listen("tcp", ":8443", &loop.TLSHandler{
 		Config:  &tls.Config{GetCertificate: engine.GetCertificate(get)},
-		Handler: func(ctx context.Context, c *tls.Conn) error { _, err := c.Write([]byte("hello\n")); return err },
+		Handler: func(ctx context.Context, c *loop.TLSConn) error { _, err := c.Write([]byte("hello\n")); return err },
 	})
 	log.Fatal(l.Run(context.Background()))
 }

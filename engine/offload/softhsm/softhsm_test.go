@@ -130,7 +130,7 @@ func newServer(t *testing.T, ids []identity, delay time.Duration) *server {
 	l := newLoop(t)
 	s.offloaded = listen(t, l, echoTLS(offloaded))
 	s.direct = listen(t, l, echoTLS(direct))
-	s.plain = listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return echo(c, c) }))
+	s.plain = listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return echo(c, func() error { return c.Park(nil) }) }))
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
 			t.Errorf("closing the engine: %v", err)
@@ -355,13 +355,27 @@ func echoTLS(certs []*tls.Certificate) *loop.TLSHandler {
 	}
 	return &loop.TLSHandler{
 		Config:  &tls.Config{GetCertificate: engine.GetCertificate(get)},
-		Handler: func(_ context.Context, c *tls.Conn) error { return echo(c, c.NetConn().(*loop.Conn)) },
+		Handler: func(_ context.Context, c *loop.TLSConn) error { return echo(c, func() error { return c.Park(nil) }) },
 	}
 }
 
-// echo sends back what it reads, and keeps no job while there is nothing.
-func echo(c net.Conn, lc *loop.Conn) error {
-	lc.SetReadNonblock(true)
-	_, err := io.Copy(c, c)
-	return err
+// conn is what a loop.Conn and a loop.TLSConn have in common.
+type conn interface {
+	io.ReadWriter
+	Readable() bool
+}
+
+// echo sends back what has come, and then has the connection parked, so that it
+// keeps no job while there is nothing.
+func echo(c conn, park func() error) error {
+	for b := make([]byte, 4096); c.Readable(); {
+		n, err := c.Read(b)
+		if err != nil {
+			return err
+		}
+		if _, err := c.Write(b[:n]); err != nil {
+			return err
+		}
+	}
+	return park()
 }

@@ -1,0 +1,175 @@
+package loop
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+// How a connection ends. The kernel resets a connection that is closed while
+// bytes of the peer's are unread, or still come, and drops what it has not sent
+// yet: the peer would lose the end of the answer. So the loop shuts the sending
+// side first, drops what still comes, for a bounded time and amount, and closes
+// when the peer has closed. That needs no job.
+
+const (
+	// lingerSize is the most bytes that are taken from a peer meanwhile.
+	lingerSize = 1 << 20
+	// drainLinger is how long it lasts at most while the loop shuts down.
+	drainLinger = 500 * time.Millisecond
+	// maxFlush bounds the sending of what is left if Config.WriteTimeout does not.
+	maxFlush = 30 * time.Second
+)
+
+// Close closes the connection. Reads and writes that wait end with
+// net.ErrClosed. What has been written is sent: the loop lingers with the
+// connection, as Config.LingerTimeout says, if the peer has not closed its
+// side yet. Close may be called from any goroutine and does not wait. A second
+// call is net.ErrClosed.
+func (c *Conn) Close() error {
+	for {
+		s := c.state.Load()
+		if s >= connClosing {
+			return c.opError("close", net.ErrClosed)
+		}
+		if c.state.CompareAndSwap(s, connClosing) {
+			break
+		}
+	}
+	c.l.send(message{conn: c}) // if the loop has ended, it has closed it
+	return nil
+}
+
+// shut begins the end of the connection, on the loop's goroutine.
+func (c *Conn) shut() {
+	l := c.l
+	if c.state.Load() >= connFlushing {
+		return
+	}
+	if c.tls != nil {
+		c.tls.sayGoodbye()
+	}
+	if !c.mustLinger() {
+		c.closeNow()
+		return
+	}
+	c.state.Store(connFlushing)
+	c.rd.wake()
+	c.wr.wake()
+	c.ended()
+	l.conns--
+	l.lingering++
+	c.closeAfter(l.cfg.WriteTimeout)
+	c.flush()
+}
+
+// mustLinger reports whether closing the connection at once could cost the peer
+// something that was written.
+func (c *Conn) mustLinger() bool {
+	l := c.l
+	switch {
+	case c.abort, c.gone(), l.cfg.LingerTimeout < 0, l.stopping.Load() == stopNow, l.lingering >= l.cfg.MaxJobs:
+		return false
+	case len(c.out) > 0:
+		return true
+	}
+	return c.wrote && c.reason != io.EOF
+}
+
+// closeAfter has the connection closed after d, if it is not before.
+func (c *Conn) closeAfter(d time.Duration) {
+	if d < 0 { // a bound that the user does not want for his own waits
+		d = maxFlush
+	}
+	if c.l.draining {
+		d = min(d, drainLinger)
+	}
+	c.rd.limit, c.wr.limit = c.l.after(d), 0
+	c.l.setTimer(&c.timer, c.rd.limit)
+}
+
+// flush sends what is left, then shuts the sending side.
+func (c *Conn) flush() {
+	err := c.send(nil)
+	if err == nil && len(c.out) > 0 {
+		return
+	}
+	if err == nil && c.reason != io.EOF {
+		err = sysShutdown(c.fd, true)
+	} else {
+		err = io.EOF // or whatever: it is over
+	}
+	if err != nil {
+		c.closeNow()
+		return
+	}
+	c.state.Store(connLingering)
+	c.closeAfter(c.l.cfg.LingerTimeout)
+	if c.rd.ready {
+		c.discard()
+	}
+}
+
+// discard drops what the peer still sends.
+func (c *Conn) discard() {
+	buf := c.l.scratchBuffer()
+	for c.taken < lingerSize {
+		n, err := sysRead(c.fd, buf)
+		if n > 0 {
+			c.taken += n
+		} else if err == nil || !wouldBlock(err) { // its end, or an error
+			break
+		} else if !interrupted(err) {
+			return
+		}
+	}
+	c.closeNow()
+}
+
+// closeNow closes the connection, on the loop's goroutine.
+func (c *Conn) closeNow() {
+	if c.fd < 0 {
+		return
+	}
+	fd := c.fd
+	if c.exposed { // a duplicate may keep the registration alive
+		c.l.poller.remove(fd)
+	}
+	c.l.claim(fd)
+	sysClose(fd)
+}
+
+// lost is told that the connection no longer has its descriptor.
+func (c *Conn) lost() {
+	l := c.l
+	state := c.state.Swap(connClosed)
+	c.fd = -1
+	c.next, c.out = nil, nil
+	l.stopTimer(&c.timer)
+	c.rd.wake()
+	c.wr.wake()
+	if state >= connFlushing {
+		l.lingering--
+	} else {
+		l.conns--
+		c.ended()
+	}
+	l.descriptorFreed()
+}
+
+// ended is called when nobody serves the connection any more.
+func (c *Conn) ended() {
+	c.next = nil
+	if c.tls != nil {
+		c.tls.ended()
+	}
+}
+
+// closeLingering closes what only lingers: its descriptors are needed.
+func (l *Loop) closeLingering() {
+	for fd := range l.slots {
+		if c := l.slots[fd].conn; c != nil && c.state.Load() >= connFlushing {
+			c.closeNow()
+		}
+	}
+}
