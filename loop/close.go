@@ -152,15 +152,16 @@ func (c *Conn) lost() {
 		l.lingering--
 	} else {
 		l.conns--
-		c.ended()
 	}
+	c.ended()
 	l.descriptorFreed()
 }
 
-// ended is called when nobody serves the connection any more.
+// ended is called when the connection is being closed, and when its job has
+// ended after that: nobody serves it any more then.
 func (c *Conn) ended() {
 	c.next = nil
-	if c.tls != nil {
+	if c.tls != nil && c.task == nil {
 		c.tls.ended()
 	}
 }

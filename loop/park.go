@@ -50,6 +50,7 @@ func (c *Conn) served() {
 	case c.next == nil || over || c.l.stopping.Load() == stopNow || shuttingDown,
 		!c.state.CompareAndSwap(connOpen, connParked):
 		c.shut()
+		c.ended() // if it was being closed before
 	case c.l.draining:
 		c.unpark(ErrShutdown)
 	case c.reason != nil, c.readable():

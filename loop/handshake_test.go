@@ -1,0 +1,157 @@
+package loop_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
+)
+
+// awaitingKey is a key whose signatures never come, as of an engine that hangs.
+type awaitingKey struct {
+	crypto.Signer
+	ctx    context.Context
+	asked  chan bool
+	result chan error
+}
+
+func (k *awaitingKey) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	k.asked <- true
+	err := loop.Await(k.ctx, func(func()) {})
+	k.result <- err
+	return nil, err
+}
+
+// HandshakeTimeout ends a handshake wherever it waits, and OnHandshake is told
+// so, with the time since the accept.
+func TestHandshakeTimeoutWherever(t *testing.T) {
+	const timeout = 30 * time.Millisecond
+	type end struct {
+		took time.Duration
+		err  error
+	}
+	handler := func(ended chan end) *loop.TLSHandler {
+		h := tlsEcho()
+		h.HandshakeTimeout = timeout
+		h.OnHandshake = func(_ *loop.TLSConn, took time.Duration, err error) { ended <- end{took, err} }
+		return h
+	}
+	check := func(t *testing.T, ended chan end) {
+		t.Helper()
+		if e := receive(t, ended); !errors.Is(e.err, os.ErrDeadlineExceeded) || e.took < timeout {
+			t.Errorf("ended after %v: %v", e.took, e.err)
+		}
+	}
+	t.Run("first byte", func(t *testing.T) {
+		l := newLoop(t, loop.Config{})
+		ended := make(chan end, 1)
+		c := connect(t, serve(t, l, handler(ended)))
+		expectEOF(t, c)
+		check(t, ended)
+		if s := settle(t, l); s.JobsStarted != 0 {
+			t.Errorf("%d jobs were started for a client that says nothing", s.JobsStarted)
+		}
+	})
+	t.Run("queue", func(t *testing.T) {
+		l := newLoop(t, loop.Config{MaxJobs: 1})
+		ended := make(chan end, 1)
+		addr := serve(t, l, handler(ended))
+		release := make(chan bool)
+		c := connect(t, addr)
+		eventually(t, "it is accepted", func() bool { return settle(t, l).Conns == 1 })
+		full := spawn(t, l, func(ctx context.Context) error {
+			return loop.Await(ctx, func(done func()) { go func() { <-release; done() }() })
+		})
+		eventually(t, "the loop is full", func() bool { return settle(t, l).JobsPaused == 1 })
+		if _, err := c.Write(clientHello(t)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the handshake's job waits", func() bool { return settle(t, l).JobsQueued == 1 })
+		passed := make(chan bool)
+		call(t, l, func() { l.AfterFunc(2*timeout, func() { close(passed) }) })
+		receive(t, passed)
+		close(release)
+		if err := receive(t, full); err != nil {
+			t.Error(err)
+		}
+		check(t, ended)
+	})
+	t.Run("engine", func(t *testing.T) {
+		l := newLoop(t, loop.Config{})
+		ended := make(chan end, 1)
+		h := handler(ended)
+		k := &awaitingKey{asked: make(chan bool, 1), result: make(chan error, 1)}
+		cert := serverConfig().Certificates[0]
+		k.Signer = cert.PrivateKey.(crypto.Signer)
+		h.Config = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			bound := cert
+			k.ctx = context.WithoutCancel(hello.Context())
+			bound.PrivateKey = k
+			return &bound, nil
+		}}
+		c := tls.Client(connect(t, serve(t, l, h)), clientConfig())
+		go c.Handshake()
+		receive(t, k.asked)
+		if err := receive(t, k.result); !errors.Is(err, jobs.ErrCanceled) {
+			t.Errorf("the engine's wait ended with %v", err)
+		}
+		check(t, ended)
+	})
+}
+
+// OnHandshake and OnClose are called once for each connection that was accepted,
+// in this order, and OnClose not before its handler has returned.
+func TestTLSHooks(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	events := make(chan string, 100)
+	h := &loop.TLSHandler{Config: serverConfig()}
+	h.OnHello = func(*loop.TLSConn) { events <- "hello" }
+	h.OnHandshake = func(_ *loop.TLSConn, _ time.Duration, err error) {
+		if err != nil {
+			events <- "failed"
+		} else {
+			events <- "handshake"
+		}
+	}
+	h.OnClose = func(*loop.TLSConn) { events <- "close" }
+	h.Handler = func(ctx context.Context, c *loop.TLSConn) error {
+		c.Close()
+		err := loop.Sleep(ctx, time.Millisecond)
+		events <- "returned"
+		return err
+	}
+	addr := serve(t, l, h)
+	want := func(names ...string) {
+		t.Helper()
+		for _, name := range names {
+			if e := receive(t, events); e != name {
+				t.Fatalf("%s, want %s", e, name)
+			}
+		}
+	}
+	c := tls.Client(connect(t, addr), clientConfig())
+	if err := c.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	want("hello", "handshake", "returned", "close")
+	connect(t, addr).Close() // without a word
+	want("hello", "failed", "close")
+	garbage := connect(t, addr)
+	send(t, garbage, "GET / HTTP/1.1\r\n\r\n")
+	want("hello", "failed", "close")
+	silent := connect(t, addr)
+	eventually(t, "it is accepted", func() bool { return settle(t, l).Conns == 1 })
+	l.Close()
+	want("failed", "close")
+	expectEOF(t, silent)
+	if len(events) > 0 {
+		t.Errorf("and %s", <-events)
+	}
+}
