@@ -45,3 +45,22 @@ func BenchmarkStartFinish(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+func BenchmarkCurrent(b *testing.B) {
+	p, err := jobs.NewPool(0, 100)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p.Start(nil, func(j jobs.Job) error {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, ok := jobs.Current(); !ok {
+				b.Fatal("not inside")
+			}
+		}
+		return nil
+	})
+	if err := p.Close(); err != nil {
+		b.Fatal(err)
+	}
+}

@@ -47,6 +47,11 @@ func (f HandlerFunc) Serve(ctx context.Context, c *Conn) error { return f(ctx, c
 //
 // Errors are *net.OpError, as package net's are; errors.Is finds
 // os.ErrDeadlineExceeded, net.ErrClosed, jobs.ErrCanceled and the system's.
+//
+// It behaves as a connection of package net does, with these differences: Close
+// lingers (see there); a Read without a deadline ends after Config.IdleTimeout,
+// and each wait of a Write after Config.WriteTimeout; and a deadline is looked at
+// once in a turn of the loop.
 type Conn struct {
 	l      *Loop
 	fd     int // -1 when closed
@@ -435,10 +440,21 @@ func (t *task) waited(s *side) {
 
 // outside is why a call that is not made inside the running job cannot wait.
 func (l *Loop) outside() error {
-	if l.current == nil && l.goroutine == goroutine.ID() {
+	if l.current == nil && l.here() {
 		return ErrWouldBlock
 	}
 	return ErrNotInJob
+}
+
+// here reports whether the caller is inside the running job, or if there is none
+// on the loop's goroutine. On another goroutine the answer is no, but asking is a
+// data race, as the call that asks is: see onLoop.
+func (l *Loop) here() bool {
+	if t := l.current; t != nil {
+		return t.job.Inside()
+	}
+	g := l.goroutine.Load()
+	return g == 0 || g == goroutine.ID()
 }
 
 // block waits for code that may not pause.

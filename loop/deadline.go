@@ -100,7 +100,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 
 // SetReadDeadline is SetDeadline for reads.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	if c.reason == os.ErrDeadlineExceeded {
+	if c.reason == os.ErrDeadlineExceeded && c.l.here() {
 		c.reason = nil
 	}
 	return c.setDeadline(&c.rd, t, c.l.cfg.IdleTimeout)
@@ -112,6 +112,9 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 }
 
 func (c *Conn) setDeadline(s *side, t time.Time, bound time.Duration) error {
+	if !c.l.here() {
+		return c.opError("set", ErrNotInJob)
+	}
 	if c.state.Load() >= connClosing {
 		return c.opError("set", net.ErrClosed)
 	}

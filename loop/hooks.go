@@ -42,10 +42,13 @@ func (l *Loop) BeforeSleep(f func()) (stop func()) { return l.beforeSleep.add(f)
 // returns ends that. Both are for the loop's goroutine.
 func (l *Loop) AfterJobs(f func()) (stop func()) { return l.afterJobs.add(f) }
 
-// Ready queues a paused job of this loop to be resumed, in the order of the
-// calls. It does nothing to a job that runs or has ended. It is for the loop's
-// goroutine, and is what Wake is to other goroutines.
+// Ready is Wake for the loop's goroutine: it queues a paused job of this loop to
+// be resumed, in the order of the calls. On other goroutines it is Wake.
 func (l *Loop) Ready(j jobs.Job) {
+	if !l.onLoop() {
+		l.Wake(j)
+		return
+	}
 	if t, ok := j.Value().(*task); ok && t.loop == l {
 		t.wake()
 	}

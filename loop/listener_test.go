@@ -235,10 +235,10 @@ func TestAcceptsPerTurn(t *testing.T) {
 	for _, per := range []int{1, 4} {
 		l := newIdleLoop(t, loop.Config{AcceptsPerTurn: per})
 		const n = 16
-		last := make(chan uint64, n)
+		served := make(chan loop.Stats, n)
 		ln, err := l.Listen("tcp", "127.0.0.1:0", loop.HandlerFunc(func(context.Context, *loop.Conn) error {
 			// Published at the end of the turn before.
-			last <- l.Stats().Accepted
+			served <- l.Stats()
 			return nil
 		}))
 		if err != nil {
@@ -249,8 +249,10 @@ func TestAcceptsPerTurn(t *testing.T) {
 		}
 		start(t, l)
 		for i := range n {
-			if got, want := receive(t, last), uint64(i/per*per); got != want {
-				t.Errorf("%d accepts a turn: connection %d served after %d accepts, want %d", per, i, got, want)
+			// A slow machine starts some of them in a later turn.
+			s := receive(t, served)
+			if least := uint64(i / per * per); s.Accepted < least || s.Accepted > uint64(per)*s.Turns || i == 0 && s.Accepted > 0 {
+				t.Errorf("%d accepts a turn: connection %d served after %d accepts in %d turns", per, i, s.Accepted, s.Turns)
 			}
 		}
 	}

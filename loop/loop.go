@@ -74,20 +74,20 @@ type Loop struct {
 	scratch        []byte          // for bytes that nobody keeps
 	events         [256]event
 
-	in       inbox
-	dog      watchdog
-	steps    uint64       // what the watchdog is told
-	load     atomic.Int64 // len(tasks), and connections dealt but not yet taken
-	stopping atomic.Int32 // a stopLevel
-	draining bool
-	counts   Stats // of the loop's goroutine
-	stats    published
+	in        inbox
+	dog       watchdog
+	steps     uint64         // what the watchdog is told
+	goroutine atomic.Uintptr // Run's, while it runs
+	load      atomic.Int64   // len(tasks), and connections dealt but not yet taken
+	stopping  atomic.Int32   // a stopLevel
+	draining  bool
+	counts    Stats // of the loop's goroutine
+	stats     published
 
-	mu        sync.Mutex // guards the following
-	running   bool
-	goroutine uintptr       // Run's; set before the loop begins
-	done      chan struct{} // closed when the loop has ended
-	ended     bool
+	mu      sync.Mutex // guards the following
+	running bool
+	done    chan struct{} // closed when the loop has ended
+	ended   bool
 }
 
 const (
@@ -147,7 +147,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	l.running = true
-	l.goroutine = goroutine.ID()
+	l.goroutine.Store(goroutine.ID())
 	l.mu.Unlock()
 
 	runtime.LockOSThread()
@@ -406,5 +406,6 @@ func (l *Loop) warn(msg string, attrs ...slog.Attr) {
 }
 
 func (l *Loop) log(level slog.Level, msg string, attrs ...slog.Attr) {
+	defer func() { recover() }() // of a handler's panic there is nobody to tell
 	l.cfg.Logger.LogAttrs(context.Background(), level, msg, attrs...)
 }

@@ -43,6 +43,7 @@ func TestNotInJob(t *testing.T) {
 			}
 			return rc.Read(func(uintptr) bool { return false })
 		},
+		"SetDeadline": func(_ context.Context, c *loop.Conn) error { return c.SetDeadline(future()) },
 		"TLS handshake": func(_ context.Context, c *loop.Conn) error {
 			return loop.TLSServer(c, serverConfig()).HandshakeContext(context.Background())
 		},
@@ -79,6 +80,51 @@ func TestNotInJobOfThisLoop(t *testing.T) {
 		return nil
 	})
 	close(release)
+	receive(t, done)
+}
+
+// Timers and wakes that are not for other goroutines do no harm there.
+func TestTimerElsewhere(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	fired := make(chan string, 3)
+	l.AfterFunc(time.Millisecond, func() { fired <- "first" })
+	second := l.AfterFunc(time.Hour, func() { fired <- "second" })
+	third := l.AfterFunc(time.Hour, func() { fired <- "third" })
+	third.Stop()
+	second.Reset(0)
+	for range 2 {
+		if f := receive(t, fired); f == "third" {
+			t.Error("a timer that was stopped has gone off")
+		}
+	}
+	must(t, l, func(ctx context.Context) error {
+		j, _ := jobs.FromContext(ctx)
+		if _, err := takeCallback(j); err != nil {
+			return err
+		}
+		go l.Ready(j)
+		return j.Pause()
+	})
+}
+
+// A TLS connection is refused at once, also where it would not have to wait.
+func TestTLSElsewhere(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	done := make(chan bool)
+	addr := serve(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
+		defer close(done)
+		for name, call := range map[string]func() error{
+			"Read":       func() error { _, err := c.Read(make([]byte, 1)); return err },
+			"Write":      func() error { _, err := c.Write([]byte("x")); return err },
+			"CloseWrite": c.CloseWrite,
+		} {
+			if err := elsewhere(call); !errors.Is(err, loop.ErrNotInJob) {
+				t.Errorf("%s on another goroutine: %v, want %v", name, err, loop.ErrNotInJob)
+			}
+		}
+		return nil
+	}})
+	dialTLS(t, addr)
 	receive(t, done)
 }
 

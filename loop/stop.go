@@ -58,7 +58,7 @@ func (l *Loop) Close() error {
 // It may be called from any goroutine but the loop's own, where it would wait
 // for itself: in a job, or in a function that the loop calls, it is ErrOnLoop.
 func (l *Loop) Shutdown(ctx context.Context) error {
-	if l.onLoop() {
+	if l.goroutine.Load() != 0 && l.onLoop() {
 		return ErrOnLoop
 	}
 	l.mu.Lock()
@@ -79,15 +79,17 @@ func (l *Loop) Shutdown(ctx context.Context) error {
 }
 
 // onLoop reports whether the caller is on the loop's goroutine, or inside a job
-// of the loop.
+// of the loop. Any goroutine may ask. (See here, which costs less.)
 func (l *Loop) onLoop() bool {
-	if j, ok := jobs.Current(); ok {
-		t, ok := j.Value().(*task)
-		return ok && t.loop == l
+	if g := l.goroutine.Load(); g == 0 || g == goroutine.ID() { // 0: nobody runs it
+		return true
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.running && !l.ended && l.goroutine != 0 && l.goroutine == goroutine.ID()
+	j, ok := jobs.Current()
+	if !ok {
+		return false
+	}
+	t, ok := j.Value().(*task)
+	return ok && t.loop == l
 }
 
 // ShuttingDown reports whether Shutdown or Close has been called. It may be
@@ -162,6 +164,7 @@ func (l *Loop) teardown() {
 
 // end marks the loop as ended.
 func (l *Loop) end() {
+	l.goroutine.Store(0)
 	l.mu.Lock()
 	l.ended = true
 	l.mu.Unlock()

@@ -97,29 +97,38 @@ type Timer struct {
 }
 
 // AfterFunc calls f on the loop's goroutine, outside any job, when d has
-// passed. It is called from inside a job or from a function that the loop
-// calls; from other goroutines, use Post.
+// passed. It is for the loop's goroutine; on others the loop begins to count
+// when it next turns.
 func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	t := &Timer{l: l, f: f}
 	t.t.owner = t
-	l.setTimer(&t.t, l.after(d))
+	t.Reset(d)
 	return t
 }
 
 func (t *Timer) expire(int64) { t.l.call(t.f) }
 
 // Stop keeps the function from being called, and reports whether it was still
-// to be called. Like AfterFunc, it is for the loop's goroutine.
+// to be called. It is for the loop's goroutine; on others the loop does it
+// when it next turns, and Stop returns false.
 func (t *Timer) Stop() bool {
+	if !t.l.onLoop() {
+		t.l.send(message{call: func() { t.Stop() }})
+		return false
+	}
 	pending := t.t.index != 0
 	t.l.stopTimer(&t.t)
 	return pending
 }
 
 // Reset makes the function be called when d has passed from now, and reports
-// whether it was still to be called. Like AfterFunc, it is for the loop's
-// goroutine.
+// whether it was still to be called. It is for the loop's goroutine; on others
+// the loop does it when it next turns, and Reset returns false.
 func (t *Timer) Reset(d time.Duration) bool {
+	if !t.l.onLoop() {
+		t.l.send(message{call: func() { t.Reset(d) }})
+		return false
+	}
 	pending := t.t.index != 0
 	t.l.setTimer(&t.t, t.l.after(d))
 	return pending

@@ -131,8 +131,12 @@ func (t *TLSConn) HandshakeContext(ctx context.Context) error {
 	return t.err
 }
 
-// ready does the handshake if it has not been done yet.
-func (t *TLSConn) ready() error {
+// ready says why an operation must not begin, if so. It does the handshake if
+// that has not been done yet.
+func (t *TLSConn) ready(op string) error {
+	if !t.c.l.here() { // here always: two at a time would break more than the connection
+		return t.c.opError(op, ErrNotInJob)
+	}
 	if t.handshake == handshakeDone && t.err == nil {
 		return nil
 	}
@@ -147,7 +151,7 @@ const maxAnswers = 4 << 10
 // io.EOF when the peer has sent close_notify, and io.ErrUnexpectedEOF when it
 // has gone in the middle of a record.
 func (t *TLSConn) Read(p []byte) (int, error) {
-	if err := t.ready(); err != nil {
+	if err := t.ready("read"); err != nil {
 		return 0, err
 	}
 	if t.reading {
@@ -196,7 +200,7 @@ func (t *TLSConn) readNow(p []byte) (int, error) {
 // Readable reports whether a Read would return at once: with plaintext, the
 // peer's end, or an error. Before the handshake it is false.
 func (t *TLSConn) Readable() bool {
-	return t.handshake == handshakeDone && !t.reading && t.fill()
+	return t.handshake == handshakeDone && !t.reading && t.c.l.here() && t.fill()
 }
 
 // fill reports whether there is something to read: plaintext, of which it keeps a
@@ -218,7 +222,7 @@ func (t *TLSConn) fill() bool {
 // further Write returns that too, since the peer could not make sense of what
 // follows.
 func (t *TLSConn) Write(p []byte) (int, error) {
-	if err := t.ready(); err != nil {
+	if err := t.ready("write"); err != nil {
 		return 0, err
 	}
 	switch {
@@ -230,7 +234,7 @@ func (t *TLSConn) Write(p []byte) (int, error) {
 	t.writing = true
 	defer func() { t.writing = false }()
 	n, err := t.write(p)
-	if err != nil && err != ErrWouldBlock && !errors.Is(err, ErrNotInJob) {
+	if err != nil && err != ErrWouldBlock {
 		t.werr = err
 	}
 	return n, err
@@ -289,6 +293,9 @@ func (t *TLSConn) flush() error {
 func (t *TLSConn) CloseWrite() error {
 	if t.handshake != handshakeDone || t.err != nil {
 		return t.c.opError("close", errNoHandshake)
+	}
+	if !t.c.l.here() {
+		return t.c.opError("close", ErrNotInJob)
 	}
 	if t.writing {
 		return t.c.opError("close", ErrInUse)
