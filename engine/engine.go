@@ -32,15 +32,19 @@ import (
 type Key interface {
 	crypto.Signer
 
-	// ForContext returns the key for the job that ctx carries: a value for
-	// that job alone, to be used inside it, which pauses it. If ctx carries no
-	// job it returns the Key itself.
+	// ForContext returns the key for the job that ctx carries, whose operations
+	// pause that job. Any goroutine may use it: outside the job, on a goroutine
+	// that the job has started for example, it blocks its caller as the Key
+	// itself does. When ctx ends, operations that wait end with ctx's error, and
+	// none begins any more. If ctx carries no job, or the caller is not inside
+	// it, ForContext returns the Key itself.
 	ForContext(ctx context.Context) crypto.Signer
 }
 
 // GetCertificate is for tls.Config's GetCertificate: it makes get's
 // certificates that have a Key pause the handshake's job. Other certificates
-// are passed on as they are.
+// are passed on as they are. What crypto/tls gets is for this handshake only: it
+// ends with hello.Context(). The certificate that get has returned stays as it is.
 func GetCertificate(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cert, err := get(hello)
@@ -64,7 +68,7 @@ func GetClientCertificate(get func(*tls.CertificateRequestInfo) (*tls.Certificat
 }
 
 // ForContext returns cert with its Key for the job that ctx carries. It returns
-// cert itself if it has no Key, or ctx no job.
+// cert itself if it has no Key, or if the caller is not inside such a job.
 func ForContext(ctx context.Context, cert *tls.Certificate) *tls.Certificate {
 	key, ok := cert.PrivateKey.(Key)
 	if !ok {

@@ -108,6 +108,7 @@ func ExampleKey() {
 // gatherer is an engine that does its work once for all jobs that wait.
 type gatherer struct {
 	waiting []jobs.Job
+	round   int // how often the work has been done
 }
 
 type gathererKey struct{}
@@ -116,8 +117,8 @@ type gathererKey struct{}
 func wait(ctx context.Context) error {
 	host, ok := engine.HostFromContext(ctx)
 	job, inside := jobs.FromContext(ctx)
-	if !ok || !inside {
-		return nil // not on a loop: there is nobody to wait with
+	if !ok || !inside || job.PauseBlocked() {
+		return nil // there is nobody to wait with
 	}
 	g, _ := host.Local(gathererKey{}).(*gatherer)
 	if g == nil { // the first on this loop
@@ -131,10 +132,16 @@ func wait(ctx context.Context) error {
 				host.Ready(j)
 			}
 			g.waiting = nil
+			g.round++
 		})
 	}
 	g.waiting = append(g.waiting, job)
-	return job.Pause()
+	for round := g.round; g.round == round; { // a resume may be spurious
+		if err := job.Pause(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // An engine learns from a job's context which loop it is on.

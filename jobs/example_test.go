@@ -136,16 +136,24 @@ func ExampleFromContext() {
 	pool, _ := jobs.NewPool(0, 0)
 	defer pool.Close()
 
+	signed := false
 	sign := func(ctx context.Context) error {
-		if j, ok := jobs.FromContext(ctx); ok {
-			return j.Pause() // until the signature is there
+		j, ok := jobs.FromContext(ctx)
+		if !ok {
+			return errors.New("not in a job")
 		}
-		return errors.New("not in a job")
+		for !signed {
+			if err := j.Pause(); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	j, st, _ := pool.Start(nil, func(j jobs.Job) error {
 		return sign(jobs.NewContext(context.Background(), j))
 	})
 	fmt.Println(st)
+	signed = true
 	fmt.Println(j.Resume())
 	fmt.Println(sign(context.Background()))
 	// Output:

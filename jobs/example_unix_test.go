@@ -68,6 +68,9 @@ func readLater(j jobs.Job, message string) (int, error) {
 	if err := unix.Pipe(ends[:]); err != nil {
 		return 0, err
 	}
+	if err := unix.SetNonblock(ends[0], true); err != nil {
+		return 0, err
+	}
 	closeEnds := func(_ *waitctx.WaitCtx, _ any, _ int, data any) {
 		for _, fd := range data.([2]int) {
 			unix.Close(fd)
@@ -82,11 +85,16 @@ func readLater(j jobs.Job, message string) (int, error) {
 	if _, err := unix.Write(ends[1], []byte{'X'}); err != nil {
 		return 0, err
 	}
-	if err := j.Pause(); err != nil {
-		return 0, err
+	for {
+		if err := j.Pause(); err != nil {
+			return 0, err
+		}
+		fmt.Println("Resumed the job after a pause")
+		n, err := unix.Read(ends[0], make([]byte, 1))
+		if err != unix.EAGAIN { // which it is after a spurious resume
+			return n, err
+		}
 	}
-	fmt.Println("Resumed the job after a pause")
-	return unix.Read(ends[0], make([]byte, 1))
 }
 
 // pollAll blocks until one of the descriptors in w is readable.

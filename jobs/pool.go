@@ -13,7 +13,9 @@
 // A Pool has no lock. It belongs to the goroutine that made it: NewPool, the
 // other methods of Pool, and Job.Resume and Job.Cancel are for that goroutine
 // alone. The methods a job calls on itself (Pause, WaitCtx, BlockPause and the
-// rest) are for the job's function, and not for goroutines it starts.
+// rest) are for the job's function, and not for goroutines it starts: there
+// Pause returns at once, and FromContext finds no job. [Job.Inside] and
+// [Current] may be asked on any goroutine.
 //
 // A job is a coroutine ([iter.Pull]): control passes to it and back on one
 // thread without the scheduler. The runtime insists that a coroutine is

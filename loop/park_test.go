@@ -208,6 +208,52 @@ func TestParkDuringShutdown(t *testing.T) {
 	}
 }
 
+// Only Park parks: an error of some other connection, returned by the handler,
+// closes the one that is served.
+func TestErrWouldBlockDoesNotPark(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	addr := serve(t, l, loop.HandlerFunc(func(context.Context, *loop.Conn) error { return loop.ErrWouldBlock }))
+	expectEOF(t, connect(t, addr))
+}
+
+// Readable tells whether a Read would wait, and takes nothing away.
+func TestReadable(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
+		if c.Readable() {
+			return errors.New("readable before there is anything")
+		}
+		for _, want := range []string{"one", "two"} {
+			for !c.Readable() {
+				if err := loop.Sleep(ctx, time.Millisecond); err != nil {
+					return err
+				}
+			}
+			if err := readAll(c, want); err != nil {
+				return err
+			}
+			if c.Readable() && want == "one" {
+				return errors.New("readable when all has been read")
+			}
+			if _, err := c.Write([]byte("more")); err != nil {
+				return err
+			}
+		}
+		c.SetReadDeadline(past())
+		if !c.Readable() {
+			return errors.New("not readable when the deadline has passed")
+		}
+		return nil
+	})
+	send(t, c, "one")
+	expect(t, c, "more")
+	send(t, c, "two")
+	expect(t, c, "more")
+	if err := receive(t, done); err != nil {
+		t.Error(err)
+	}
+}
+
 // Between Park and its return a handler may still pause. The next job must not
 // begin before it has ended.
 func TestParkThenPause(t *testing.T) {

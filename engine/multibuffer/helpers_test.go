@@ -313,7 +313,7 @@ func wantIdle(t testing.TB, e *Engine, l *loop.Loop) {
 
 func sameRequest(a, b *request) bool {
 	return a.in == b.in && a.out == b.out && a.op.Key == b.op.Key && a.op.In == nil && a.op.Out == nil && !a.op.OK &&
-		a.job == b.job && a.state == b.state && !a.abandoned && a.wake == nil && a.wakeArg == nil && a.prev == nil
+		a.ctx == b.ctx && a.job == b.job && a.state == b.state && !a.abandoned && a.wake == nil && a.wakeArg == nil && a.prev == nil
 }
 
 // wantSizes proves how many batches of which sizes e has computed.

@@ -83,9 +83,14 @@ func (k *Key) Decrypt(rand io.Reader, ciphertext []byte, opts crypto.DecrypterOp
 // caller is not inside a job on an engine.Host. engine.GetCertificate calls it
 // for TLS servers.
 //
-// What it returns is a crypto.Decrypter too. It is for that job alone: in
-// another one, or after the job's end, it works as k does, but it must not be
-// used from another goroutine.
+// What it returns is a crypto.Decrypter too, and may be used by any goroutine:
+// outside the job, on a goroutine that it has started for example, it works as
+// k does.
+//
+// When ctx has ended, Sign and Decrypt begin nothing and return ctx's error. So
+// does a Sign that waits, when the turn of its batch comes, without being in it;
+// or when the batch has been computed, if it was in it already. That is after 10
+// ms at most, and the time for the batches before it.
 func (k *Key) ForContext(ctx context.Context) crypto.Signer {
 	if _, ok := jobs.FromContext(ctx); !ok {
 		return k
@@ -101,7 +106,7 @@ func (k *Key) ForContext(ctx context.Context) crypto.Signer {
 type jobKey struct {
 	key     *Key
 	batcher *batcher
-	ctx     context.Context // tells whether the caller is inside the job
+	ctx     context.Context // ends operations, and tells whether the caller is inside the job
 }
 
 // Public returns the *rsa.PublicKey.
@@ -109,17 +114,23 @@ func (k *jobKey) Public() crypto.PublicKey { return k.key.Public() }
 
 // Decrypt is rsa.PrivateKey's.
 func (k *jobKey) Decrypt(rand io.Reader, ciphertext []byte, opts crypto.DecrypterOpts) ([]byte, error) {
+	if err := k.ctx.Err(); err != nil {
+		return nil, fmt.Errorf("multibuffer: decryption given up: %w", err)
+	}
 	return k.key.Decrypt(rand, ciphertext, opts)
 }
 
 // Sign pauses the job until the signature has been made in a batch.
 func (k *jobKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if err := k.ctx.Err(); err != nil {
+		return nil, signatureGivenUp(err)
+	}
 	job, ok := jobs.FromContext(k.ctx)
 	if !ok {
 		return k.key.Sign(rand, digest, opts)
 	}
 	b := k.batcher
-	r := b.newRequest(k.key, job)
+	r := b.newRequest(k.ctx, k.key, job)
 	defer b.release(r) // deferred, as Pause may end a cancelled job with Goexit
 	ok, err := b.encoder.encode(r.op.In, rand, digest, opts)
 	if err != nil {
@@ -130,7 +141,7 @@ func (k *jobKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 	}
 	b.add(r)
 	if err := b.wait(r); err != nil {
-		return nil, fmt.Errorf("multibuffer: signature given up: %w", err)
+		return nil, signatureGivenUp(err)
 	}
 	switch r.state {
 	case stateVerified:
@@ -139,4 +150,8 @@ func (k *jobKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 		return k.key.Sign(rand, digest, opts)
 	}
 	return k.key.rsa.Sign(rand, digest, opts) // counted where it was decided
+}
+
+func signatureGivenUp(err error) error {
+	return fmt.Errorf("multibuffer: signature given up: %w", err)
 }

@@ -1,6 +1,7 @@
 package multibuffer
 
 import (
+	"context"
 	"time"
 
 	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
@@ -11,6 +12,7 @@ import (
 // the batcher's loop, but for op while it is being computed.
 type request struct {
 	op        rsax8.Request
+	ctx       context.Context // whose end makes the request void
 	job       jobs.Job
 	size      int // index into keySizes
 	state     state
@@ -34,6 +36,7 @@ const (
 	stateFaulty                 // the result did not verify: crypto/rsa signs
 	stateAlone                  // too few to compute together: crypto/rsa signs
 	stateBlocked                // the job cannot pause: crypto/rsa signs
+	stateVoid                   // its context ended before it was in a batch
 )
 
 // finished reports whether the job can go on.

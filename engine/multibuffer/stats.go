@@ -15,7 +15,7 @@ type Stats struct {
 	Alone      uint64        // left to crypto/rsa because fewer than MinBatch were to be computed
 	Direct     uint64        // signatures by crypto/rsa outside a job, or while pausing was blocked
 	Fallbacks  uint64        // results that did not verify, left to crypto/rsa
-	Canceled   uint64        // requests whose job was cancelled before they were done
+	Canceled   uint64        // requests given up: their job was cancelled, or their context ended, before it had the signature
 	Waited     time.Duration // from Sign to the result, the sum over all requests in batches
 }
 

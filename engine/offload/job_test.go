@@ -3,8 +3,6 @@ package offload_test
 import (
 	"context"
 	"crypto"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -129,16 +127,7 @@ func TestPauseBlocked(t *testing.T) {
 			return sign(k.ForContext(ctx))
 		})
 		receive(t, g.entered)
-		eventually(t, "a job that waits for a channel", func() bool {
-			buf := make([]byte, 1<<20)
-			for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-				if strings.Contains(stack, "offload.(*operation).pause") {
-					head, _, _ := strings.Cut(stack, "\n")
-					return strings.Contains(head, "[chan receive")
-				}
-			}
-			return false
-		})
+		wantBlocked(t, "offload.(*operation).pause")
 		g.open()
 		drain(t, []<-chan error{done})
 	})

@@ -22,8 +22,10 @@ import (
 //
 // Inside a job its operations block the thread like anywhere else, but those
 // of what its ForContext returns pause the job; [engine.GetCertificate] sees to
-// that. What ForContext returns belongs to that job: in another job it blocks,
-// and other goroutines must not use it while the job runs.
+// that. Elsewhere, on a goroutine that the job has started or in another job,
+// what ForContext returns blocks its caller as the key itself does. When the
+// context ends its operations end too, wherever they wait, with the context's
+// error; what the signer returns later is dropped.
 //
 // Public returns what signer's Public, which may block in a token, returns to
 // Key. What the operations are given is copied, since a signer may still be at
@@ -33,8 +35,8 @@ import (
 // used on two goroutines, but crypto/rand.Reader; or nil if that is nil, which
 // to Go's ECDSA keys means a deterministic signature (RFC 6979).
 //
-// The errors of operations are the signer's, those of this package, and
-// jobs.ErrCanceled; of a failed handshake's, crypto/tls in TLS 1.3 keeps the
+// The errors of operations are the signer's, those of this package, the
+// context's, and jobs.ErrCanceled; of a failed handshake's, crypto/tls in TLS 1.3 keeps the
 // text only. The error of Key is ErrInvalidKey.
 func (e *Engine) Key(signer crypto.Signer) (engine.Key, error) {
 	if signer == nil {
@@ -56,7 +58,7 @@ type key struct {
 	engine *Engine
 	signer crypto.Signer
 	public crypto.PublicKey
-	ctx    context.Context // of the job to pause, if the caller is inside it
+	ctx    context.Context // ends operations; of the job to pause, if the caller is inside it
 }
 
 // decrypterKey is a Key that can also decrypt.

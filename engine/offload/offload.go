@@ -17,8 +17,8 @@
 // wait their turn, first come, first served. Whoever waits is a paused job or a
 // blocked goroutine, each with one operation: so the queue is never longer than
 // the pools have jobs (loop.Config.MaxJobs) and the program blocked callers.
-// Config.Timeout bounds each wait. An operation whose job is cancelled leaves
-// the queue at once.
+// Config.Timeout bounds each wait. An operation whose job is cancelled, or whose
+// context ends, leaves the queue at once.
 //
 // A signer cannot be interrupted. One that has not returned when its
 // operation's time is over costs that operation only: its worker counts as
@@ -180,12 +180,13 @@ func (e *Engine) Close() error {
 
 // Stats counts what an Engine does. Every operation is counted once in
 // Operations when it ends, and also in one of Errors to Panics unless it has
-// succeeded. One that was refused at once (ErrClosed, ErrNoWake) is not counted.
+// succeeded. One that was refused at once (ErrClosed, ErrNoWake, a context that
+// had ended) is not counted.
 type Stats struct {
 	Operations uint64 // signatures and decryptions that have ended
 	Errors     uint64 // ended in an error of the signer, or ErrClosed
 	Timeouts   uint64 // ended in ErrTimeout
-	Canceled   uint64 // their job was cancelled
+	Canceled   uint64 // their job was cancelled, or their context ended
 	Panics     uint64 // the signer panicked, or called runtime.Goexit
 	Dropped    uint64 // results that came when nobody waited for them any more
 

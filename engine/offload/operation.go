@@ -35,7 +35,7 @@ type outcome struct {
 // opState is where an operation stands.
 //
 //	queued → running → over           the signer has returned in time
-//	queued → over                     timeout, cancellation, Close
+//	queued → over                     timeout, caller has gone, Close
 //	running → canceled → over         the caller has gone; the signer goes on
 //	running, canceled → stuck → over  the signer did not return in time
 //
@@ -168,8 +168,9 @@ func (e *Engine) timeoutInQueue() error {
 }
 
 // abandon takes op back when its caller waits no more, because of err. What
-// the signer returns will be dropped.
-func (e *Engine) abandon(op *operation, err error) {
+// the signer returns will be dropped. It returns false if op has its outcome
+// already, or just gets it.
+func (e *Engine) abandon(op *operation, err error) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch op.state {
@@ -183,6 +184,7 @@ func (e *Engine) abandon(op *operation, err error) {
 		e.settle(op, outcome{err: err}, &e.stats.Canceled)
 		op.state = opCanceled // its timer still tells whether the worker is stuck
 	default:
-		// It ended as it was to be taken back. Nobody will ask for its result.
+		return false
 	}
+	return true
 }

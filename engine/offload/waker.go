@@ -83,6 +83,16 @@ func (k *waker) wake() {
 	}
 }
 
+// wakeOnce wakes the job if nobody has yet.
+func (k *waker) wakeOnce() {
+	k.mu.Lock()
+	woken := k.woken
+	k.mu.Unlock()
+	if !woken {
+		k.wake()
+	}
+}
+
 // closeFD closes the descriptor, once.
 func (k *waker) closeFD() {
 	k.mu.Lock()
