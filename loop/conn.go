@@ -153,7 +153,9 @@ func (c *Conn) event(e *event) {
 	}
 	switch c.state.Load() {
 	case connFlushing:
+		c.rd.ready = c.rd.ready || e.readable // for the lingering that follows
 		if e.writable {
+			c.wr.ready = true
 			c.flush()
 		}
 		return
@@ -410,12 +412,15 @@ func (c *Conn) await(s *side, ev waitctx.Events, bound time.Duration) error {
 	if t == nil || !t.job.Inside() {
 		return l.outside()
 	}
-	s.limit = l.limit(s, bound)
+	end := int64(0) // of this wait; another job may wait here too, until another time
+	if bound > 0 {
+		end = l.after(bound)
+	}
+	c.within(s, end)
 	t.waitNext = s.waiters
 	s.waiters = t
 	t.waitsFor = c
 	defer t.waited(s)
-	c.schedule(s.limit)
 	for {
 		paused, err := t.pause()
 		if err != nil {
@@ -427,9 +432,22 @@ func (c *Conn) await(s *side, ev waitctx.Events, bound time.Duration) error {
 		if s.ready || c.usable(s) != nil {
 			return nil
 		}
-		if s.limit != 0 && s.limit <= l.now {
+		if s.deadline == 0 && end != 0 && end <= l.now {
 			return os.ErrDeadlineExceeded
 		}
+		c.within(s, end)
+	}
+}
+
+// within has the waits on side s looked at when its deadline passes, or if it has
+// none at end, unless that is done earlier.
+func (c *Conn) within(s *side, end int64) {
+	if s.deadline != 0 {
+		end = s.deadline
+	}
+	if end != 0 && (s.limit <= c.l.now || end < s.limit) { // 0 is the past
+		s.limit = end
+		c.schedule(end)
 	}
 }
 

@@ -119,7 +119,7 @@ func (c *Conn) connected(ctx context.Context, limit int64) error {
 		stop := context.AfterFunc(ctx, func() {
 			c.l.send(message{call: func() {
 				if !over {
-					c.wr.limit = 1
+					c.wr.deadline = 1 // which has passed
 					c.wr.wake()
 				}
 			}})

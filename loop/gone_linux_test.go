@@ -3,9 +3,12 @@ package loop_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -191,4 +194,48 @@ func TestWatchedDescriptorStolen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A dial that nobody answers ends with its context.
+func TestDialContextEnds(t *testing.T) {
+	// A listener whose backlog is full: what else comes is dropped.
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(c)
+		unix.Connect(c, sa)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", sa.(*unix.SockaddrInet4).Port)
+	l := newLoop(t, loop.Config{})
+	must(t, l, func(ctx context.Context) error {
+		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		if _, err := loop.Dial(short, "tcp", addr); !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("with a deadline: %v", err)
+		}
+		canceled, cancel := context.WithCancel(ctx)
+		l.AfterFunc(10*time.Millisecond, cancel)
+		if _, err := loop.Dial(canceled, "tcp", addr); !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("cancelled: %v", err)
+		}
+		_, err := (&loop.Dialer{Timeout: 10 * time.Millisecond}).Dial(ctx, "tcp", addr)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("with a timeout: %v", err)
+		}
+		return nil
+	})
 }

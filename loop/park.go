@@ -40,7 +40,7 @@ func (c *Conn) served() {
 	c.task = nil
 	// What a Read has told once would start one job after another: a connection
 	// that has ended or is overdue, and is parked all the same, is closed.
-	over := c.reason == io.EOF || c.reason == errGone
+	over := c.reason == io.EOF || c.reason == errGone || c.tls != nil && c.tls.over
 	shuttingDown := c.reason == ErrShutdown
 	if c.reason == os.ErrDeadlineExceeded {
 		over = over || c.rd.deadline != 0 && c.rd.deadline <= c.l.now

@@ -40,6 +40,7 @@ func (r rawConn) do(op string, s *side, ev waitctx.Events, bound time.Duration, 
 			return r.c.opError(op, err)
 		}
 		if f(uintptr(r.c.fd)) {
+			r.c.wrote = r.c.wrote || s == &r.c.wr
 			r.c.moved()
 			return nil
 		}

@@ -35,7 +35,8 @@ type TLSConn struct {
 	werr      error // what every further Write ends with
 	reading   bool  // a job is in Read, or pauses in it
 	writing   bool
-	answers   int // bytes that crypto/tls has queued by itself since nothing was left to be sent
+	over      bool // Read has told of the end
+	answers   int  // bytes that crypto/tls has queued by itself since nothing was left to be sent
 
 	peeked  byte // plaintext that has been read ahead, to see whether there is any
 	hasPeek bool
@@ -149,7 +150,9 @@ const maxAnswers = 4 << 10
 
 // Read reads into p, and pauses the job until there is something. It returns
 // io.EOF when the peer has sent close_notify, and io.ErrUnexpectedEOF when it
-// has gone in the middle of a record.
+// has gone in the middle of a record. While the peer does not take the answers
+// that crypto/tls owes it (to KeyUpdates), Read waits for that, whatever its
+// deadline, as on a goroutine.
 func (t *TLSConn) Read(p []byte) (int, error) {
 	if err := t.ready("read"); err != nil {
 		return 0, err
@@ -162,7 +165,11 @@ func (t *TLSConn) Read(p []byte) (int, error) {
 	c := t.c
 	for {
 		if t.answers > maxAnswers && len(c.out) > 0 {
-			if err := c.await(&c.wr, waitctx.Writable, c.l.cfg.WriteTimeout); err != nil {
+			err := c.usable(&c.wr)
+			if err == nil {
+				err = c.await(&c.wr, waitctx.Writable, c.l.cfg.WriteTimeout)
+			}
+			if err != nil {
 				return 0, c.opError("read", err)
 			}
 			continue
@@ -172,6 +179,7 @@ func (t *TLSConn) Read(p []byte) (int, error) {
 			c.moved()
 		}
 		if err != ErrWouldBlock {
+			t.over = err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 			return n, err
 		}
 		if err := c.await(&c.rd, waitctx.Readable, c.l.cfg.IdleTimeout); err != nil {
@@ -266,6 +274,9 @@ func (t *TLSConn) write(p []byte) (int, error) {
 		if done += n; done == len(p) {
 			return done, nil
 		}
+		if j := c.l.current; j != nil {
+			j.ops += n >> 14 // as if each record were sent by itself
+		}
 		c.moved()
 	}
 }
@@ -336,9 +347,10 @@ func (t *TLSConn) SetWriteDeadline(d time.Time) error { return t.c.SetWriteDeadl
 // shaken reports whether the handshake has begun.
 func (t *TLSConn) shaken() bool { return t.handshake != handshakeNone }
 
-// sayGoodbye queues a close_notify alert, if the peer has not had one.
+// sayGoodbye queues a close_notify alert, if the peer has not had one. After a
+// Write that has not ended, or not well, it would call a part the whole.
 func (t *TLSConn) sayGoodbye() {
-	if t.handshake == handshakeDone && t.err == nil && !t.c.gone() {
+	if t.handshake == handshakeDone && t.err == nil && !t.writing && t.werr == nil && !t.c.gone() {
 		t.s.CloseWrite() // an error is that of a connection which ends anyway
 	}
 }
