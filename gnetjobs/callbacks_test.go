@@ -201,9 +201,11 @@ func TestJobAndClose(t *testing.T) {
 				},
 				onClose: onClose,
 			}, wrap)
-			if n, err := io.Copy(io.Discard, dial(t, s)); n != 0 || err != nil {
+			client := dial(t, s)
+			if n, err := io.Copy(io.Discard, client); n != 0 || err != nil {
 				t.Errorf("client: %d bytes, %v", n, err)
 			}
+			client.Close() // which the server waits for
 			if err := receive(t, closed); err != nil {
 				t.Errorf("OnClose's error is %v", err)
 			}

@@ -14,8 +14,8 @@ import (
 // How a connection ends. Either this side closes it, with shut or fail. Then
 // close, when no callback is in progress, sends what waits to be sent, tells the
 // handler, whose last words and a close_notify alert are sent too, and has gnet
-// close it. Or gnet does so by itself. In the end gnet calls OnClose, which
-// leads to finish.
+// close it, after it has lingered if need be. Or gnet does so by itself. In the
+// end gnet calls OnClose, which leads to finish.
 
 // shut closes the connection when what waits to be sent has been; cause is nil
 // if nobody but this side wanted that.
@@ -38,8 +38,7 @@ func (c *conn) end(cause error, graceful bool) {
 
 // close goes on with the end of a connection. It is not called inside a job.
 func (c *conn) close() {
-	h := c.host
-	h.dismiss(c)
+	c.host.dismiss(c)
 	if c.sending() {
 		return
 	}
@@ -56,12 +55,22 @@ func (c *conn) close() {
 	}
 	switch {
 	case c.phase != phaseClosing: // gnet has closed it
-	case c == h.callback:
-		c.closeNow = true // leave says so
+	case c.mustLinger() && shutdownWrite(c.raw.Fd()) == nil:
+		c.linger()
 	default:
-		if err := h.loop.Close(c.raw); err != nil {
-			logging.Errorf("gnetjobs: closing a connection: %v", err)
-		}
+		c.closeRaw()
+	}
+}
+
+// closeRaw has gnet close the connection.
+func (c *conn) closeRaw() {
+	h := c.host
+	if c == h.callback {
+		c.closeNow = true // leave says so
+		return
+	}
+	if err := h.loop.Close(c.raw); err != nil {
+		logging.Errorf("gnetjobs: closing a connection: %v", err)
 	}
 }
 
@@ -83,6 +92,12 @@ func (c *conn) closedByGnet(err error) {
 	h := c.host
 	t := c.task
 	c.unschedule()
+	if c.phase == phaseLingering {
+		c.phase = phaseClosed
+		h.lingering--
+		h.conns--
+		return
+	}
 	c.lost, c.gnetErr = true, err
 	if h.current != nil || h.depth > 1 && t != nil && t.begun() {
 		// Inside a job, or another callback, neither the handler is told nor
@@ -133,18 +148,23 @@ func (c *conn) finish() {
 		return
 	}
 	c.finished = true
-	h := c.host
 	c.tell()
 	if c.phase == phaseEnding {
 		c.notify()
 	}
 	c.phase = phaseClosed
-	c.local, c.remote, c.in, c.pending = nil, nil, nil, nil
-	h.conns--
-	for _, f := range c.onClosed {
+	c.host.conns--
+	c.over()
+}
+
+// over is called when nobody has to do with the connection any more.
+func (c *conn) over() {
+	c.finished, c.gone = true, true
+	c.in, c.pending = nil, nil
+	if f := c.onClosed; f != nil {
+		c.onClosed = nil
 		f(c, nil)
 	}
-	c.onClosed = nil
 }
 
 // tell calls the handler's OnClose, or whoever waits for the handshake, once.
@@ -170,7 +190,7 @@ func (c *conn) tell() {
 
 // notify sends a close_notify alert.
 func (c *conn) notify() {
-	if c.tls == nil || c.notified || !c.opened || c.phase == phaseClosed {
+	if c.host.handler.cfg == nil || c.notified || !c.opened || c.phase == phaseClosed {
 		return
 	}
 	c.tls.CloseWrite() // an error is that of a connection which ends anyway

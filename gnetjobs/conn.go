@@ -1,7 +1,6 @@
 package gnetjobs
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -11,21 +10,20 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	errorx "github.com/panjf2000/gnet/v2/pkg/errors"
 
-	"github.com/jobloop/jobloop/loop"
+	"github.com/jobloop/jobloop/internal/tlsio"
 )
 
 // conn is the gnet.Conn that a handler sees. gnet's own, raw, is named and not
 // embedded, so that no method of its can be called by mistake and send
-// plaintext. Only those of gnet.Socket, about the descriptor, are its own.
+// plaintext. Idle servers consist of these: each field costs memory.
 type conn struct {
-	gnet.Socket
-	raw  gnet.Conn
+	socket
 	host *host
-	tls  *tls.Conn // nil: no TLS, or its handshake has not begun
-	task *task     // its job, if it has one
-	ctx  any       // the user's
+	tls  tlsio.Conn // not used without TLS
+	task *task      // its job, if it has one
+	ctx  any        // the user's
 
-	local, remote net.Addr
+	local, remote net.Addr // never changed: jobs' goroutines may ask
 
 	phase    phase
 	opened   bool // OnOpen has been called
@@ -38,7 +36,8 @@ type conn struct {
 	ended    bool // the peer will send no more
 	lost     bool // gnet closes it, for gnetErr
 	told     bool // OnClose has been called
-	finished bool // gnet has closed it
+	finished bool // it ends, or lingers
+	gone     bool // and everybody has been told
 	notified bool // close_notify has been sent
 	reported bool // OnHandshake has been called
 	since    int64
@@ -49,15 +48,17 @@ type conn struct {
 
 	cause    error // why it is being closed
 	gnetErr  error
-	onClosed []gnet.AsyncCallback
+	onClosed gnet.AsyncCallback // nil if nobody has asked
 
-	timeout    timeout
-	when       int64 // of its place among the timers
-	timerIndex int
+	timeout timeout
+	when    int64  // of its place among the timers
+	written uint64 // bytes given to gnet
+	queued  int    // what the inbox has of it, in bytes, under its mutex
 
+	timerIndex int32
+	dropped    uint32      // bytes that have come since it lingers
 	closeAsked atomic.Bool // by Close
-	written    uint64      // bytes given to gnet
-	queued     int         // what the inbox has of it, in bytes, under its mutex
+	lingerSet  atomic.Bool // SetLinger says how it is closed
 }
 
 // phase is how far a connection has come.
@@ -70,6 +71,7 @@ const (
 	phaseJob                    // has a job, which gets the bytes
 	phaseClosing                // what waits to be sent is being sent
 	phaseEnding                 // gnet closes it, and its handler is told
+	phaseLingering              // the peer is to close it
 	phaseClosed
 )
 
@@ -77,7 +79,7 @@ var _ gnet.Conn = (*conn)(nil)
 
 func newConn(h *handler, raw gnet.Conn) *conn {
 	host := h.hostOf(raw.EventLoop())
-	c := &conn{Socket: raw, raw: raw, host: host, ctx: raw.Context(), local: raw.LocalAddr(), remote: raw.RemoteAddr()}
+	c := &conn{socket: socket{raw: raw}, host: host, ctx: raw.Context(), local: raw.LocalAddr(), remote: raw.RemoteAddr()}
 	if d, ok := c.ctx.(*dialing); ok {
 		c.ctx, c.dialing = d.ctx, d
 		d.conn = c
@@ -120,6 +122,8 @@ func (c *conn) arrived() {
 		}
 	case phaseOpen:
 		c.proceed()
+	case phaseLingering:
+		c.drop()
 	default:
 		c.raw.Discard(-1)
 	}
@@ -236,13 +240,13 @@ func (c *conn) fill() (n int, err error) {
 	return n, err
 }
 
-// readNow reads plaintext that has come. Its error is loop.ErrWouldBlock if
-// there is none: crypto/tls keeps its state over that one.
+// readNow reads plaintext that has come. Its error is tlsio.ErrWouldBlock if
+// there is none, and nil if there is some.
 func (c *conn) readNow(p []byte) (int, error) {
-	if c.tls != nil {
+	if c.host.handler.cfg != nil {
 		return c.tls.Read(p)
 	}
-	return (*wire)(c).Read(p)
+	return (*transport)(c).ReadNow(p)
 }
 
 // keep is called when OnTraffic has returned: the next one needs the memory.
@@ -262,7 +266,7 @@ func (c *conn) keep() {
 // readEnded is told why no more bytes can be read now.
 func (c *conn) readEnded(err error) {
 	switch {
-	case err == nil || err == loop.ErrWouldBlock:
+	case err == nil || err == tlsio.ErrWouldBlock:
 		c.resumeReading()
 	case err == io.EOF:
 		c.ended = true
@@ -280,10 +284,17 @@ func (c *conn) SetContext(ctx any) { c.ctx = ctx }
 
 // LocalAddr returns nil once the connection has been closed, as RemoteAddr
 // does.
-func (c *conn) LocalAddr() net.Addr { return c.local }
+func (c *conn) LocalAddr() net.Addr { return c.address(c.local) }
 
 // RemoteAddr is the peer's.
-func (c *conn) RemoteAddr() net.Addr { return c.remote }
+func (c *conn) RemoteAddr() net.Addr { return c.address(c.remote) }
+
+func (c *conn) address(a net.Addr) net.Addr {
+	if c.gone {
+		return nil
+	}
+	return a
+}
 
 // SendTo is for datagrams.
 func (c *conn) SendTo([]byte, net.Addr) (int, error) { return 0, errorx.ErrUnsupportedOp }

@@ -339,6 +339,7 @@ func TestWakeAndClose(t *testing.T) {
 	if _, err := io.Copy(io.Discard, client); err != nil {
 		t.Errorf("reading: %v", err)
 	}
+	client.Close() // which the server waits for
 	s.empty(t)
 }
 
@@ -389,6 +390,7 @@ func TestClosing(t *testing.T) {
 				if n, err := io.Copy(io.Discard, client); n != 0 || err != nil {
 					t.Errorf("read %d bytes, %v", n, err)
 				}
+				client.Close() // which the server waits for
 				s.empty(t)
 				if n := len(events); n != 0 {
 					t.Errorf("%d more events", n)

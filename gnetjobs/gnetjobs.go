@@ -31,9 +31,13 @@
 //     peer is made to wait: see [Options].
 //   - Closing a connection sends first what waits to be sent, however much that
 //     is, as long as the peer takes some within Options.WriteTimeout; then what
-//     OnClose writes, and a close_notify alert (RFC 8446, section 6.1). If the
-//     peer ends its side of the TCP connection, or the event loop ends, gnet
-//     sends no more than the socket takes at once.
+//     OnClose writes, and a close_notify alert (RFC 8446, section 6.1). Then,
+//     on Unix systems, the sending side is shut, and gnet keeps the connection,
+//     and counts it, until the peer has closed it too, within
+//     Options.LingerTimeout: closed at once, it could lose the end of what was
+//     written. To the handler it is closed already. If the peer ends its side of
+//     the TCP connection, or the event loop ends, gnet sends no more than the
+//     socket takes at once.
 //   - OnClose's error is nil when this side has closed the connection, io.EOF
 //     when the peer has sent close_notify, and matches io.ErrUnexpectedEOF when
 //     it has gone without. When the connection has failed, it says why.
@@ -52,6 +56,8 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+
+	"github.com/jobloop/jobloop/internal/tlsio"
 )
 
 // Options bound what a peer can use up. The zero value is a good choice.
@@ -68,6 +74,15 @@ type Options struct {
 	// for two minutes, negative for no bound. The time between events is the
 	// handler's to bound, as it is without this package.
 	IdleTimeout time.Duration
+
+	// LingerTimeout is how long a connection that this side has closed is kept
+	// for its peer to close it too, after all has been sent and OnClose has
+	// returned: 0 for 5 seconds, negative for not at all. What comes meanwhile is
+	// dropped, a megabyte of it at most. The kernel would reset a connection that
+	// is closed while the peer still sends, and the end of what was written would
+	// be lost. No more than MaxJobs connections of an event loop linger at a
+	// time. On Windows none does, nor one that SetLinger was called for.
+	LingerTimeout time.Duration
 
 	// MaxInbound is the most bytes of a connection that may have arrived and
 	// not been read: 0 for 4 MiB, negative for no bound. A connection with more
@@ -107,7 +122,7 @@ func TLS(handler gnet.EventHandler, cfg *tls.Config, opts Options) gnet.EventHan
 		panic("gnetjobs: TLS: cfg is nil")
 	}
 	h := newHandler("TLS", handler, opts)
-	h.cfg, h.wrap = cfg, tls.Server
+	h.cfg = cfg
 	return h
 }
 
@@ -118,12 +133,8 @@ func TLSClient(handler gnet.EventHandler, cfg *tls.Config, opts Options) gnet.Ev
 	if cfg == nil {
 		panic("gnetjobs: TLSClient: cfg is nil")
 	}
-	if cfg.Renegotiation != tls.RenegotiateNever {
-		cfg = cfg.Clone() // it would be a handshake outside a job
-		cfg.Renegotiation = tls.RenegotiateNever
-	}
 	h := newHandler("TLSClient", handler, opts)
-	h.cfg, h.wrap, h.client = cfg, tls.Client, true
+	h.cfg, h.client = tlsio.WithoutRenegotiation(cfg), true // cloned once, and not for each connection
 	return h
 }
 
@@ -140,8 +151,8 @@ func Jobs(handler gnet.EventHandler, opts Options) gnet.EventHandler {
 // is for the event loop's goroutine, jobs included.
 func ConnectionState(c gnet.Conn) tls.ConnectionState {
 	w, ok := c.(*conn)
-	if !ok || w.tls == nil || w.task != nil && !w.opened {
+	if !ok {
 		return tls.ConnectionState{}
 	}
-	return w.tls.ConnectionState()
+	return w.tls.State()
 }

@@ -15,7 +15,6 @@ type handler struct {
 	gnet.EventHandler // the one that was wrapped
 	opts              Options
 	cfg               *tls.Config // nil: no TLS
-	wrap              func(net.Conn, *tls.Config) *tls.Conn
 	client            bool
 	hosts             sync.Map // gnet.EventLoop to *host, asked once for each connection
 }
@@ -35,11 +34,12 @@ func (o Options) withDefaults() Options {
 		{&o.HandshakeTimeout, 10 * time.Second},
 		{&o.WriteTimeout, 30 * time.Second},
 		{&o.IdleTimeout, 2 * time.Minute},
+		{&o.LingerTimeout, 5 * time.Second},
 	} {
 		if *f.d == 0 {
 			*f.d = f.def
 		}
-		*f.d = max(*f.d, 0) // from here on, 0 is no bound
+		*f.d = max(*f.d, 0) // from here on, 0 is no bound, and no lingering
 	}
 	for _, f := range []struct {
 		n   *int

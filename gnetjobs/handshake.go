@@ -14,7 +14,11 @@ func (c *conn) handshake() {
 		cfg.ServerName = d.serverName
 	}
 	c.phase = phaseHandshake
-	c.tls = h.wrap((*wire)(c), cfg)
+	if h.client {
+		c.tls.Client((*transport)(c), cfg)
+	} else {
+		c.tls.Server((*transport)(c), cfg)
+	}
 	c.host.newTask(c, nil)
 }
 

@@ -2,6 +2,7 @@ package gnetjobs
 
 import (
 	"context"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/panjf2000/gnet/v2/pkg/logging"
 
 	"github.com/jobloop/jobloop/engine"
+	"github.com/jobloop/jobloop/internal/monotonic"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -28,11 +30,12 @@ type host struct {
 	ctx     context.Context // of its jobs, but for the job
 	start   time.Time
 
-	conns    int
-	depth    int    // of enter
-	events   uint64 // callbacks of gnet's and turns of jobs, so far
-	callback *conn  // whose callback of gnet's this is, nil if none
-	shutdown bool   // a handler has asked for it
+	conns     int
+	lingering int    // of them
+	depth     int    // of enter
+	events    uint64 // callbacks of gnet's and turns of jobs, so far
+	callback  *conn  // whose callback of gnet's this is, nil if none
+	shutdown  bool   // a handler has asked for it
 
 	current      *task // the one that runs
 	ready        taskList
@@ -45,7 +48,6 @@ type host struct {
 
 	plaintext []byte // what a handler is shown
 	sealed    []byte // records on their way to gnet
-	sealing   bool
 
 	timers timers
 	polled []*task // to be resumed at pollAt
@@ -83,6 +85,15 @@ func (h *handler) hostOf(l gnet.EventLoop) *host {
 
 // now is the time on the host's clock, never 0.
 func (h *host) now() int64 { return int64(time.Since(h.start)) + 1 }
+
+// at converts a time to the host's clock. It is never 0.
+func (h *host) at(t time.Time) int64 {
+	ns := monotonic.Since(h.start, t)
+	if ns < math.MaxInt64 {
+		ns++ // as now does
+	}
+	return max(ns, 1)
+}
 
 // enter begins a callback of gnet's that is about c, or with a nil c anything
 // else that is done on its goroutine.

@@ -225,7 +225,14 @@ func (c *conn) CloseWithCallback(callback gnet.AsyncCallback) error {
 		if c.finished {
 			return callback(c, nil)
 		}
-		c.onClosed = append(c.onClosed, callback)
+		if first := c.onClosed; first != nil {
+			second := callback
+			callback = func(c gnet.Conn, err error) error {
+				first(c, err)
+				return second(c, err)
+			}
+		}
+		c.onClosed = callback
 		c.shut(nil)
 		return nil
 	}})

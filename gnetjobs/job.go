@@ -7,20 +7,21 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
 
+	"github.com/jobloop/jobloop/internal/tlsio"
 	"github.com/jobloop/jobloop/jobs"
-	"github.com/jobloop/jobloop/loop"
 )
 
 // Job runs fn as a job on c's event loop: code that blocks, such as
 // fasthttp.Server's ServeConn. It begins when the callback in which Job is
 // called has returned; at once, if that is a function which gnet's EventLoop
 // executes. The net.Conn it is given pauses the job where it would
-// block, and is for fn alone: not for goroutines that fn starts, nor for
-// afterwards. With TLS it has the methods ConnectionState and CloseWrite of a
+// block, and is for fn alone: on goroutines that fn starts, its methods return an
+// error, and so they do afterwards. With TLS it has the methods ConnectionState and CloseWrite of a
 // tls.Conn, too.
 //
 // While fn runs the handler gets no OnTraffic. When fn returns nil, events go
@@ -53,17 +54,17 @@ func Job(c gnet.Conn, fn func(net.Conn) error) error {
 }
 
 // JobContext returns a context that carries the job to the code inside it:
-// jobs.FromContext finds it there, and so do the keys of engines, as in a
-// tls.Conn's HandshakeContext. nc is what [Job] gives its function; for another
+// jobs.FromContext finds it there, inside the job, and so do the keys of engines,
+// as in a tls.Conn's HandshakeContext. nc is what [Job] gives its function; for another
 // net.Conn it is context.Background.
 //
 // A job that pauses by itself is resumed when the callback in its wait context
 // is called; if it has not taken that, each millisecond, whatever descriptors
 // it waits for.
 func JobContext(nc net.Conn) context.Context {
-	if j, ok := nc.(interface{ job() *task }); ok && j.job() != nil {
-		t := j.job()
-		return jobs.NewContext(t.host.ctx, t.job)
+	if n, ok := nc.(interface{ self() *jobConn }); ok && !n.self().done.Load() {
+		j := n.self()
+		return jobs.NewContext(j.conn.host.ctx, j.job)
 	}
 	return context.Background()
 }
@@ -97,22 +98,34 @@ func (h *host) lowWater() int { return h.highWater() / 4 }
 
 // jobConn is the net.Conn of a function given to Job.
 type jobConn struct {
-	conn   *conn
-	task   *task // nil when the function has returned
-	rd, wr int64 // deadlines, on the host's clock; 0: none
+	conn   *conn // not to be touched outside the job
+	job    jobs.Job
+	rd, wr int64       // deadlines, on the host's clock; 0: none
+	done   atomic.Bool // the function has returned
 }
 
 var _ net.Conn = (*jobConn)(nil)
 
-func (j *jobConn) job() *task { return j.task }
+func (j *jobConn) self() *jobConn { return j }
+
+// inside says why the caller must not use j, if so. Any goroutine may ask: one
+// that the job has started must not pause it, which would end the process.
+func (j *jobConn) inside() error {
+	switch {
+	case j.job.Inside() && !j.done.Load():
+		return nil
+	case j.done.Load():
+		return net.ErrClosed
+	}
+	return errNotInJob
+}
 
 // usable says why an operation with the deadline must not begin, if so.
 func (j *jobConn) usable(deadline int64) error {
+	if err := j.inside(); err != nil {
+		return err
+	}
 	switch {
-	case j.task == nil:
-		return net.ErrClosed
-	case j.conn.host.current != j.task:
-		return errNotInJob
 	case deadline != 0 && deadline <= j.conn.host.now():
 		return os.ErrDeadlineExceeded
 	}
@@ -146,7 +159,7 @@ func (j *jobConn) read(p []byte) (int, error) {
 		if n > 0 {
 			return n, nil
 		}
-		if err != loop.ErrWouldBlock {
+		if err != tlsio.ErrWouldBlock {
 			c.ended = c.ended || err == io.EOF
 			return 0, err
 		}
@@ -160,7 +173,7 @@ func (j *jobConn) read(p []byte) (int, error) {
 			limit = idle
 		}
 		c.resumeReading()
-		if err := j.task.await(wantRead, limit); err != nil {
+		if err := c.task.await(wantRead, limit); err != nil {
 			if c.phase >= phaseClosing {
 				err = c.readError()
 			}
@@ -184,9 +197,9 @@ func (j *jobConn) write(p []byte) (int, error) {
 		if c.phase >= phaseClosing {
 			return done, c.writeError()
 		}
-		if c.raw.OutboundBuffered() > c.host.highWater() && !j.task.job.PauseBlocked() {
+		if c.raw.OutboundBuffered() > c.host.highWater() && !j.job.PauseBlocked() {
 			c.pollWrites()
-			if err := j.task.await(wantWrite, j.wr); err != nil {
+			if err := c.task.await(wantWrite, j.wr); err != nil {
 				if c.phase >= phaseClosing {
 					err = c.writeError()
 				}
@@ -194,7 +207,7 @@ func (j *jobConn) write(p []byte) (int, error) {
 			}
 			continue
 		}
-		n, err := c.Write(p[done:min(len(p), done+sealSize)])
+		n, err := c.Write(p[done:min(len(p), done+tlsio.SealSize)])
 		if done += n; err != nil || done == len(p) {
 			return done, err
 		}
@@ -212,8 +225,12 @@ func (c *conn) writeError() error {
 
 // Close closes the connection, when what has been written has been sent.
 func (j *jobConn) Close() error {
-	if j.task == nil || j.conn.phase >= phaseClosing {
-		return j.conn.opError("close", net.ErrClosed)
+	err := j.inside()
+	if err == nil && j.conn.phase >= phaseClosing {
+		err = net.ErrClosed
+	}
+	if err != nil {
+		return j.conn.opError("close", err)
 	}
 	j.conn.shut(nil)
 	return nil
@@ -241,7 +258,7 @@ func (j *jobConn) setDeadline(d *int64, t time.Time) error {
 		return j.conn.opError("set", err)
 	}
 	if *d = 0; !t.IsZero() {
-		*d = max(int64(t.Sub(j.conn.host.start))+1, 1)
+		*d = j.conn.host.at(t)
 	}
 	return nil
 }
@@ -250,7 +267,7 @@ func (j *jobConn) setDeadline(d *int64, t time.Time) error {
 type tlsJobConn struct{ *jobConn }
 
 // ConnectionState is that of tls.Conn.
-func (j *tlsJobConn) ConnectionState() tls.ConnectionState { return j.conn.tls.ConnectionState() }
+func (j *tlsJobConn) ConnectionState() tls.ConnectionState { return j.conn.tls.State() }
 
 // Handshake returns nil: it has been done.
 func (j *tlsJobConn) Handshake() error { return nil }

@@ -478,6 +478,7 @@ func TestJobClosedFromOutside(t *testing.T) {
 		if _, err := io.Copy(io.Discard, client); err != nil {
 			t.Errorf("client: %v", err)
 		}
+		client.Close() // which the server waits for
 		s.empty(t)
 	})
 }

@@ -115,11 +115,11 @@ func (t *task) main(j jobs.Job) error {
 	j.SetValue(t)
 	c := t.conn
 	if t.fn == nil {
-		return c.tls.HandshakeContext(jobs.NewContext(t.host.ctx, j))
+		return c.tls.Handshake(jobs.NewContext(t.host.ctx, j))
 	}
-	nc := &jobConn{conn: c, task: t}
-	defer func() { nc.task = nil }()
-	if c.tls != nil {
+	nc := &jobConn{conn: c, job: j}
+	defer nc.done.Store(true)
+	if c.host.handler.cfg != nil {
 		return t.fn(&tlsJobConn{nc})
 	}
 	return t.fn(nc)
@@ -128,7 +128,10 @@ func (t *task) main(j jobs.Job) error {
 // await pauses the job, in which the caller is, until there may be what it
 // wants, limit has passed, or anything else has happened.
 func (t *task) await(w want, limit int64) error {
-	if t.job.PauseBlocked() {
+	switch {
+	case !t.job.Inside():
+		return errNotInJob // Pause would return at once
+	case t.job.PauseBlocked():
 		return errPauseBlocked
 	}
 	t.want, t.limit = w, limit

@@ -28,14 +28,14 @@ func (c *conn) schedule(when int64) {
 	if c.timerIndex == 0 {
 		heap.Push(&h.timers.heap, c)
 	} else {
-		heap.Fix(&h.timers.heap, c.timerIndex-1)
+		heap.Fix(&h.timers.heap, int(c.timerIndex)-1)
 	}
 	h.arm(when)
 }
 
 func (c *conn) unschedule() {
 	if c.timerIndex != 0 {
-		heap.Remove(&c.host.timers.heap, c.timerIndex-1)
+		heap.Remove(&c.host.timers.heap, int(c.timerIndex)-1)
 	}
 }
 
@@ -109,7 +109,7 @@ func (h *host) expire() {
 // on the host's clock, and 0 if there is nothing to be done.
 type timeout struct {
 	handshake int64
-	stall     int64  // when the peer has to have taken something
+	stall     int64  // when the peer has to have taken something, or closed what lingers
 	taken     uint64 // what it had taken before
 	poll      int64  // when to look whether it has taken enough
 	step      int64  // between two such looks
@@ -149,6 +149,10 @@ func (c *conn) watchWrites() {
 // expire does what is due.
 func (c *conn) expire(now int64) {
 	t := &c.timeout
+	if c.phase == phaseLingering { // no other time counts any more
+		c.closeRaw()
+		return
+	}
 	if t.handshake != 0 && t.handshake <= now {
 		t.handshake = 0
 		c.fail(ErrHandshakeTimeout)
@@ -215,13 +219,13 @@ func (h timerHeap) Len() int           { return len(h) }
 func (h timerHeap) Less(i, j int) bool { return h[i].when < h[j].when }
 func (h timerHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].timerIndex, h[j].timerIndex = i+1, j+1
+	h[i].timerIndex, h[j].timerIndex = int32(i+1), int32(j+1)
 }
 
 func (h *timerHeap) Push(x any) {
 	c := x.(*conn)
 	*h = append(*h, c)
-	c.timerIndex = len(*h)
+	c.timerIndex = int32(len(*h))
 }
 
 func (h *timerHeap) Pop() any {

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"os"
+
+	"github.com/jobloop/jobloop/internal/tlsio"
 )
 
 // Write sends p, or has gnet keep what the peer does not take. An error has
@@ -47,7 +49,7 @@ func (c *conn) OutboundBuffered() int {
 // writable says why nothing can be sent, if so.
 func (c *conn) writable() error {
 	switch {
-	case c.phase == phaseClosing || c.phase == phaseClosed:
+	case c.phase >= phaseClosing && c.phase != phaseEnding:
 		return net.ErrClosed
 	case !c.opened:
 		return errNotOpen
@@ -66,11 +68,6 @@ func (c *conn) outboundFull(by int) bool {
 	return limit > 0 && c.raw.OutboundBuffered() > limit+by
 }
 
-// sealSize is how much is encrypted before it is given to gnet, in one write.
-// crypto/tls would do that for each record, of which the first are of little
-// more than a kilobyte.
-const sealSize = 64 << 10
-
 // send sends what is in bs, encrypted if it is to be.
 func (c *conn) send(bs ...[]byte) (int, error) {
 	h := c.host
@@ -87,14 +84,14 @@ func (c *conn) send(bs ...[]byte) (int, error) {
 		for len(p) > 0 {
 			var n int
 			var err error
-			sealed, n, err = c.seal(sealed, p[:min(len(p), sealSize)])
+			sealed, n, err = c.tls.Seal(sealed, p)
 			done += n
 			p = p[n:]
 			if err != nil {
 				c.fail(err)
 				return done, err
 			}
-			if len(sealed) < sealSize {
+			if len(sealed) < tlsio.SealSize {
 				continue
 			}
 			if err := c.sendSealed(sealed); err != nil {
@@ -106,15 +103,6 @@ func (c *conn) send(bs ...[]byte) (int, error) {
 	err := c.sendSealed(sealed)
 	h.sealed = sealed[:0]
 	return done, err
-}
-
-// seal appends to dst the records that p becomes.
-func (c *conn) seal(dst, p []byte) (_ []byte, n int, err error) {
-	h := c.host
-	h.sealing, h.sealed = true, dst
-	defer func() { h.sealing, h.sealed = false, nil }()
-	n, err = c.tls.Write(p)
-	return h.sealed, n, err
 }
 
 func (c *conn) sendSealed(p []byte) error {

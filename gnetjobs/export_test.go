@@ -1,0 +1,27 @@
+package gnetjobs
+
+import (
+	"time"
+	"unsafe"
+
+	"github.com/panjf2000/gnet/v2"
+)
+
+var ErrNotInJob = errNotInJob
+
+// StepClock makes c's event loop one that began before the system's clock was
+// set forward by d. It is for the loop's goroutine.
+func StepClock(c gnet.Conn, d time.Duration) { step(&c.(*conn).host.start, d) }
+
+// step makes t what it would be if the system's clock had been set forward by d
+// since: its wall time is d earlier, its monotonic reading the same.
+func step(t *time.Time, d time.Duration) {
+	p := (*struct {
+		wall uint64
+		ext  int64
+	})(unsafe.Pointer(t))
+	if p.wall>>63 == 0 {
+		panic("no monotonic reading")
+	}
+	p.wall -= uint64(int64(d/time.Second)) << 30
+}
