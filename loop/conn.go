@@ -50,8 +50,10 @@ func (f HandlerFunc) Serve(ctx context.Context, c *Conn) error { return f(ctx, c
 //
 // It behaves as a connection of package net does, with these differences: Close
 // lingers (see there); a Read without a deadline ends after Config.IdleTimeout,
-// and each wait of a Write after Config.WriteTimeout; and a deadline is looked at
-// once in a turn of the loop.
+// and each wait of a Write after Config.WriteTimeout; a deadline is looked at once
+// in a turn of the loop; a Write of no bytes says nothing of the connection; and
+// if both ends have shut their sides before the peer resets the connection, a
+// Read may tell of the reset instead of the end.
 type Conn struct {
 	l      *Loop
 	fd     int // -1 when closed
@@ -228,11 +230,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // readNow is Read for those who must not wait: it returns ErrWouldBlock.
 func (c *Conn) readNow(p []byte) (int, error) {
-	if err := c.usable(&c.rd); err != nil {
-		return 0, c.opError("read", err)
-	}
-	if len(p) == 0 {
+	err := c.usable(&c.rd)
+	switch {
+	case len(p) == 0 && (err == nil || err == os.ErrDeadlineExceeded):
 		return 0, nil
+	case err != nil:
+		return 0, c.opError("read", err)
 	}
 	for c.rd.ready {
 		n, err := sysRead(c.fd, p)
@@ -314,15 +317,20 @@ func (c *Conn) writeNow(p []byte) (int, error) {
 	if len(c.out) > 0 {
 		return 0, ErrWouldBlock
 	}
+	if !c.tcp {
+		// Linux gives no edge when a Unix socket whose buffer is full can no
+		// longer be written to, since either end has shut it.
+		c.wr.ready = true
+	}
 	return c.sysWrite(p)
 }
 
 // sysWrite is write(2), of fewer bytes than p has if the socket takes no more.
 func (c *Conn) sysWrite(p []byte) (int, error) {
-	if errno, ok := c.reason.(syscall.Errno); ok { // a look has taken it from the socket
+	if errno, ok := c.reason.(syscall.Errno); ok && c.tcp { // a look has taken it from the socket
 		return 0, c.failed("write", errno)
 	}
-	if c.reason == errGone {
+	if c.gone() {
 		// The kernel would say the same, and send SIGPIPE. crypto/tls says
 		// goodbye on every connection.
 		return 0, c.opError("write", os.NewSyscallError("write", errnoEPIPE))

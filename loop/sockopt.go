@@ -35,13 +35,23 @@ func (c *Conn) SetWriteBuffer(n int) error {
 }
 
 // CloseRead shuts the reading side: reads return io.EOF.
-func (c *Conn) CloseRead() error {
-	return c.control(func(fd int) error { return sysShutdown(fd, false) })
-}
+func (c *Conn) CloseRead() error { return c.shutdown(&c.rd, false) }
 
 // CloseWrite shuts the writing side: the peer reads io.EOF.
-func (c *Conn) CloseWrite() error {
-	return c.control(func(fd int) error { return sysShutdown(fd, true) })
+func (c *Conn) CloseWrite() error { return c.shutdown(&c.wr, true) }
+
+// shutdown shuts a side. Not every kernel tells the poller of it, so who waits
+// has to look.
+func (c *Conn) shutdown(s *side, write bool) error {
+	if c.state.Load() >= connClosing {
+		return c.opError("close", net.ErrClosed)
+	}
+	if err := sysShutdown(c.fd, write); err != nil {
+		return c.opError("close", err)
+	}
+	s.ready = true
+	s.wake()
+	return nil
 }
 
 func (c *Conn) control(f func(fd int) error) error {

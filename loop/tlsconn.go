@@ -20,10 +20,17 @@ import (
 // One job may read while another writes. A second one that reads, or writes,
 // gets ErrInUse, and so does whoever uses a connection during its handshake.
 //
-// It behaves as a *tls.Conn does on a goroutine, with these differences: a Read
-// that has plaintext returns it without an error, which the next Read tells;
-// renegotiation is refused; and when the read deadline passes while bytes of a
-// record have come, nothing is lost, as crypto/tls has it too.
+// It behaves as a *tls.Conn does on a goroutine, with these differences:
+//
+//   - A Read that has plaintext returns it without an error, which the next Read
+//     tells.
+//   - Renegotiation is refused.
+//   - Close does not tell whether the peer has had the close_notify alert, and
+//     none is sent after a Write that has not ended, or not well: the peer must
+//     not take a part for the whole.
+//   - CloseWrite after Close is net.ErrClosed.
+//   - When the peer has gone, a Write of several records may report more bytes,
+//     since they go out together.
 type TLSConn struct {
 	c    *Conn
 	s    tlsio.Conn
@@ -234,10 +241,14 @@ func (t *TLSConn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	switch {
+	case t.c.state.Load() >= connClosing:
+		return 0, t.c.opError("write", net.ErrClosed)
 	case t.writing:
 		return 0, t.c.opError("write", ErrInUse)
 	case t.werr != nil:
 		return 0, t.werr
+	case len(p) == 0:
+		return 0, nil
 	}
 	t.writing = true
 	defer func() { t.writing = false }()
@@ -311,16 +322,22 @@ func (t *TLSConn) CloseWrite() error {
 	if t.writing {
 		return t.c.opError("close", ErrInUse)
 	}
-	if err := t.c.usable(&t.c.wr); err != nil {
-		return t.c.opError("close", err)
+	if t.c.state.Load() >= connClosing {
+		return t.c.opError("close", net.ErrClosed)
 	}
 	t.writing = true
 	defer func() { t.writing = false }()
-	if err := t.s.CloseWrite(); err != nil {
+	err := t.s.CloseWrite()
+	if t.werr == nil {
+		t.werr = errShutdown
+	}
+	if err != nil {
 		return err
 	}
 	return t.flush()
 }
+
+var errShutdown = errors.New("tls: protocol is shutdown") // as crypto/tls says it
 
 var errNoHandshake = errors.New("loop: the handshake has not been done")
 
