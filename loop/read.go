@@ -1,0 +1,70 @@
+package loop
+
+import (
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/jobloop/jobloop/waitctx"
+)
+
+// Read reads into p, and pauses the job until there is something. It returns
+// io.EOF when the peer has closed its side.
+func (c *Conn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.readNow(p)
+		if n > 0 {
+			c.moved()
+		}
+		if err != ErrWouldBlock {
+			return n, err
+		}
+		if err := c.await(&c.rd, waitctx.Readable, c.l.cfg.IdleTimeout); err != nil {
+			return 0, c.opError("read", err)
+		}
+	}
+}
+
+// readNow is Read for those who must not wait: it returns ErrWouldBlock.
+func (c *Conn) readNow(p []byte) (int, error) {
+	err := c.usable(&c.rd)
+	switch {
+	case len(p) == 0 && (err == nil || err == os.ErrDeadlineExceeded):
+		return 0, nil
+	case err != nil:
+		return 0, c.opError("read", err)
+	}
+	for c.rd.ready {
+		n, err := sysRead(c.fd, p)
+		switch {
+		case n > 0:
+			if n < len(p) && !c.sticky { // what comes later, an edge will tell
+				c.rd.ready = false
+			}
+			return n, nil
+		case err == nil:
+			return 0, c.readEnd()
+		case interrupted(err):
+		case wouldBlock(err):
+			c.rd.ready = false
+		default:
+			return 0, c.failed("read", err)
+		}
+	}
+	if c.reason == os.ErrDeadlineExceeded || c.reason == ErrShutdown {
+		return 0, c.opError("read", c.reason)
+	}
+	return 0, ErrWouldBlock
+}
+
+// readEnd is what a Read ends with to which the socket has given nothing.
+func (c *Conn) readEnd() error {
+	if errno, ok := c.reason.(syscall.Errno); ok && errno != errnoEPIPE {
+		return c.failed("read", errno) // a look has taken it from the socket
+	}
+	if !c.gone() {
+		c.reason = io.EOF
+	}
+	return io.EOF
+}
+
