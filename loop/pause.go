@@ -155,4 +155,3 @@ func (c *Conn) moved() {
 	t.pause()
 	t.yielding = false
 }
-

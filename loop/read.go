@@ -67,4 +67,3 @@ func (c *Conn) readEnd() error {
 	}
 	return io.EOF
 }
-

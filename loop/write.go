@@ -129,4 +129,3 @@ func (c *Conn) sendKept() {
 		c.reason = errno
 	}
 }
-
