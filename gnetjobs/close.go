@@ -193,6 +193,9 @@ func (c *conn) notify() {
 	if c.host.handler.cfg == nil || c.notified || !c.opened || c.phase == phaseClosed {
 		return
 	}
+	if c.cut { // the peer must not take a part for the whole
+		return
+	}
 	c.tls.CloseWrite() // an error is that of a connection which ends anyway
 	c.notified = true
 }

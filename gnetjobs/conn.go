@@ -39,6 +39,7 @@ type conn struct {
 	finished bool // it ends, or lingers
 	gone     bool // and everybody has been told
 	notified bool // close_notify has been sent
+	cut      bool // a job's Write has not been sent as a whole
 	reported bool // OnHandshake has been called
 	since    int64
 

@@ -36,9 +36,12 @@ var (
 	// event loop, or too many bytes for one connection.
 	ErrQueueFull = errors.New("gnetjobs: too much waits for the event loop")
 
+	// ErrNotInJob is the error of a net.Conn that Job has given to its function, on
+	// any other goroutine.
+	ErrNotInJob = errors.New("gnetjobs: used outside the job it was given to")
+
 	errTruncated    = fmt.Errorf("gnetjobs: connection ended without close_notify: %w", io.ErrUnexpectedEOF)
 	errNotOpen      = errors.New("gnetjobs: write before OnOpen")
 	errWriteClosed  = errors.New("gnetjobs: write after CloseWrite")
-	errNotInJob     = errors.New("gnetjobs: used outside the job it was given to")
 	errPauseBlocked = errors.New("gnetjobs: the job would have to wait, but pausing is blocked")
 )

@@ -7,8 +7,6 @@ import (
 	"github.com/panjf2000/gnet/v2"
 )
 
-var ErrNotInJob = errNotInJob
-
 // StepClock makes c's event loop one that began before the system's clock was
 // set forward by d. It is for the loop's goroutine.
 func StepClock(c gnet.Conn, d time.Duration) { step(&c.(*conn).host.start, d) }

@@ -117,7 +117,7 @@ func (j *jobConn) inside() error {
 	case j.done.Load():
 		return net.ErrClosed
 	}
-	return errNotInJob
+	return ErrNotInJob
 }
 
 // usable says why an operation with the deadline must not begin, if so.
@@ -125,8 +125,7 @@ func (j *jobConn) usable(deadline int64) error {
 	if err := j.inside(); err != nil {
 		return err
 	}
-	switch {
-	case deadline != 0 && deadline <= j.conn.host.now():
+	if deadline != 0 && deadline <= j.conn.host.now() {
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -185,6 +184,9 @@ func (j *jobConn) read(p []byte) (int, error) {
 // Write writes p, and pauses the job while too much waits to be sent.
 func (j *jobConn) Write(p []byte) (int, error) {
 	n, err := j.write(p)
+	if j.inside() == nil {
+		j.conn.cut = n < len(p)
+	}
 	return n, j.conn.opError("write", err)
 }
 

@@ -130,7 +130,7 @@ func (t *task) main(j jobs.Job) error {
 func (t *task) await(w want, limit int64) error {
 	switch {
 	case !t.job.Inside():
-		return errNotInJob // Pause would return at once
+		return ErrNotInJob // Pause would return at once
 	case t.job.PauseBlocked():
 		return errPauseBlocked
 	}

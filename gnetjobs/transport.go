@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"time"
 
 	"github.com/jobloop/jobloop/internal/tlsio"
 )
@@ -20,7 +19,7 @@ var _ tlsio.Transport = (*transport)(nil)
 func (t *transport) Read(p []byte) (int, error) {
 	c := (*conn)(t)
 	if c.task == nil || !c.task.job.Inside() { // code that crypto/tls calls may have kept it
-		return 0, errNotInJob
+		return 0, ErrNotInJob
 	}
 	for {
 		n, err := t.ReadNow(p)
@@ -90,8 +89,3 @@ func (t *transport) RemoteAddr() net.Addr { return t.remote }
 
 // NetConn returns the connection that the handler knows.
 func (t *transport) NetConn() net.Conn { return (*conn)(t) }
-
-// Deadlines are the connection's business.
-func (t *transport) SetDeadline(time.Time) error      { return nil }
-func (t *transport) SetReadDeadline(time.Time) error  { return nil }
-func (t *transport) SetWriteDeadline(time.Time) error { return nil }

@@ -26,10 +26,12 @@ func (j Job) Inside() bool {
 
 // Current returns the job that the caller is inside; ok is false if it is
 // inside none. It finds the job without a context, and takes longer than
-// FromContext does. Any goroutine may ask. (OpenSSL: ASYNC_get_current_job.)
+// FromContext does. Any goroutine may ask. It finds none on WebAssembly and with
+// compilers other than gc. (OpenSSL: ASYNC_get_current_job.)
 func Current() (j Job, ok bool) {
-	v, ok := coroutines.Load(goroutine.ID())
-	if !ok {
+	id := goroutine.ID()
+	v, ok := coroutines.Load(id)
+	if !ok || id == 0 { // which all goroutines have where there is no number
 		return Job{}, false
 	}
 	c := v.(*coroutine)

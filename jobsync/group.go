@@ -9,8 +9,8 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// Group is a set of jobs that are waited for together. The zero Group is ready to
-// use. It must not be copied after first use.
+// Group is a set of jobs of one loop, which a job of that loop waits for. The zero
+// Group is ready to use. It must not be copied after first use.
 type Group struct {
 	mu    sync.Mutex // held for moments only
 	alive int
@@ -18,8 +18,7 @@ type Group struct {
 	queue queue
 }
 
-// errNoResult is of a job that has ended in a panic or in runtime.Goexit, or that
-// the loop's end has kept from beginning.
+// errNoResult is of a job that has ended in a panic or in runtime.Goexit.
 var errNoResult = errors.New("jobsync: a job of the group has ended without returning")
 
 // Go starts fn as a job on the loop of the job that ctx carries: as a helper, see

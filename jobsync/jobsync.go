@@ -5,8 +5,8 @@
 // What waits takes the context of its job, honours its end and returns its
 // error; jobs.ErrCanceled when the job is cancelled; and loop.ErrNotInJob
 // outside the job that the context carries. What does not have to wait needs
-// no job. Jobs of several loops, and other goroutines, may use the same Mutex,
-// Chan or Group.
+// no job. Jobs of several loops, and other goroutines, may use the same Mutex
+// or Chan.
 package jobsync
 
 import (
@@ -49,22 +49,25 @@ func (q *queue) remove(w *waiter) {
 }
 
 // wait pauses the job until w has its turn. The mutex mu is locked by the
-// caller, and again on return; w is in q. If the error is not nil, w has no turn
-// and is out of q; but a turn that it was given before is kept.
-func wait(ctx context.Context, mu locker, q *queue, w *waiter) error {
-	err := loop.Await(ctx, func(done func()) {
+// caller, and again on return, also if Await ends the job by runtime.Goexit. If
+// the error is not nil, w has no turn and is out of q; a turn that it was given
+// before counts.
+func wait(ctx context.Context, mu locker, q *queue, w *waiter) (err error) {
+	defer func() {
+		if w.done != nil { // Await has called the function
+			mu.Lock()
+		}
+		if w.given {
+			err = nil
+		} else {
+			q.remove(w)
+		}
+	}()
+	return loop.Await(ctx, func(done func()) {
 		w.done = done
 		q.waiting = append(q.waiting, w)
 		mu.Unlock()
 	})
-	if w.done != nil { // Await has called the function
-		mu.Lock()
-	}
-	if w.given {
-		return nil
-	}
-	q.remove(w)
-	return err
 }
 
 type locker interface {

@@ -244,6 +244,54 @@ func TestGroup(t *testing.T) {
 	}
 }
 
+// A job that does not listen when it is cancelled is ended while it waits: it
+// leaves the queue, and nothing stays locked.
+func TestCanceledDoesNotListen(t *testing.T) {
+	l := newLoop(t)
+	var m jobsync.Mutex
+	m.TryLock()
+	c := jobsync.NewChan[int](1)
+	var g jobsync.Group
+	waits := []func(ctx context.Context) error{
+		m.Lock,
+		func(ctx context.Context) error { _, err := c.Receive(ctx); return err },
+		g.Wait,
+	}
+	waiting := make(chan bool, len(waits))
+	ended := make(chan error, len(waits))
+	err := receive(t, spawn(t, l, func(ctx context.Context) error {
+		if err := g.Go(ctx, func(ctx context.Context) error { loop.Sleep(ctx, time.Hour); return nil }); err != nil {
+			return err
+		}
+		for _, wait := range waits {
+			if err := l.Go(func(ctx context.Context) error {
+				defer func() { ended <- nil }()
+				waiting <- true
+				for wait(ctx) != nil {
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range waits {
+		<-waiting
+	}
+	l.Close()
+	for range waits {
+		receive(t, ended)
+	}
+	m.Unlock() // to nobody
+	if !m.TryLock() {
+		t.Error("the lock has gone to a job that is no more")
+	}
+}
+
 // A job that is cancelled while it waits leaves the queue.
 func TestCanceled(t *testing.T) {
 	l := newLoop(t)

@@ -23,7 +23,16 @@ func (m *Mutex) Lock(ctx context.Context) error {
 		m.locked = true
 		return nil
 	}
-	return wait(ctx, &m.mu, &m.queue, new(waiter))
+	w := new(waiter)
+	returned := false
+	defer func() {
+		if !returned && w.given { // runtime.Goexit: nobody will unlock it
+			m.unlock()
+		}
+	}()
+	err := wait(ctx, &m.mu, &m.queue, w)
+	returned = true
+	return err
 }
 
 // TryLock locks m if that is possible at once, and reports whether it was.
@@ -44,6 +53,11 @@ func (m *Mutex) Unlock() {
 	if !m.locked {
 		panic("jobsync: Unlock of an unlocked Mutex")
 	}
+	m.unlock()
+}
+
+// unlock passes the lock on.
+func (m *Mutex) unlock() {
 	if w := m.queue.next(); w != nil {
 		w.give() // and it stays locked
 		return

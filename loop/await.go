@@ -20,9 +20,8 @@ import (
 //	})
 //
 // done may be called from any goroutine, in begin too, and more than once. What
-// happened before it is seen by the job. When Await returns an error, done has
-// not been called: that what begin has begun goes on must be expected. The
-// error is ctx's when ctx ends, jobs.ErrCanceled when the job is cancelled, and
+// happened before it is seen by the job. When Await returns an error, what begin
+// has begun may go on, and done be called just now or later. The error is ctx's when ctx ends, jobs.ErrCanceled when the job is cancelled, and
 // ErrNotInJob when Await is not called inside the job that ctx carries; then
 // begin is not called. A job that waits here costs nothing.
 func Await(ctx context.Context, begin func(done func())) error {
@@ -55,6 +54,9 @@ func (t *task) until(ctx context.Context, cond func() bool, unblock <-chan struc
 		}
 		paused, err := t.pause()
 		if err != nil {
+			if cond() {
+				return nil
+			}
 			return err
 		}
 		if !paused {

@@ -91,6 +91,8 @@ func TestAwaitBlocked(t *testing.T) {
 	})
 }
 
+type derivedKey struct{}
+
 // Whatever waits ends with its context: at once if that has ended already.
 func TestContextEnds(t *testing.T) {
 	l := newLoop(t, loop.Config{})
@@ -110,7 +112,7 @@ func TestContextEnds(t *testing.T) {
 			must(t, l, func(ctx context.Context) error {
 				deadline, cancel := context.WithTimeout(ctx, time.Millisecond)
 				defer cancel()
-				derived := context.WithValue(deadline, struct{}{}, "derived")
+				derived := context.WithValue(deadline, derivedKey{}, true)
 				if err := wait(derived); !errors.Is(err, context.DeadlineExceeded) {
 					return fmt.Errorf("with a deadline: %v", err)
 				}

@@ -17,6 +17,8 @@ const (
 	lingerSize = 1 << 20
 	// drainLinger is how long it lasts at most while the loop shuts down.
 	drainLinger = 500 * time.Millisecond
+	// minLingering is how many may linger at a time at least.
+	minLingering = 1024
 	// maxFlush bounds the sending of what is left if Config.WriteTimeout does not.
 	maxFlush = 30 * time.Second
 )
@@ -26,13 +28,16 @@ const (
 // connection, as Config.LingerTimeout says, if the peer has not closed its
 // side yet. Close may be called from any goroutine and does not wait. A second
 // call is net.ErrClosed.
-func (c *Conn) Close() error {
+func (c *Conn) Close() error { return c.close(connCutting) }
+
+// close closes the connection, which is to be in state meanwhile.
+func (c *Conn) close(state connState) error {
 	for {
 		s := c.state.Load()
 		if s >= connClosing {
 			return c.opError("close", net.ErrClosed)
 		}
-		if c.state.CompareAndSwap(s, connClosing) {
+		if c.state.CompareAndSwap(s, state) {
 			break
 		}
 	}
@@ -43,8 +48,11 @@ func (c *Conn) Close() error {
 // shut begins the end of the connection, on the loop's goroutine.
 func (c *Conn) shut() {
 	l := c.l
-	if c.state.Load() >= connFlushing {
+	switch s := c.state.Load(); {
+	case s >= connFlushing:
 		return
+	case s == connCutting:
+		c.silent = true
 	}
 	if c.tls != nil {
 		c.tls.sayGoodbye()
@@ -68,7 +76,7 @@ func (c *Conn) shut() {
 func (c *Conn) mustLinger() bool {
 	l := c.l
 	switch {
-	case c.abort, c.gone(), l.cfg.LingerTimeout < 0, l.stopping.Load() == stopNow, l.lingering >= l.cfg.MaxJobs:
+	case c.abort, c.gone(), l.cfg.LingerTimeout < 0, l.stopping.Load() == stopNow, l.lingering >= max(l.cfg.MaxJobs, minLingering):
 		return false
 	case len(c.out) > 0:
 		return true
@@ -166,11 +174,13 @@ func (c *Conn) ended() {
 	}
 }
 
-// closeLingering closes what only lingers: its descriptors are needed.
-func (l *Loop) closeLingering() {
-	for fd := range l.slots {
+// closeLingering closes some of what only lingers, because descriptors are needed.
+func (l *Loop) closeLingering() (closed int) {
+	for fd := 0; fd < len(l.slots) && l.lingering > 0 && closed < 16; fd++ {
 		if c := l.slots[fd].conn; c != nil && c.state.Load() >= connFlushing {
 			c.closeNow()
+			closed++
 		}
 	}
+	return closed
 }

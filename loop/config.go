@@ -36,8 +36,8 @@ type Config struct {
 
 	// PollInterval is how soon a job is resumed that has paused without a
 	// descriptor and without a callback to wait for, 0 for a millisecond. When
-	// that is for nothing it is left alone for longer and longer, up to a
-	// thousand times that.
+	// that is for nothing it is left alone for longer and longer, up to 256 times
+	// that. A minute is the most.
 	PollInterval time.Duration
 
 	// IdleTimeout bounds a Read, and the wait of a parked connection, that has
@@ -52,7 +52,8 @@ type Config struct {
 	// a job, until its peer has closed it too: 0 for 5 seconds, negative for not
 	// at all. A peer that is still sending when the kernel closes a connection
 	// would lose the end of what was written to it. No more than a megabyte is
-	// taken from the peer meanwhile.
+	// taken from the peer meanwhile, and no more connections linger than MaxJobs
+	// says, or 1,024.
 	LingerTimeout time.Duration
 
 	// BlockedAfter is how long a job may keep the thread before that is logged,
@@ -91,7 +92,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.InitialJobs > c.MaxJobs {
 		return c, fmt.Errorf("%w: InitialJobs is %d, MaxJobs %d", ErrInvalidConfig, c.InitialJobs, c.MaxJobs)
 	}
-	if c.PollInterval < 0 {
+	if c.PollInterval < 0 || c.PollInterval > time.Minute {
 		return c, fmt.Errorf("%w: PollInterval is %v", ErrInvalidConfig, c.PollInterval)
 	}
 	for _, f := range []struct {

@@ -64,10 +64,12 @@ type Conn struct {
 	taken  int           // bytes dropped while it lingers
 	value  any
 
+	unread  bool // its job was started to read, and has not
 	sticky  bool // a short read does not tell that there is no more
 	wrote   bool // something has been sent
 	exposed bool // the descriptor has been handed out
 	abort   bool // SetLinger says how it is closed
+	silent  bool // it ends without a close_notify alert
 	tcp     bool
 
 	local, remote sockaddr
@@ -81,6 +83,7 @@ const (
 	connOpen      connState = iota // a job serves it, or whoever has dialled
 	connParked                     // without a job, until there is something to read
 	connClosing                    // Close has been called, and the loop will see to it
+	connCutting                    // the same below TLS, which has not been asked
 	connFlushing                   // what is left is being sent
 	connLingering                  // the sending side is shut, what still comes is dropped
 	connClosed

@@ -80,10 +80,15 @@ func (c *Conn) overdue() {
 	switch {
 	case t == nil: // it waits for its first bytes
 		c.notServed()
-	case t.state == taskStarting: // and for a job
-		t.cancel = true // see start
-	case t.waitsElsewhere(): // for a key engine; the connection's own waits have a deadline
+	case t.state == taskStarting: // and for a job, whose task start will free
+		t.cancel, t.conn, c.task = true, nil, nil
+		c.notServed()
+	case t.waitsElsewhere(): // for a key engine
 		t.cancelPaused()
+	default: // for the peer; a hook may have set another deadline
+		c.rd.deadline, c.wr.deadline = 1, 1 // which has passed
+		c.rd.wake()
+		c.wr.wake()
 	}
 }
 

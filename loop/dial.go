@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -49,6 +50,9 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, erro
 		timeout = 30 * time.Second
 	}
 	limit := t.loop.after(timeout)
+	if end, ok := ctx.Deadline(); ok && t.job.PauseBlocked() { // nothing else ends it then
+		limit = min(limit, t.loop.at(end))
+	}
 	targets, err := d.resolve(ctx, t, network, address, limit)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Source: d.LocalAddr, Err: err}
@@ -94,6 +98,9 @@ func (d *Dialer) connect(ctx context.Context, t *task, ra sockaddr, limit int64)
 		tcp = false
 	}
 	fd, err := sysConnect(ra, la)
+	if err != nil && acceptError(errors.Unwrap(err)) == acceptLater && l.closeLingering() > 0 {
+		fd, err = sysConnect(ra, la) // with a descriptor of theirs
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -101,10 +108,16 @@ func (d *Dialer) connect(ctx context.Context, t *task, ra sockaddr, limit int64)
 	if err != nil {
 		return nil, err
 	}
+	connected := false
+	defer func() {
+		if !connected { // also after runtime.Goexit
+			c.closeNow()
+		}
+	}()
 	if err := c.connected(ctx, limit); err != nil {
-		c.closeNow()
 		return nil, err
 	}
+	connected = true
 	c.local = sysLocalAddr(fd)
 	if tcp {
 		setNoDelay(fd, true)

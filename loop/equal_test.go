@@ -78,8 +78,11 @@ func TestEqual(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if n := once.Load(); n > 0 {
-				t.Logf("%d scripts' results differed, but not again", n)
+			switch differed := once.Load(); {
+			case differed > 3+int64(n)/500: // it is not the kernel, then
+				t.Errorf("%d results of %d scripts differed, but not again", differed, n)
+			case differed > 0:
+				t.Logf("%d results of %d scripts differed, but not again", differed, n)
 			}
 		})
 	}

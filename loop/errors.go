@@ -15,21 +15,21 @@ var (
 	// ErrQueueFull: Config.MaxQueued calls wait already. Try again later.
 	ErrQueueFull = errors.New("loop: queue is full")
 	// ErrShutdown is what a Read of a parked connection ends with when the loop
-	// shuts down.
+	// shuts down, and Go from outside the loop.
 	ErrShutdown = errors.New("loop: shutting down")
 	// ErrNotInJob: the call would have to pause the running job, and the caller
 	// is not inside it, or the context is not that job's. Goroutines that a job
 	// starts are outside it.
 	ErrNotInJob = errors.New("loop: not inside a job of this loop")
-	// ErrTooManyJobs: there are so many jobs that other jobs have started that a
-	// job cannot start another.
+	// ErrTooManyJobs: four times Config.MaxJobs jobs that other jobs have started
+	// are alive. See Loop.Go.
 	ErrTooManyJobs = errors.New("loop: too many jobs")
 	// ErrOnLoop: the call waits for the loop, and was made on the loop's own
 	// goroutine.
 	ErrOnLoop = errors.New("loop: called on the loop's own goroutine, which it would wait for")
-	// ErrInUse: another job reads from the TLS connection already, or writes to
-	// it. One may do either.
-	ErrInUse = errors.New("loop: another job is at it")
+	// ErrInUse: another job reads from the TLS connection already, or writes to it.
+	// One job may do each.
+	ErrInUse = errors.New("loop: another job reads or writes already")
 	// ErrUnsupported is New's answer on systems with neither epoll nor kqueue.
 	ErrUnsupported = errors.New("loop: not supported on this system")
 )

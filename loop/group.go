@@ -64,6 +64,11 @@ func (g *Group) Close() error {
 
 // Shutdown shuts every loop down, as Loop.Shutdown does.
 func (g *Group) Shutdown(ctx context.Context) error {
+	for _, l := range g.loops {
+		if l.onLoop() {
+			return ErrOnLoop
+		}
+	}
 	errs := make([]error, len(g.loops))
 	var wg sync.WaitGroup
 	for i, l := range g.loops {

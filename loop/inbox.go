@@ -174,8 +174,9 @@ const maxHelpers = 4
 // error of what it pauses in.
 //
 // An error that fn returns is logged at debug level. Go returns ErrQueueFull
-// when Config.MaxQueued calls wait, and ErrClosed when the loop has ended. A
-// job that has not been started when the loop ends never is.
+// when Config.MaxQueued calls wait, ErrShutdown once Shutdown has been called, and
+// ErrClosed when the loop has ended. A job that has not been started when the loop
+// ends never is.
 //
 // Called inside a job of the same loop, Go starts a helper: a job that is not
 // counted in Config.MaxJobs, so that a job may wait for it even if the loop is
@@ -190,14 +191,25 @@ func (l *Loop) Go(fn func(ctx context.Context) error) error {
 			return l.goHelper(fn)
 		}
 	}
+	if l.ShuttingDown() {
+		return l.refused()
+	}
 	return l.sendBounded(message{start: fn})
+}
+
+// refused is why a loop that shuts down takes no more jobs.
+func (l *Loop) refused() error {
+	if l.stopping.Load() == stopNow {
+		return ErrClosed
+	}
+	return ErrShutdown
 }
 
 func (l *Loop) goHelper(fn func(ctx context.Context) error) error {
 	if l.stopping.Load() == stopNow {
 		return ErrClosed
 	}
-	if l.nhelpers >= maxHelpers*l.cfg.MaxJobs {
+	if l.nhelpers/maxHelpers >= l.cfg.MaxJobs {
 		return fmt.Errorf("%w: %d jobs that other jobs have started", ErrTooManyJobs, l.nhelpers)
 	}
 	l.nhelpers++

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/goroutine"
 )
 
 // CheckLeaks makes the test fail if, at its end, more descriptors or
@@ -77,6 +79,7 @@ func newStopped(t *testing.T) *Loop {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.goroutine.Store(goroutine.ID()) // the test plays Run
 	t.Cleanup(func() { l.Close() })
 	return l
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -172,5 +173,72 @@ func TestAddressesAfterTheEnd(t *testing.T) {
 	}
 	if a, ok := dialled.LocalAddr().(*net.TCPAddr); !ok || a.Port == 0 || !a.IP.IsLoopback() {
 		t.Errorf("local address of a dialled connection %v", dialled.LocalAddr())
+	}
+}
+
+// A connection that the last job closes just before it ends is seen off too when
+// the loop shuts down.
+func TestShutdownSendsWhatWasWritten(t *testing.T) {
+	const size = 200_000
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	got := make(chan error, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			got <- err
+			return
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		if _, err := c.Write(make([]byte, 1000)); err != nil { // which nobody reads
+			got <- err
+			return
+		}
+		b := make([]byte, 4096)
+		for n := 0; ; {
+			m, err := c.Read(b)
+			if n += m; err != nil {
+				if err == io.EOF && n == size {
+					err = nil
+				} else {
+					err = fmt.Errorf("%d bytes of %d: %w", n, size, err)
+				}
+				got <- err
+				return
+			}
+			time.Sleep(time.Millisecond) // a slow reader is what it is about
+		}
+	}()
+	l := newIdleLoop(t, loop.Config{})
+	ran := run(t, l, context.Background())
+	closing := make(chan bool)
+	spawn(t, l, func(ctx context.Context) error {
+		c, err := loop.Dial(ctx, "tcp", ln.Addr().String())
+		if err != nil {
+			return err
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			return err
+		}
+		close(closing)
+		for !l.ShuttingDown() {
+			if err := loop.Sleep(ctx, time.Millisecond); err != nil {
+				return err
+			}
+		}
+		if _, err := c.Write(make([]byte, size)); err != nil {
+			return err
+		}
+		return c.Close()
+	})
+	receive(t, closing)
+	shutDown(t, l)
+	wantEnd(t, ran, nil)
+	if err := receive(t, got); err != nil {
+		t.Error(err)
 	}
 }

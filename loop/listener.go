@@ -259,7 +259,9 @@ func (n *Listener) accept() {
 		n.ready = false
 	case acceptNext:
 	case acceptLater:
-		n.l.closeLingering() // it may be their descriptors that are missing
+		if n.l.closeLingering() > 0 {
+			return // their descriptors may do
+		}
 		n.restFrom(os.NewSyscallError("accept", err))
 	case acceptFailed:
 		n.fail(os.NewSyscallError("accept", err))

@@ -12,7 +12,9 @@
 //
 // # Rules
 //
-// Run locks its goroutine to its thread, and all jobs of the loop run there.
+// Run locks its goroutine to its thread, and all jobs of the loop run there. They
+// are the loop's to resume and to cancel: jobs.Job's Resume and Cancel are not for
+// its users.
 // A job that waits in any way the loop does not know of (a channel, a
 // contended mutex, a file, net.Dial) stops all the others meanwhile. A mutex
 // that is held over a pause and wanted by another job of the loop is a
@@ -81,6 +83,7 @@ type Loop struct {
 	load      atomic.Int64   // len(tasks), and connections dealt but not yet taken
 	stopping  atomic.Int32   // a stopLevel
 	draining  bool
+	ending    bool  // in teardown
 	counts    Stats // of the loop's goroutine
 	stats     published
 
@@ -165,8 +168,8 @@ func (l *Loop) Run(ctx context.Context) error {
 	defer l.beginWatch()()
 
 	defer func() { // also if a function that the loop calls ends its goroutine
+		defer l.end()
 		l.teardown()
-		l.end()
 	}()
 	if err := l.loop(); err != nil {
 		return err
@@ -186,7 +189,7 @@ func (l *Loop) loop() error {
 			return nil
 		case stopDrain:
 			l.drain()
-			if len(l.tasks) == 0 && l.lingering == 0 {
+			if l.idle() {
 				return nil
 			}
 		}
@@ -194,6 +197,15 @@ func (l *Loop) loop() error {
 			return err
 		}
 	}
+}
+
+// idle reports whether a loop that shuts down has nothing left to do.
+func (l *Loop) idle() bool {
+	if len(l.tasks) > 0 || l.lingering > 0 {
+		return false
+	}
+	l.takeMessages() // a connection to be closed, perhaps, that has something to send
+	return len(l.tasks) == 0 && l.lingering == 0
 }
 
 // turn polls once, and does what there is to do: first what is in progress,

@@ -261,3 +261,55 @@ func dialTLS(t testing.TB, addr net.Addr) net.Conn {
 	}
 	return c
 }
+
+// A goroutine that writes without ever having to wait does no harm to the jobs
+// that run meanwhile.
+func TestForeignWriterHarmsNobody(t *testing.T) {
+	if raceEnabled {
+		t.Skip("what it does is a data race")
+	}
+	l := newLoop(t, loop.Config{})
+	conns, release := make(chan *loop.Conn), make(chan bool)
+	sink, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
+		conns <- c
+		return loop.Await(ctx, func(done func()) { go func() { <-release; done() }() })
+	})
+	go io.Copy(io.Discard, sink)
+	c := receive(t, conns)
+	stop := make(chan bool)
+	stopped := make(chan bool)
+	go func() {
+		defer close(stopped)
+		for b := []byte("x"); ; {
+			select {
+			case <-stop:
+				return
+			default:
+				c.Write(b)
+			}
+		}
+	}()
+	// Jobs that often give way to others.
+	client, read := pair(t, l, func(_ context.Context, c *loop.Conn) error {
+		for b, n := make([]byte, 1), 0; n < 100_000; {
+			m, err := c.Read(b)
+			if err != nil {
+				return err
+			}
+			n += m
+		}
+		return nil
+	})
+	if _, err := client.Write(make([]byte, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, read); err != nil {
+		t.Error(err)
+	}
+	close(stop)
+	receive(t, stopped)
+	close(release)
+	if err := receive(t, done); err != nil {
+		t.Error(err)
+	}
+}

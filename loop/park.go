@@ -21,7 +21,9 @@ import (
 //	return c.Park(nil)
 //
 // After io.EOF, or when its deadline has passed and Read has told so, parking
-// the connection again without setting a later one closes it.
+// the connection again without setting a later one closes it. So does parking it
+// without a Read, or a Readable that says no, when the handler was called because
+// there is something to read.
 //
 // Data that a library has buffered above the connection does not count as
 // something to read: use it up first. Without a read deadline, each time the
@@ -41,6 +43,10 @@ func (c *Conn) served() {
 	// What a Read has told once would start one job after another: a connection
 	// that has ended or is overdue, and is parked all the same, is closed.
 	over := c.reason == io.EOF || c.reason == errGone || c.tls != nil && c.tls.over
+	if c.next != nil && c.unread && !over {
+		c.l.warn("connection closed: its handler was called because there is something to read, and parked it without a Read")
+		over = true
+	}
 	shuttingDown := c.reason == ErrShutdown
 	if c.reason == os.ErrDeadlineExceeded {
 		over = over || c.rd.deadline != 0 && c.rd.deadline <= c.l.now
@@ -77,16 +83,20 @@ func (c *Conn) Readable() bool {
 		return true
 	}
 	c.rd.ready = false
+	c.unread = false
 	return c.reason == os.ErrDeadlineExceeded || c.reason == ErrShutdown
 }
 
 // readable reports whether a parked connection has something to read for its
 // handler.
 func (c *Conn) readable() bool {
-	if c.tls != nil && c.tls.handshake == handshakeDone {
-		return c.tls.fill()
+	if c.tls == nil || c.tls.handshake != handshakeDone {
+		return c.rd.ready
 	}
-	return c.rd.ready
+	if c.rd.deadline != 0 && c.rd.deadline <= c.l.now {
+		return false // its timer will tell
+	}
+	return c.tls.fill()
 }
 
 // serve queues a job for the connection.
@@ -104,6 +114,7 @@ func (c *Conn) unpark(err error) {
 	}
 	h := c.next
 	c.next = nil
+	c.unread = true
 	c.rd.limit = 0
 	if err != nil && !c.gone() {
 		c.reason = err

@@ -31,7 +31,8 @@ func (s *side) remove(t *task) {
 	}
 }
 
-// usable says why an operation must not begin, if so.
+// usable returns the error that an operation must end with, nil if it may
+// begin.
 func (c *Conn) usable(s *side) error {
 	switch {
 	case c.state.Load() >= connClosing:
@@ -40,6 +41,7 @@ func (c *Conn) usable(s *side) error {
 		return os.ErrDeadlineExceeded
 	}
 	if t := c.l.current; t != nil && t.cancel && t.ops >= fairShare {
+		t.job.Pause() // which ends a job that does not listen, in the end
 		return jobs.ErrCanceled
 	}
 	return nil
@@ -148,6 +150,9 @@ func (c *Conn) moved() {
 		return
 	}
 	if t.ops++; t.ops < fairShare || t.cancel {
+		return
+	}
+	if !t.job.Inside() { // another goroutine: the job that runs is not the caller's
 		return
 	}
 	t.ops = 0

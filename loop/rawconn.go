@@ -35,6 +35,9 @@ func (r rawConn) Write(f func(fd uintptr) bool) error {
 }
 
 func (r rawConn) do(op string, s *side, ev waitctx.Events, bound time.Duration, f func(fd uintptr) bool) error {
+	if s == &r.c.rd {
+		r.c.unread = false
+	}
 	for {
 		if err := r.c.usable(s); err != nil {
 			return r.c.opError(op, err)

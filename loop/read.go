@@ -11,6 +11,7 @@ import (
 // Read reads into p, and pauses the job until there is something. It returns
 // io.EOF when the peer has closed its side.
 func (c *Conn) Read(p []byte) (int, error) {
+	c.unread = false
 	for {
 		n, err := c.readNow(p)
 		if n > 0 {
@@ -57,7 +58,7 @@ func (c *Conn) readNow(p []byte) (int, error) {
 	return 0, ErrWouldBlock
 }
 
-// readEnd is what a Read ends with to which the socket has given nothing.
+// readEnd returns the error of a read of 0 bytes: io.EOF, or the socket's.
 func (c *Conn) readEnd() error {
 	if errno, ok := c.reason.(syscall.Errno); ok && errno != errnoEPIPE {
 		return c.failed("read", errno) // a look has taken it from the socket

@@ -58,7 +58,7 @@ func (l *Loop) Close() error {
 // It may be called from any goroutine but the loop's own, where it would wait
 // for itself: in a job, or in a function that the loop calls, it is ErrOnLoop.
 func (l *Loop) Shutdown(ctx context.Context) error {
-	if l.goroutine.Load() != 0 && l.onLoop() {
+	if l.onLoop() {
 		return ErrOnLoop
 	}
 	l.mu.Lock()
@@ -81,7 +81,7 @@ func (l *Loop) Shutdown(ctx context.Context) error {
 // onLoop reports whether the caller is on the loop's goroutine, or inside a job
 // of the loop. Any goroutine may ask. (See here, which costs less.)
 func (l *Loop) onLoop() bool {
-	if g := l.goroutine.Load(); g == 0 || g == goroutine.ID() { // 0: nobody runs it
+	if g := l.goroutine.Load(); g != 0 && g == goroutine.ID() {
 		return true
 	}
 	j, ok := jobs.Current()
@@ -122,7 +122,7 @@ func (l *Loop) drain() {
 // teardown ends all jobs and closes everything.
 func (l *Loop) teardown() {
 	l.stopping.Store(stopNow) // also if the poller has failed
-	l.draining = true
+	l.draining, l.ending = true, true
 	l.in.mu.Lock()
 	l.in.closed = true
 	l.in.mu.Unlock()

@@ -26,7 +26,6 @@ type sockaddr = unix.Sockaddr
 const (
 	errnoEPERM = unix.EPERM
 	errnoEPIPE = unix.EPIPE
-	errnoRESET = unix.ECONNRESET
 )
 
 func isErrno(err error, errno syscall.Errno) bool { return errors.Is(err, errno) }

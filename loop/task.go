@@ -181,11 +181,8 @@ func (l *Loop) start(t *task) {
 		t.counted = false
 		l.in.release()
 	}
-	if t.cancel { // its connection is overdue
-		c := t.conn
+	if t.cancel { // its connection was overdue
 		l.freeTask(t)
-		c.task = nil
-		c.notServed()
 		return
 	}
 	t.wait.SetCallback(l.wakeCallback, t)
@@ -226,6 +223,9 @@ func (l *Loop) stopped(t *task, st jobs.Status, err error) {
 	if c != nil && (err != nil || t.cancel) { // after Park, perhaps
 		c.next = nil
 	}
+	if c != nil && (t.cancel || st == jobs.StatusError) {
+		c.silent = true
+	}
 	if err != nil {
 		l.logEnd(t, st, err)
 	}
@@ -244,6 +244,7 @@ func (l *Loop) closeWait(t *task) {
 }
 
 func (l *Loop) logEnd(t *task, st jobs.Status, err error) {
+	defer func() { recover() }() // see log
 	if st == jobs.StatusFinished && !l.cfg.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
@@ -267,6 +268,17 @@ func (l *Loop) logEnd(t *task, st jobs.Status, err error) {
 
 // call calls a function that is not the loop's own, and survives its panic.
 func (l *Loop) call(f func()) {
+	l.step()
+	if l.ending { // runtime.Goexit must not keep the rest from being done
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			defer l.recoverPanic("function called by the loop panicked")
+			f()
+		}()
+		<-done
+		return
+	}
 	defer l.recoverPanic("function called by the loop panicked")
 	f()
 }

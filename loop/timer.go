@@ -7,7 +7,8 @@ import (
 	"github.com/jobloop/jobloop/internal/monotonic"
 )
 
-// Times on a loop are nanoseconds since it was made; 0 means none.
+// Times on a loop are nanoseconds since the process began, so that all loops have
+// one clock; 0 means none.
 
 // timer is an entry in the loop's heap of timers. It is part of what it
 // belongs to.

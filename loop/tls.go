@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 )
@@ -13,7 +14,8 @@ import (
 // jobs; a connection holds none before its first bytes arrive.
 type TLSHandler struct {
 	// Config is the server's. Loops that share one resume each other's
-	// sessions.
+	// sessions. The Conn of a tls.ClientHelloInfo, which its functions get, has a
+	// method NetConn() net.Conn that returns the *Conn.
 	Config *tls.Config
 
 	// HandshakeTimeout bounds the whole handshake, from the accept to its end,
@@ -73,7 +75,9 @@ func (h *TLSHandler) adopt(c *Conn) Handler {
 		timeout = defaultHandshakeTimeout
 	}
 	if timeout > 0 {
-		c.limit = c.began + int64(timeout)
+		if c.limit = c.began + int64(timeout); c.limit < c.began {
+			c.limit = math.MaxInt64
+		}
 		c.schedule(c.limit)
 	}
 	return (*tlsServer)(t)
@@ -90,13 +94,10 @@ func (s *tlsServer) Serve(ctx context.Context, c *Conn) error {
 			return err
 		}
 	}
-	switch {
-	case t.next != nil:
+	if t.next != nil {
 		return t.next(ctx, t)
-	case t.h != nil:
-		return t.h.Handler(ctx, t)
 	}
-	return errNoHandler
+	return t.h.Handler(ctx, t)
 }
 
 // begin does the handshake.
@@ -105,18 +106,24 @@ func (t *TLSConn) begin(ctx context.Context) error {
 	// Its own waits end by these, the others by the limit.
 	c.rd.deadline, c.wr.deadline = c.limit, c.limit
 	if t.h.OnHello != nil {
+		t.handshake = handshakeRunning // it is not for the hook to begin
 		t.h.OnHello(t)
+		t.handshake = handshakeNone
 	}
 	t.s.Server((*tlsTransport)(c), t.h.Config)
+	defer func() { t.report(errNoResult) }() // if a callback panics
 	err := t.HandshakeContext(ctx)
 	if err != nil && c.rd.deadline != 0 && c.rd.deadline <= c.l.clock() && !errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err) // an engine was cancelled
+	}
+	c.limit = 0
+	if err == nil {
+		c.rd.deadline, c.wr.deadline = 0, 0
 	}
 	t.report(err)
 	if err != nil {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
-	c.limit, c.rd.deadline, c.wr.deadline = 0, 0, 0
 	return nil
 }
 
@@ -155,6 +162,7 @@ func (t *TLSConn) ended() {
 }
 
 var (
+	errNoResult   = errors.New("loop: the handshake has ended in a panic or in runtime.Goexit")
 	errNeverBegun = errors.New("loop: the connection was closed before its handshake")
 	errNoHandler  = errors.New("loop: TLSConn.Park: no handler to run")
 )

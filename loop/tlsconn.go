@@ -25,9 +25,10 @@ import (
 //   - A Read that has plaintext returns it without an error, which the next Read
 //     tells.
 //   - Renegotiation is refused.
-//   - Close does not tell whether the peer has had the close_notify alert, and
-//     none is sent after a Write that has not ended, or not well: the peer must
-//     not take a part for the whole.
+//   - Close does not tell whether the peer has had the close_notify alert. None is
+//     sent after a Write that has not ended, or not well, when the handler has
+//     panicked or was cancelled, and when the loop is closed: the peer must not
+//     take a part for the whole. Close of the NetConn sends none either.
 //   - CloseWrite after Close is net.ErrClosed.
 //   - When the peer has gone, a Write of several records may report more bytes,
 //     since they go out together.
@@ -45,8 +46,11 @@ type TLSConn struct {
 	over      bool // Read has told of the end
 	answers   int  // bytes that crypto/tls has queued by itself since nothing was left to be sent
 
-	peeked  byte // plaintext that has been read ahead, to see whether there is any
+	// What has been read ahead, to see whether there is anything: a byte of
+	// plaintext, an error.
+	peeked  byte
 	hasPeek bool
+	peekErr error
 
 	reported bool // OnHandshake has been called
 	told     bool // OnClose has been called
@@ -106,8 +110,11 @@ func (t *TLSConn) Value() any { return t.c.value }
 // has to tell. Plaintext that has come already counts. Of a TLSConn that does not
 // come from a TLSHandler, h must not be nil at first.
 func (t *TLSConn) Park(h func(ctx context.Context, c *TLSConn) error) error {
-	if h != nil {
+	switch {
+	case h != nil:
 		t.next = h
+	case t.next == nil && t.h == nil:
+		return errNoHandler
 	}
 	return t.c.Park((*tlsServer)(t))
 }
@@ -135,7 +142,7 @@ func (t *TLSConn) HandshakeContext(ctx context.Context) error {
 	}
 	t.handshake = handshakeRunning
 	t.err = t.s.Handshake(ctx)
-	t.handshake = handshakeDone
+	t.handshake, t.over = handshakeDone, t.err != nil
 	return t.err
 }
 
@@ -161,6 +168,7 @@ const maxAnswers = 4 << 10
 // that crypto/tls owes it (to KeyUpdates), Read waits for that, whatever its
 // deadline, as on a goroutine.
 func (t *TLSConn) Read(p []byte) (int, error) {
+	t.c.unread = false
 	if err := t.ready("read"); err != nil {
 		return 0, err
 	}
@@ -200,14 +208,21 @@ func (t *TLSConn) readNow(p []byte) (int, error) {
 		return 0, nil
 	}
 	if !t.hasPeek {
+		if err := t.peekErr; err != nil {
+			t.peekErr = nil // not every error is there a second time
+			return 0, err
+		}
 		return t.s.Read(p)
 	}
 	t.hasPeek = false
 	p[0] = t.peeked
 	n := 1
-	if len(p) > 1 { // an error will be there at the next Read
-		m, _ := t.s.Read(p[1:])
+	if len(p) > 1 {
+		m, err := t.s.Read(p[1:])
 		n += m
+		if err != ErrWouldBlock {
+			t.peekErr = err
+		}
 	}
 	return n, nil
 }
@@ -215,27 +230,39 @@ func (t *TLSConn) readNow(p []byte) (int, error) {
 // Readable reports whether a Read would return at once: with plaintext, the
 // peer's end, or an error. Before the handshake it is false.
 func (t *TLSConn) Readable() bool {
-	return t.handshake == handshakeDone && !t.reading && t.c.l.here() && t.fill()
+	something := t.handshake == handshakeDone && !t.reading && t.c.l.here() && t.fill()
+	t.c.unread = t.c.unread && something
+	return something
 }
 
 // fill reports whether there is something to read: plaintext, of which it keeps a
 // byte, or an end.
-func (t *TLSConn) fill() bool {
-	if t.hasPeek {
+func (t *TLSConn) fill() (something bool) {
+	if t.hasPeek || t.peekErr != nil {
 		return true
 	}
+	something = true // if there is a panic
+	// Code of the user's may be called, a ClientSessionCache's.
+	defer t.c.l.recoverPanic("a function called by crypto/tls panicked")
+	t.peekErr = errPanicked
 	var b [1]byte
 	n, err := t.s.Read(b[:])
 	if n > 0 {
 		t.peeked, t.hasPeek = b[0], true
 	}
-	return n > 0 || err != ErrWouldBlock
+	if t.peekErr = err; err == ErrWouldBlock {
+		t.peekErr = nil
+	}
+	return n > 0 || t.peekErr != nil
 }
+
+var errPanicked = errors.New("loop: a function called by crypto/tls panicked")
 
 // Write writes p, and pauses the job while the socket takes no more. When it
 // returns, the socket has taken all of it, or there is an error: then every
 // further Write returns that too, since the peer could not make sense of what
-// follows.
+// follows. But ErrWouldBlock, outside a job, is passing: the loop keeps and sends
+// what n counts, 64 KiB at most, and nothing more can be written before.
 func (t *TLSConn) Write(p []byte) (int, error) {
 	if err := t.ready("write"); err != nil {
 		return 0, err
@@ -277,11 +304,14 @@ func (t *TLSConn) write(p []byte) (int, error) {
 			return done, err
 		}
 		if err := t.flush(); err != nil {
-			if err == ErrWouldBlock {
-				done += n // the loop will send it
+			if err == ErrWouldBlock { // the loop will send it
+				if done += n; done == len(p) {
+					err = nil
+				}
 			}
 			return done, err
 		}
+		t.answers = 0
 		if done += n; done == len(p) {
 			return done, nil
 		}
@@ -343,7 +373,7 @@ var errNoHandshake = errors.New("loop: the handshake has not been done")
 
 // Close closes the connection, after a close_notify alert and all that has been
 // written. It may be called from any goroutine and does not wait.
-func (t *TLSConn) Close() error { return t.c.Close() }
+func (t *TLSConn) Close() error { return t.c.close(connClosing) }
 
 // LocalAddr returns the address of this end.
 func (t *TLSConn) LocalAddr() net.Addr { return t.c.LocalAddr() }
@@ -365,9 +395,12 @@ func (t *TLSConn) SetWriteDeadline(d time.Time) error { return t.c.SetWriteDeadl
 func (t *TLSConn) shaken() bool { return t.handshake != handshakeNone }
 
 // sayGoodbye queues a close_notify alert, if the peer has not had one. After a
-// Write that has not ended, or not well, it would call a part the whole.
+// Write that has not ended, or not well, or when the handler was cancelled or has
+// panicked, it would call a part the whole.
 func (t *TLSConn) sayGoodbye() {
-	if t.handshake == handshakeDone && t.err == nil && !t.writing && t.werr == nil && !t.c.gone() {
+	c := t.c
+	if t.handshake == handshakeDone && t.err == nil && !t.writing && t.werr == nil &&
+		!c.gone() && !c.silent && c.l.stopping.Load() != stopNow {
 		t.s.CloseWrite() // an error is that of a connection which ends anyway
 	}
 }
@@ -384,10 +417,6 @@ func (c *tlsTransport) Close() error                  { return (*Conn)(c).Close(
 func (c *tlsTransport) LocalAddr() net.Addr           { return (*Conn)(c).LocalAddr() }
 func (c *tlsTransport) RemoteAddr() net.Addr          { return (*Conn)(c).RemoteAddr() }
 func (c *tlsTransport) NetConn() net.Conn             { return (*Conn)(c) }
-
-func (c *tlsTransport) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
-func (c *tlsTransport) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
-func (c *tlsTransport) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }
 
 // Queue sends an alert, or the answer to a KeyUpdate.
 func (c *tlsTransport) Queue(p []byte) error {

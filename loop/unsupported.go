@@ -34,7 +34,6 @@ const (
 	seesUrgent     = false
 	errnoEPERM     = syscall.Errno(1)
 	errnoEPIPE     = syscall.Errno(32)
-	errnoRESET     = syscall.Errno(104)
 )
 
 func isErrno(error, syscall.Errno) bool { return false }

@@ -44,6 +44,7 @@ func (l *Loop) learn(t *task) {
 		t.cancelPaused()
 		return
 	case t.inLoop:
+		t.interval = 0 // it has got on
 		return
 	case t.woken: // before it paused
 		t.woken = false
@@ -59,9 +60,9 @@ func (l *Loop) learn(t *task) {
 	}
 	switch {
 	case l.mustPoll(t):
-		l.lookLater(t, l.cfg.PollInterval)
+		l.lookLater(t, l.cfg.PollInterval, maxPolls*l.cfg.PollInterval)
 	case len(t.watching) > 0:
-		l.lookLater(t, checkInterval)
+		l.lookLater(t, checkInterval, maxCheckInterval)
 	}
 }
 
@@ -76,18 +77,22 @@ func (l *Loop) mustPoll(t *task) bool {
 	return len(t.watching) == 0 && !t.wait.CallbackTaken()
 }
 
-// checkInterval is how soon the loop checks at first whether the descriptors a
-// job waits for are the same still. Of one that was closed the poller says
-// nothing, and somebody else may have its number by now.
-const checkInterval = time.Second
+// maxPolls is how many times Config.PollInterval a job is left alone at most that
+// has been polled for nothing again and again.
+const maxPolls = 256
 
-// maxLater is how many times an interval grows while looks are for nothing.
-const maxLater = 1000
+// The loop checks after checkInterval at first, and later less often, whether the
+// descriptors a job waits for are the same still. Of one that was closed the
+// poller says nothing, and somebody else may have its number by now.
+const (
+	checkInterval    = time.Second
+	maxCheckInterval = 64 * time.Second
+)
 
 // lookLater has the paused job looked at after a while: least at first, and twice
-// as long each time. Jobs are looked at together, at multiples of it.
-func (l *Loop) lookLater(t *task, least time.Duration) {
-	t.interval = min(max(2*t.interval, least), maxLater*least)
+// as long each time, up to most. Jobs are looked at together, at multiples of it.
+func (l *Loop) lookLater(t *task, least, most time.Duration) {
+	t.interval = min(max(2*t.interval, least), most)
 	step := int64(t.interval)
 	l.setTimer(&t.timer, (l.clock()/step+1)*step)
 }
@@ -98,7 +103,7 @@ func (t *task) expire(int64) {
 		t.ready()
 		return
 	}
-	t.loop.lookLater(t, checkInterval)
+	t.loop.lookLater(t, checkInterval, maxCheckInterval)
 }
 
 // watched reports whether the poller watches all that the paused job waits for.

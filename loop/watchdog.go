@@ -14,6 +14,7 @@ import (
 // loop sleeps.
 type watchdog struct {
 	after    time.Duration // Config.BlockedAfter; not positive: there is no watch
+	period   time.Duration // between two looks
 	progress atomic.Uint64 // changes whenever the thread goes to something else
 	armed    atomic.Bool   // a look is to come
 	over     atomic.Bool   // the loop has ended
@@ -37,7 +38,8 @@ func (l *Loop) beginWatch() (end func()) {
 	head := b[:runtime.Stack(b[:], false)] // goroutine 7 [running]:
 	d.run, _, _ = strings.Cut(string(head), " [")
 	d.armed.Store(true)
-	d.timer = time.AfterFunc(d.after/2, l.look)
+	d.period = max(d.after/2, time.Millisecond)
+	d.timer = time.AfterFunc(d.period, l.look)
 	return func() { d.over.Store(true); d.timer.Stop() }
 }
 
@@ -51,7 +53,7 @@ func (l *Loop) step() {
 func (l *Loop) wakeDog() {
 	if d := &l.dog; d.timer != nil && !d.armed.Load() {
 		d.armed.Store(true)
-		d.timer.Reset(d.after / 2)
+		d.timer.Reset(d.period)
 	}
 }
 
@@ -77,7 +79,7 @@ func (l *Loop) look() {
 		l.log(slog.LevelWarn, "a job keeps the thread, and all other jobs wait",
 			slog.Duration("for", took.Round(time.Millisecond)), slog.String("stack", d.stack()))
 	}
-	d.timer.Reset(d.after / 2)
+	d.timer.Reset(d.period)
 }
 
 // maxStacks bounds what is looked through for a stack.

@@ -118,8 +118,7 @@ func (c *Conn) send(p []byte) error {
 	return nil
 }
 
-// sendKept sends what send has kept. An error is for the next one to be told
-// who writes.
+// sendKept sends what send has kept. An error is kept for the next Write.
 func (c *Conn) sendKept() {
 	if len(c.out) == 0 {
 		return

@@ -96,6 +96,7 @@ func newLoop(t testing.TB, cfg loop.Config) *loop.Loop {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(unexpected{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
+	cfg.BlockedAfter = -1 // the machine may be busy
 	l, err := loop.New(cfg)
 	if errors.Is(err, loop.ErrUnsupported) {
 		t.Skip(err)

@@ -33,10 +33,21 @@ func (wouldBlock) Temporary() bool { return true }
 
 // Transport carries the records of a Conn.
 type Transport interface {
-	// Conn's Read and Write are called during the handshake, and may wait. Its
+	// Read and Write are a net.Conn's. They are called during the handshake, and
+	// may wait.
+	Read(p []byte) (int, error)
+	Write(p []byte) (int, error)
+
 	// Close is called only if the context of the handshake ends, from another
-	// goroutine. Its deadlines are not touched.
-	net.Conn
+	// goroutine.
+	Close() error
+
+	// NetConn returns the plain connection, to code that has the Conn of a
+	// tls.ClientHelloInfo.
+	NetConn() net.Conn
+
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
 
 	// ReadNow reads what has arrived. It returns ErrWouldBlock if there is
 	// nothing.
@@ -88,9 +99,6 @@ func (c *Conn) Handshake(ctx context.Context) error {
 	c.wire.open = true // from here on, nothing waits
 	return err
 }
-
-// Open reports whether the handshake has ended, in whatever way.
-func (c *Conn) Open() bool { return c.wire.open }
 
 // State is the state of the connection, zero before the handshake has ended.
 func (c *Conn) State() tls.ConnectionState {
@@ -151,15 +159,6 @@ func (w *wire) Write(p []byte) (int, error) {
 		}
 	}
 	return len(p), nil
-}
-
-// NetConn returns the plain connection that the Transport has, if it tells: the
-// Conn of a tls.ClientHelloInfo is a wire.
-func (w *wire) NetConn() net.Conn {
-	if t, ok := w.Transport.(interface{ NetConn() net.Conn }); ok {
-		return t.NetConn()
-	}
-	return w.Transport
 }
 
 // crypto/tls sets deadlines for its own alerts, which are not waited for.

@@ -47,6 +47,8 @@ func (c *carrier) ReadNow(p []byte) (int, error) {
 	return c.arrived.Read(p)
 }
 
+func (c *carrier) NetConn() net.Conn { return c.Conn }
+
 func (c *carrier) Queue(p []byte) error { c.queued.Write(p); return nil }
 
 // capture keeps what a client writes, and gives it what is put into it.
@@ -98,8 +100,8 @@ func open(t *testing.T, version uint16) (*Conn, *carrier, *tls.Conn, *capture) {
 	w := &carrier{Conn: a, t: t}
 	// Without tickets nobody has to read when the client is done.
 	c.Server(w, &tls.Config{Certificates: []tls.Certificate{certificate(t)}, SessionTicketsDisabled: true})
-	if s := c.State(); c.Open() || s.HandshakeComplete {
-		t.Error("open before the handshake")
+	if c.State().HandshakeComplete {
+		t.Error("complete before the handshake")
 	}
 	if err := errors.Join(c.Handshake(context.Background()), <-done); err != nil {
 		t.Fatal(err)
