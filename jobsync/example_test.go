@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/jobloop/jobloop/jobsync"
 	"github.com/jobloop/jobloop/loop"
@@ -61,11 +62,26 @@ func ExampleMutex() {
 		if err := m.Lock(ctx); err != nil {
 			return err
 		}
-		defer m.Unlock()
-		return loop.Sleep(ctx, 1)
+		var g jobsync.Group
+		g.Go(ctx, func(ctx context.Context) error {
+			if err := m.Lock(ctx); err != nil {
+				return err
+			}
+			defer m.Unlock()
+			fmt.Println("second")
+			return nil
+		})
+		if err := loop.Sleep(ctx, time.Millisecond); err != nil { // with the lock held
+			return err
+		}
+		fmt.Println("first")
+		m.Unlock()
+		return g.Wait(ctx)
 	})
 	l.Run(context.Background())
 	// Output:
+	// first
+	// second
 }
 
 // A channel has a fixed size, and pauses who sends too fast.

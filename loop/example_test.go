@@ -213,6 +213,118 @@ func ExampleConn_Park() {
 	_ = h // for Loop.Listen
 }
 
+// A job waits for something that a goroutine does.
+func ExampleAwait() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	l.Go(func(ctx context.Context) error {
+		defer l.Close()
+		var answer int
+		err := loop.Await(ctx, func(done func()) {
+			go func() {
+				defer done()
+				answer = 42 // it may block here
+			}()
+		})
+		fmt.Println(answer, err)
+		return err
+	})
+	l.Run(context.Background())
+	// Output: 42 <nil>
+}
+
+// One job reads a TLS connection while another writes to it.
+func ExampleTLSConn() {
+	handler := &loop.TLSHandler{
+		Config: serverConfig(),
+		Handler: func(ctx context.Context, c *loop.TLSConn) error {
+			if err := c.Loop().Go(func(ctx context.Context) error { // the writer
+				for {
+					if _, err := io.WriteString(c, "news\n"); err != nil {
+						return err
+					}
+					if err := loop.Sleep(ctx, time.Second); err != nil {
+						return err
+					}
+				}
+			}); err != nil {
+				return err
+			}
+			_, err := io.Copy(io.Discard, c) // the reader
+			return err
+		},
+	}
+	_ = handler // for Loop.Listen
+}
+
+// A handler answers what has come, and keeps no job until there is more.
+func ExampleTLSConn_Park() {
+	handler := &loop.TLSHandler{
+		Config: serverConfig(),
+		Handler: func(ctx context.Context, c *loop.TLSConn) error {
+			for b := make([]byte, 1024); c.Readable(); {
+				n, err := c.Read(b)
+				if err != nil {
+					return err
+				}
+				if _, err := c.Write(b[:n]); err != nil {
+					return err
+				}
+			}
+			return c.Park(nil)
+		},
+	}
+	_ = handler // for Loop.Listen
+}
+
+// A job that is a TLS client.
+func ExampleTLSClient() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := l.Listen("tcp", "127.0.0.1:0", &loop.TLSHandler{
+		Config:  serverConfig(),
+		Handler: func(ctx context.Context, c *loop.TLSConn) error { _, err := io.WriteString(c, "welcome"); return err },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	l.Go(func(ctx context.Context) error {
+		defer l.Close()
+		raw, err := loop.Dial(ctx, "tcp", ln.Addr().String())
+		if err != nil {
+			return err
+		}
+		c := loop.TLSClient(raw, clientConfig())
+		defer c.Close()
+		b, err := io.ReadAll(c)
+		fmt.Printf("%s\n", b)
+		return err
+	})
+	l.Run(context.Background())
+	// Output: welcome
+}
+
+// A plain connection becomes a TLS one when its client asks for that (STARTTLS).
+func ExampleTLSServer() {
+	handler := loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+		line := make([]byte, len("STARTTLS\n"))
+		if _, err := io.ReadFull(c, line); err != nil {
+			return err
+		}
+		t := loop.TLSServer(c, serverConfig())
+		if err := t.HandshakeContext(ctx); err != nil {
+			return err
+		}
+		_, err := io.WriteString(t, "now it is private\n")
+		return err
+	})
+	_ = handler // for Loop.Listen
+}
+
 // A Conn is a net.Conn whose waits are bounded.
 func ExampleConn() {
 	l, err := loop.New(loop.Config{})
