@@ -246,14 +246,17 @@ func TestCloseWithJobsQueued(t *testing.T) {
 func TestShutdownWaitsForJobs(t *testing.T) {
 	l := newIdleLoop(t, loop.Config{})
 	ran := run(t, l, context.Background())
-	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
-		if err := readAll(c, "request"); err != nil {
-			return err
+	done := make(chan error, 1)
+	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		b := make([]byte, len("request"))
+		if _, err := io.ReadFull(c, b); err != nil {
+			return err // of a connection that only tries the listener
 		}
 		_, err := io.WriteString(c, "response")
+		done <- err
 		return err
-	})
-	addr := c.RemoteAddr()
+	}))
+	c := connect(t, addr)
 	eventually(t, "the job waits", func() bool { return l.Stats().JobsPaused == 1 })
 	shut := make(chan error, 1)
 	go func() { shut <- l.Shutdown(context.Background()) }()

@@ -87,7 +87,7 @@ func TestMaxStuck(t *testing.T) {
 				g.open()
 				eventually(t, "the workers' return", func() bool {
 					s := e.Stats()
-					return s.Stuck == 0 && s.Dropped == uint64(tt.signers)
+					return s.Stuck == 0 && s.Dropped >= uint64(tt.signers) // a slow machine drops more
 				})
 			})
 		})

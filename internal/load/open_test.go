@@ -80,7 +80,10 @@ func TestWarmupOfAnOpenLoop(t *testing.T) {
 	res := mustRun(t, t.Context(), cfg)
 	want(t, "begun", res.Total.Begun, 1+50+100)
 	want(t, "measured", res.Handshakes+res.Errors, 100)
-	want(t, "not measured", res.Total.Errors-res.Errors, 50)
+	// On a busy machine the last of them meet a server that answers by then.
+	if n := res.Total.Errors - res.Errors; n < 1 || n > 50 {
+		t.Errorf("%d failures were not measured, want up to 50, of the warm-up", n)
+	}
 }
 
 // Arrivals go on while a server stalls, and each one's latency counts from the
