@@ -114,7 +114,7 @@ func (c *Conn) unpark(err error) {
 	}
 	h := c.next
 	c.next = nil
-	c.unread = true
+	c.unread = err == nil || c.gone()
 	c.rd.limit = 0
 	if err != nil && !c.gone() {
 		c.reason = err
