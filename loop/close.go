@@ -102,12 +102,7 @@ func (c *Conn) flush() {
 	if err == nil && len(c.out) > 0 {
 		return
 	}
-	if err == nil && c.reason != io.EOF {
-		err = sysShutdown(c.fd, true)
-	} else {
-		err = io.EOF // or whatever: it is over
-	}
-	if err != nil {
+	if err != nil || c.reason == io.EOF || sysShutdown(c.fd, true) != nil {
 		c.closeNow()
 		return
 	}

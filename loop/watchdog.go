@@ -39,7 +39,8 @@ func (l *Loop) beginWatch() (end func()) {
 	d.run, _, _ = strings.Cut(string(head), " [")
 	d.armed.Store(true)
 	d.period = max(d.after/2, time.Millisecond)
-	d.timer = time.AfterFunc(d.period, l.look)
+	d.timer = time.AfterFunc(time.Hour, l.look)
+	d.timer.Reset(d.period) // not before look can find it
 	return func() { d.over.Store(true); d.timer.Stop() }
 }
 
