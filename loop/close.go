@@ -15,7 +15,8 @@ import (
 const (
 	// lingerSize is the most bytes that are taken from a peer meanwhile.
 	lingerSize = 1 << 20
-	// drainLinger is how long it lasts at most while the loop shuts down.
+	// drainLinger is how long it lasts at most while the loop shuts down, and how
+	// long a client may take then that has connected and not been served yet.
 	drainLinger = 500 * time.Millisecond
 	// minLingering is how many may linger at a time at least.
 	minLingering = 1024
@@ -54,6 +55,7 @@ func (c *Conn) shut() {
 	case s == connCutting:
 		c.silent = true
 	}
+	c.rise()
 	if c.tls != nil {
 		c.tls.sayGoodbye()
 	}
@@ -147,6 +149,7 @@ func (c *Conn) lost() {
 	l := c.l
 	state := c.state.Swap(connClosed)
 	c.fd = -1
+	c.rise()
 	c.next, c.out = nil, nil
 	l.stopTimer(&c.timer)
 	c.rd.wake()
@@ -157,6 +160,10 @@ func (c *Conn) lost() {
 		l.conns--
 	}
 	c.ended()
+	if c.counted {
+		c.counted = false
+		l.leave(c.remote)
+	}
 	l.descriptorFreed()
 }
 

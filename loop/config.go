@@ -4,13 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 )
 
 // Config configures a Loop. The zero value is a good configuration.
 type Config struct {
 	// MaxJobs is the most jobs at a time, 0 for 10,000. When that many are
-	// alive no connection is accepted, and no job started, until one ends. Jobs
+	// alive no connection is accepted, and no job started, until one ends. New
+	// connections, which have not made their handshake or been parked once, leave
+	// a job for each one that has and is parked, up to a quarter of MaxJobs. Jobs
 	// that other jobs start are counted apart: see Loop.Go.
 	MaxJobs int
 
@@ -22,17 +25,45 @@ type Config struct {
 	MaxQueued int
 
 	// AcceptsPerTurn is the most connections a listener accepts in a turn of
-	// the loop, 0 for 1. Work in progress comes first: with many at a time, a
-	// loop that has more work than time collects connections instead of
-	// finishing them.
+	// the loop, 0 for 1. Work in progress comes first: while more of them wait
+	// for the loop, others wait in the kernel, where they cost less.
 	AcceptsPerTurn int
 
 	// Backlog is the most connections to a listener that wait in the kernel
 	// until they are accepted, 0 for as many as the system allows. Further ones
-	// have to try again, or are reset. Those that wait are served in their
-	// order: a backlog that takes longer to work off than clients wait is
-	// worked off for nothing.
+	// have to try again. Under overload MaxWait makes it shorter by itself.
 	Backlog int
+
+	// MaxWait is how long a new connection may wait to be served, in the kernel
+	// and with the loop, when more come than can be served: 0 for 100 ms,
+	// negative for as long as it likes. Connections are served in the order in
+	// which they have come. As long as their number gets smaller, as after many
+	// have come at once, or nobody gives up and they wait for less than 20 times
+	// MaxWait, all are served. Otherwise those that have waited longer than
+	// MaxWait are reset, until nobody has to wait; and since that is work too,
+	// the kernel keeps no more than can be served or reset in that time: the
+	// others' first packets (SYN) are dropped, and their systems send them again
+	// after a second. How long a connection has waited in the kernel only Linux
+	// tells, and of TCP.
+	MaxWait time.Duration
+
+	// MaxConns is the most connections that are accepted and not closed, 0 for
+	// no bound but that of descriptors. Further ones are reset. In a Group it
+	// bounds those of all loops together.
+	MaxConns int
+
+	// MaxConnsPerAddress is MaxConns for each client: an IPv4 address, or the
+	// first 64 bits of an IPv6 address. Unix sockets have none.
+	MaxConnsPerAddress int
+
+	// Accept, if not nil, is asked whether to accept a connection from an
+	// address; if not, it is reset. Closed, if not nil, is called when a
+	// connection that was accepted is closed, and no more is sent or received on
+	// it: a limiter of one's own counts up in one and down in the other. Both are
+	// called on the loop's goroutine, outside any job, and must not wait; the
+	// loops of a Group call them at the same time.
+	Accept func(remote net.Addr) bool
+	Closed func(remote net.Addr)
 
 	// PollInterval is how soon a job is resumed that has paused without a
 	// descriptor and without a callback to wait for, 0 for a millisecond. When
@@ -80,6 +111,8 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxQueued", &c.MaxQueued, 65_536},
 		{"AcceptsPerTurn", &c.AcceptsPerTurn, 1},
 		{"Backlog", &c.Backlog, 0},
+		{"MaxConns", &c.MaxConns, 0},
+		{"MaxConnsPerAddress", &c.MaxConnsPerAddress, 0},
 		{"InitialJobs", &c.InitialJobs, 0},
 	} {
 		if *f.n < 0 {
@@ -104,6 +137,7 @@ func (c Config) withDefaults() (Config, error) {
 		{&c.WriteTimeout, 30 * time.Second},
 		{&c.LingerTimeout, 5 * time.Second},
 		{&c.BlockedAfter, time.Second},
+		{&c.MaxWait, 100 * time.Millisecond},
 	} {
 		if *f.d == 0 {
 			*f.d = f.def

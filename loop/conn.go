@@ -60,16 +60,20 @@ type Conn struct {
 	tls    *TLSConn      // above it, if the loop knows of one
 	out    []byte        // to be sent before anything else
 	limit  int64         // of the whole handshake; 0: none
-	began  int64         // when it was accepted
+	began  int64         // when it was made, as far as is known
+	waited int64         // how long it had waited when the loop got it
 	taken  int           // bytes dropped while it lingers
 	value  any
 
-	unread  bool // its job was started to read, and has not
-	sticky  bool // a short read does not tell that there is no more
-	wrote   bool // something has been sent
-	exposed bool // the descriptor has been handed out
-	abort   bool // SetLinger says how it is closed
-	silent  bool // it ends without a close_notify alert
+	counted bool  // in census
+	rests   bool  // counted in parked
+	parks   uint8 // how often it was parked since its handshake: 2 is for more
+	unread  bool  // its job was started to read, and has not
+	sticky  bool  // a short read does not tell that there is no more
+	wrote   bool  // something has been sent
+	exposed bool  // the descriptor has been handed out
+	abort   bool  // SetLinger says how it is closed
+	silent  bool  // it ends without a close_notify alert
 	tcp     bool
 
 	local, remote sockaddr

@@ -64,8 +64,10 @@ func (c *Conn) expire(now int64) {
 		case s.limit == 0 || c.fd < 0:
 		case s.limit > now:
 			c.schedule(s.limit)
-		case s == &c.rd && c.state.Load() == connParked:
+		case s == &c.rd && c.state.Load() == connParked && !c.l.draining:
 			c.unpark(os.ErrDeadlineExceeded)
+		case s == &c.rd && c.state.Load() == connParked:
+			c.endWait()
 		default:
 			s.wake()
 		}

@@ -30,6 +30,9 @@ var (
 	// ErrInUse: another job reads from the TLS connection already, or writes to it.
 	// One job may do each.
 	ErrInUse = errors.New("loop: another job reads or writes already")
+	// ErrOverloaded is what OnHandshake is told of a connection that was turned
+	// away because it had waited longer than Config.MaxWait.
+	ErrOverloaded = errors.New("loop: overloaded: the connection had waited too long")
 	// ErrUnsupported is New's answer on systems with neither epoll nor kqueue.
 	ErrUnsupported = errors.New("loop: not supported on this system")
 )

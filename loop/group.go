@@ -28,6 +28,7 @@ func NewGroup(n int, cfg Config) (*Group, error) {
 			return nil, err
 		}
 		g.loops = append(g.loops, l)
+		l.census = g.loops[0].census
 	}
 	return g, nil
 }
@@ -114,8 +115,9 @@ func (n *GroupListener) Close() error {
 
 // Listen accepts connections at an address, as Loop.Listen does, for all loops
 // of the group. Where the kernel deals connections to several sockets at one
-// address (Linux, FreeBSD and DragonFly, for TCP), each loop has its own;
-// elsewhere one loop accepts and deals them out.
+// address (Linux, FreeBSD and DragonFly, for TCP), each loop has its own, and
+// gives to another what it has no job for; elsewhere one loop accepts and deals
+// them out.
 func (g *Group) Listen(network, address string, h Handler) (*GroupListener, error) {
 	if len(g.loops) == 1 || network == "unix" || reusePort == 0 {
 		ln, err := listen(network, address, false)
@@ -130,7 +132,7 @@ func (g *Group) Listen(network, address string, h Handler) (*GroupListener, erro
 		if err == nil {
 			address = ln.Addr().String() // the first has chosen the port
 			var a *Listener
-			if a, err = l.adopt(ln, h, nil); err == nil {
+			if a, err = l.adopt(ln, h, func() *Loop { return g.roomFor(l) }); err == nil {
 				n.listeners = append(n.listeners, a)
 			}
 		}
@@ -146,34 +148,50 @@ func (g *Group) Listen(network, address string, h Handler) (*GroupListener, erro
 // does: the first loop accepts, and gives each to the loop that has the fewest
 // jobs.
 func (g *Group) Serve(ln net.Listener, h Handler) (*GroupListener, error) {
-	deal := g.leastLoaded
+	first := g.loops[0]
+	deal := func() *Loop { return g.leastLoaded(first) }
 	if len(g.loops) == 1 {
 		deal = nil
 	}
-	a, err := g.loops[0].adopt(ln, h, deal)
+	a, err := first.adopt(ln, h, deal)
 	if err != nil {
 		return nil, err
 	}
 	return &GroupListener{[]*Listener{a}}, nil
 }
 
+// roomFor returns the loop that is to serve a connection which l is to accept: l,
+// or another that has room if l has none; nil if all are full. l calls it.
+func (g *Group) roomFor(l *Loop) *Loop {
+	if l.hasRoom() {
+		return l
+	}
+	return g.leastLoaded(l)
+}
+
+// seemsToHaveRoom is hasRoom for the goroutines of other loops.
+func (l *Loop) seemsToHaveRoom() bool {
+	return !l.full.Load() && l.load.Load() < int64(l.cfg.MaxJobs) && !l.ShuttingDown()
+}
+
 // leastLoaded returns the loop with the fewest jobs, nil if all are full. Among
-// equals they take turns. The first loop, which accepts, calls it.
-func (g *Group) leastLoaded() *Loop {
+// equals they take turns. It is called by one of them, which accepts.
+func (g *Group) leastLoaded(accepts *Loop) *Loop {
 	var best *Loop
 	var least int64
-	turn := int(g.loops[0].counts.Accepted % uint64(len(g.loops)))
+	turn := int(accepts.counts.Accepted % uint64(len(g.loops)))
 	for i := range g.loops {
 		l := g.loops[(turn+i)%len(g.loops)]
-		if l.ShuttingDown() {
+		room := l.hasRoom
+		if l != accepts {
+			room = l.seemsToHaveRoom
+		}
+		if !room() {
 			continue
 		}
 		if n := l.load.Load(); best == nil || n < least {
 			best, least = l, n
 		}
-	}
-	if best == nil || least >= int64(best.cfg.MaxJobs) {
-		return nil
 	}
 	return best
 }

@@ -118,7 +118,7 @@ func (l *Loop) take(m *message) {
 	case m.resume != nil:
 		m.resume.ready()
 	case m.start != nil:
-		t := l.newTask(&l.starts)
+		t := l.newTask(&l.calls)
 		t.fn = m.start
 		t.counted = true
 	case m.call != nil:

@@ -11,6 +11,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/admission"
+	"github.com/jobloop/jobloop/internal/tcpinfo"
 )
 
 // Listener accepts connections for a loop. It is made by Loop.Listen and
@@ -23,14 +26,19 @@ type Listener struct {
 	given   net.Listener // a Unix socket's, to be closed at the end
 	tcp     bool
 	handler Handler
-	deal    func() *Loop // which loop is to serve a connection; nil: this one
+	deal    func() *Loop // which loop is to serve a connection, nil if none can; nil: this one
 
 	registered bool
 	ready      bool // connections may wait
 	parked     bool // not polled, because there was no room for a connection
 	resting    bool // after an error that time may heal
 	rest       timer
+	last       int // connections still to be accepted before it is closed, plus 1; 0: it is not being closed
 	closed     atomic.Bool
+
+	queue   *admission.Queue // of the kernel; nil: clients may wait for ever
+	waiting int              // connections in it, when last looked
+	reviews timer
 }
 
 type acceptOutcome uint8
@@ -92,8 +100,10 @@ func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, 
 		return nil, errors.New("loop: nil Handler")
 	}
 	n := &Listener{l: l, addr: ln.Addr(), handler: h, deal: deal}
-	n.rest.owner = n
-	_, n.tcp = ln.(*net.TCPListener)
+	n.rest.owner, n.reviews.owner = n, (*reviewTimer)(n)
+	if _, n.tcp = ln.(*net.TCPListener); n.tcp {
+		n.queue = l.newQueue()
+	}
 	fd, err := dupListener(ln)
 	if err == nil && l.cfg.Backlog > 0 {
 		if err = sysBacklog(fd, l.cfg.Backlog); err != nil {
@@ -160,14 +170,37 @@ func (n *Listener) restFrom(err error) {
 // Addr returns the address the listener accepts at.
 func (n *Listener) Addr() net.Addr { return n.addr }
 
-// Close stops accepting. Connections that were accepted stay open. It may be
-// called from any goroutine.
+// Close stops accepting, and does not wait for it: clients that have connected
+// already are accepted before, as soon as there is room for them. Connections
+// that were accepted stay open. It may be called from any goroutine.
 func (n *Listener) Close() error {
 	if n.closed.Swap(true) {
 		return &net.OpError{Op: "close", Net: n.addr.Network(), Addr: n.addr, Err: net.ErrClosed}
 	}
-	n.l.send(message{call: n.closeNow}) // if the loop has ended, it has closed it
+	n.l.send(message{call: n.lastCall}) // if the loop has ended, it has closed it
 	return nil
+}
+
+// maxLastCall is how many connections are accepted before a listener is closed,
+// where the kernel does not tell how many there are.
+const maxLastCall = 4096
+
+// lastCall has the listener closed when those who wait have been accepted, but
+// not who comes now.
+func (n *Listener) lastCall() {
+	n.closed.Store(true)
+	if !n.registered || n.last > 0 {
+		return
+	}
+	waiting, ok := tcpinfo.Queue(n.fd)
+	if !ok {
+		waiting = maxLastCall
+	}
+	n.limit(1)
+	n.ready, n.last = true, waiting+1
+	if waiting == 0 {
+		n.closeNow()
+	}
 }
 
 // closeNow closes the listener, on the loop's goroutine.
@@ -180,6 +213,8 @@ func (n *Listener) closeNow() {
 	l := n.l
 	l.listeners = slices.DeleteFunc(l.listeners, func(o *Listener) bool { return o == n })
 	l.stopTimer(&n.rest)
+	l.stopTimer(&n.reviews)
+	n.kernelQueue(0)
 	l.poller.remove(n.fd) // the process it came from may keep the socket open
 	l.claim(n.fd)
 	n.release()
@@ -201,7 +236,7 @@ func (l *Loop) closeListeners() {
 // event is told that connections wait.
 func (n *Listener) event() {
 	n.ready = true
-	if !n.parked && (n.resting || !n.hasRoom()) {
+	if !n.parked && (n.resting || n.target() == nil) {
 		// Every further connection would wake the loop to no purpose.
 		n.parked = true
 		n.l.counts.AcceptsPaused++
@@ -209,15 +244,31 @@ func (n *Listener) event() {
 	}
 }
 
-// hasRoom reports whether a job could be started for a connection.
-func (n *Listener) hasRoom() bool {
-	if n.deal != nil {
-		return n.deal() != nil
+// target returns the loop that is to serve the next connection, nil if none has
+// room for it.
+func (n *Listener) target() *Loop {
+	switch {
+	case n.deal != nil:
+		return n.deal()
+	case n.l.hasRoom():
+		return n.l
 	}
-	return len(n.l.tasks)-n.l.nhelpers < n.l.cfg.MaxJobs
+	return nil
 }
 
-func (n *Listener) canAccept() bool { return n.ready && !n.resting && n.hasRoom() }
+// hasRoom reports whether a new connection would find a job.
+func (l *Loop) hasRoom() bool { return len(l.tasks)-l.nhelpers+l.reserve() < l.cfg.MaxJobs }
+
+// canAccept reports whether the listener is to accept. While new connections wait
+// for the loop already, others wait in the kernel, where they cost less, and are
+// not forgotten if another process listens too.
+func (n *Listener) canAccept() bool {
+	if !n.ready || n.resting {
+		return false
+	}
+	to := n.target()
+	return to != nil && (to != n.l || to.fresh.n <= to.cfg.AcceptsPerTurn)
+}
 
 func (l *Loop) canAccept() bool {
 	for _, n := range l.listeners {
@@ -232,10 +283,16 @@ func (l *Loop) canAccept() bool {
 func (l *Loop) acceptAll() {
 	for i := 0; i < len(l.listeners); i++ { // an accept may close its listener
 		n := l.listeners[i]
-		for budget := l.cfg.AcceptsPerTurn; budget > 0 && n.canAccept(); budget-- {
-			n.accept()
+		n.review()
+		budget, turnedAway := l.cfg.AcceptsPerTurn, 0
+		for budget > 0 && turnedAway < maxTurnedAway && n.canAccept() {
+			if n.accept() {
+				budget--
+			} else {
+				turnedAway++
+			}
 		}
-		if n.deal != nil && n.ready && !n.resting && !n.hasRoom() {
+		if n.deal != nil && n.ready && !n.resting && n.target() == nil {
 			// No other loop says when it has room again: look from time to time.
 			n.resting = true
 			l.setTimer(&n.rest, l.after(dealInterval))
@@ -243,29 +300,43 @@ func (l *Loop) acceptAll() {
 	}
 }
 
-func (n *Listener) accept() {
+// accept accepts a connection, and reports whether it is one to be served.
+func (n *Listener) accept() bool {
 	if n.parked {
 		if n.poll(); n.parked {
-			return
+			return false
 		}
 	}
 	fd, remote, err := accept(n.fd)
 	if err == nil {
-		n.accepted(fd, remote)
-		return
+		served := n.accepted(fd, remote)
+		if n.last > 0 {
+			if n.last--; n.last == 1 {
+				n.closeNow()
+			}
+		}
+		return served
 	}
 	switch acceptError(err) {
 	case acceptDrained:
 		n.ready = false
+		n.kernelQueue(0)
+		if n.queue != nil {
+			n.queue.Empty()
+		}
+		if n.last > 0 {
+			n.closeNow()
+		}
 	case acceptNext:
 	case acceptLater:
 		if n.l.closeLingering() > 0 {
-			return // their descriptors may do
+			return false // their descriptors may do
 		}
 		n.restFrom(os.NewSyscallError("accept", err))
 	case acceptFailed:
 		n.fail(os.NewSyscallError("accept", err))
 	}
+	return false
 }
 
 func (n *Listener) fail(err error) {
@@ -286,28 +357,34 @@ func (l *Loop) descriptorFreed() {
 	}
 }
 
-// accepted gives a new connection a job.
-func (n *Listener) accepted(fd int, remote sockaddr) {
+// accepted decides about a new connection, and reports whether it is to be
+// served. If so, a loop gets it.
+func (n *Listener) accepted(fd int, remote sockaddr) bool {
+	l := n.l
+	l.counts.Accepted++
+	age, ok := n.admit(fd)
+	if !ok || !l.enter(remote) {
+		sysAbort(fd)
+		sysClose(fd)
+		return false
+	}
 	if n.tcp && !acceptInherits {
 		setNoDelay(fd, true)
 	}
-	n.l.counts.Accepted++
-	to := n.l
-	if n.deal != nil {
-		// Other loops may have got full since this connection was to be accepted.
-		if to = n.deal(); to == nil {
-			to = n.l
-		}
+	to := n.target()
+	if to == nil { // other loops may have got full since this connection was to be accepted
+		to = l
 	}
-	d := deal{fd: fd, remote: remote, local: n.local, began: n.l.now, tcp: n.tcp, handler: n.handler}
-	if to == n.l {
-		n.l.serveAccepted(&d)
-		return
+	d := deal{fd: fd, remote: remote, local: n.local, began: l.now - int64(age), tcp: n.tcp, handler: n.handler}
+	if to == l {
+		l.serveAccepted(&d)
+		return true
 	}
 	to.load.Add(1)
 	if err := to.send(message{deal: &d}); err != nil {
-		d.drop()
+		d.drop(to)
 	}
+	return true
 }
 
 // deal is a connection on its way from the loop that accepted it to the one
@@ -315,12 +392,16 @@ func (n *Listener) accepted(fd int, remote sockaddr) {
 type deal struct {
 	fd            int
 	local, remote sockaddr
-	began         int64 // when it was accepted; loops have one clock
+	began         int64 // when it was made; loops have one clock
 	tcp           bool
 	handler       Handler
 }
 
-func (d *deal) drop() { sysClose(d.fd) }
+// drop closes a connection that l cannot serve.
+func (d *deal) drop(l *Loop) {
+	sysClose(d.fd)
+	l.leave(d.remote)
+}
 
 func (l *Loop) takeDeal(d *deal) {
 	l.load.Add(-1)
@@ -334,10 +415,12 @@ func (l *Loop) serveAccepted(d *deal) {
 	c, err := l.newConn(d.fd, d.local, d.remote, d.tcp)
 	if err != nil {
 		l.warn("cannot serve a connection", slog.Any("error", err))
+		l.leave(d.remote)
 		return
 	}
-	c.began = d.began
-	if h, ok := d.handler.(*TLSHandler); ok && !l.draining && h.valid() == nil {
+	c.counted = true
+	c.began, c.waited = d.began, l.now-d.began
+	if h, ok := d.handler.(*TLSHandler); ok && h.valid() == nil {
 		c.next = h.adopt(c) // without a job
 		c.state.Store(connParked)
 		c.rest()

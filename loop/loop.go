@@ -37,6 +37,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/admission"
 	"github.com/jobloop/jobloop/internal/goroutine"
 	"github.com/jobloop/jobloop/jobs"
 )
@@ -55,13 +56,12 @@ type Loop struct {
 	lingering int    // closed, but for their peers
 	listeners []*Listener
 
-	tasks     []*task // of all jobs alive or to be started
-	ready     taskList
-	starts    taskList
-	helpers   taskList // to be started, like starts
-	nhelpers  int      // alive or to be started
+	tasks []*task // of all jobs alive or to be started
+	queues
+	queue     *admission.Queue // of fresh; nil: clients may wait for ever
 	freeTasks *task
 	current   *task // whose job has the thread
+	census    *census
 
 	timers   timerHeap
 	nextTrim int64 // when the pool is trimmed; 0: it need not be
@@ -81,6 +81,7 @@ type Loop struct {
 	steps     uint64         // what the watchdog is told
 	goroutine atomic.Uintptr // Run's, while it runs
 	load      atomic.Int64   // len(tasks), and connections dealt but not yet taken
+	full      atomic.Bool    // there is no room for new connections
 	stopping  atomic.Int32   // a stopLevel
 	draining  bool
 	ending    bool  // in teardown
@@ -122,7 +123,8 @@ func New(cfg Config) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loop: %w", err)
 	}
-	l := &Loop{cfg: cfg, poller: p, epoch: start, done: make(chan struct{})}
+	l := &Loop{cfg: cfg, poller: p, epoch: start, census: new(census), done: make(chan struct{})}
+	l.queue = l.newQueue()
 	l.wakeCallback = l.wakeTask
 	return l, nil
 }
@@ -201,11 +203,17 @@ func (l *Loop) loop() error {
 
 // idle reports whether a loop that shuts down has nothing left to do.
 func (l *Loop) idle() bool {
-	if len(l.tasks) > 0 || l.lingering > 0 {
+	if l.busy() {
 		return false
 	}
 	l.takeMessages() // a connection to be closed, perhaps, that has something to send
-	return len(l.tasks) == 0 && l.lingering == 0
+	return !l.busy()
+}
+
+// busy reports whether a loop that shuts down has something to wait for: jobs,
+// connections that linger or may still be served, and those to be accepted.
+func (l *Loop) busy() bool {
+	return len(l.tasks) > 0 || l.parked > 0 || l.lingering > 0 || len(l.listeners) > 0
 }
 
 // turn polls once, and does what there is to do: first what is in progress,
@@ -252,12 +260,20 @@ func (l *Loop) poll() error {
 	}
 	n, err := l.poller.wait(l.events[:], timeout)
 	l.in.sleeping.Store(false)
+	// What is in progress may be behind many that are new.
+	for batch := 1; err == nil && n == len(l.events) && batch < maxBatches; batch++ {
+		l.dispatch(n)
+		n, err = l.poller.wait(l.events[:], 0)
+	}
 	if err != nil {
 		return err
 	}
 	l.dispatch(n)
 	return nil
 }
+
+// maxBatches is the most batches of events that a turn takes.
+const maxBatches = 64
 
 // mustStop reports whether loop has a call of Shutdown or Close to act on.
 func (l *Loop) mustStop() bool {
@@ -268,7 +284,7 @@ func (l *Loop) mustStop() bool {
 // timeout is how long the loop may sleep: 0 if there is something to do,
 // negative if nothing but an event can change that.
 func (l *Loop) timeout() time.Duration {
-	if l.ready.n > 0 || l.helpers.n > 0 || l.starts.n > 0 && l.room() || l.in.n.Load() > 0 || l.canAccept() {
+	if l.hasWork() || l.in.n.Load() > 0 || l.canAccept() {
 		return 0
 	}
 	next := l.nextTrim
@@ -305,44 +321,6 @@ func (l *Loop) dispatch(n int) {
 		}
 	}
 }
-
-// startShare is how long a turn goes on starting jobs. New work is often long
-// (a handshake's signature), and what is in progress must not wait for all of
-// it: with this bound it waits for one such piece.
-const startShare = 200 * time.Microsecond
-
-// runReady resumes the jobs that are ready, and then starts new ones. What
-// they make ready is for the next turn: the poller comes first.
-func (l *Loop) runReady() {
-	if l.ready.n == 0 && l.starts.n == 0 && l.helpers.n == 0 {
-		return
-	}
-	l.stats[statRunning].Store(1)
-	defer l.stats[statRunning].Store(0)
-	for range l.ready.n {
-		t := l.ready.pop()
-		t.queued = false
-		l.resume(t)
-	}
-	for range l.helpers.n {
-		l.start(l.helpers.pop())
-	}
-	began := int64(0)
-	for range l.starts.n {
-		if !l.room() {
-			return
-		}
-		if now := l.clock(); began == 0 {
-			began = now
-		} else if now-began > int64(startShare) {
-			return
-		}
-		l.start(l.starts.pop())
-	}
-}
-
-// room reports whether Config.MaxJobs allows to start another job.
-func (l *Loop) room() bool { return len(l.tasks)-l.starts.n-l.nhelpers < l.cfg.MaxJobs }
 
 // slot returns the record of fd. The pointer is good until the next call.
 func (l *Loop) slot(fd int) *slot {

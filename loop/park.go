@@ -57,7 +57,7 @@ func (c *Conn) served() {
 		!c.state.CompareAndSwap(connOpen, connParked):
 		c.shut()
 		c.ended() // if it was being closed before
-	case c.l.draining:
+	case c.parkedAgain() && c.l.draining:
 		c.unpark(ErrShutdown)
 	case c.reason != nil, c.readable():
 		c.unpark(nil)
@@ -66,10 +66,50 @@ func (c *Conn) served() {
 	}
 }
 
+// parkedAgain counts how often the connection was parked, and reports whether
+// that was more than once since it was made, or since its handshake.
+func (c *Conn) parkedAgain() bool {
+	if c.tls == nil || c.tls.handshake == handshakeDone {
+		c.parks = min(c.parks+1, 2)
+	}
+	return c.parks > 1
+}
+
 // rest begins the wait of a parked connection.
 func (c *Conn) rest() {
-	c.rd.limit = c.l.limit(&c.rd, c.l.cfg.IdleTimeout)
+	l := c.l
+	c.rests = true
+	l.parked++
+	if !c.isNew() {
+		l.resting++
+	}
+	c.rd.limit = l.limit(&c.rd, l.cfg.IdleTimeout)
+	if l.draining {
+		c.hurry()
+		return
+	}
 	c.postpone(c.rd.limit)
+}
+
+// rise ends the wait of a parked connection.
+func (c *Conn) rise() {
+	if !c.rests {
+		return
+	}
+	c.rests = false
+	c.l.parked--
+	if !c.isNew() {
+		c.l.resting--
+	}
+}
+
+// hurry bounds the wait of a parked connection while the loop shuts down. What
+// the client has sent when it was told of nothing may still be on its way.
+func (c *Conn) hurry() {
+	if limit := c.l.after(drainLinger); c.rd.limit == 0 || limit < c.rd.limit {
+		c.rd.limit = limit
+	}
+	c.schedule(c.rd.limit)
 }
 
 // Readable reports whether a Read would return at once: with bytes, the peer's
@@ -99,19 +139,13 @@ func (c *Conn) readable() bool {
 	return c.tls.fill()
 }
 
-// serve queues a job for the connection.
-func (c *Conn) serve(h Handler) {
-	t := c.l.newTask(&c.l.starts)
-	t.conn, t.handler = c, h
-	c.task = t
-}
-
 // unpark starts the job of a parked connection; reads will fail with err if it
 // is not nil.
 func (c *Conn) unpark(err error) {
 	if !c.state.CompareAndSwap(connParked, connOpen) {
 		return // it is being closed
 	}
+	c.rise()
 	h := c.next
 	c.next = nil
 	c.unread = err == nil || c.gone()

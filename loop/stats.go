@@ -1,6 +1,11 @@
 package loop
 
-import "sync/atomic"
+import (
+	"math"
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
 
 // Stats counts what a loop does. Those without another word are totals since
 // the loop was made.
@@ -17,10 +22,51 @@ type Stats struct {
 
 	Conns         uint64 // of the moment: open connections
 	Lingering     uint64 // of the moment: connections that wait for their peers to close them too
-	Accepted      uint64 // connections
 	AcceptsPaused uint64 // times a listener was left alone for want of jobs or descriptors
 	Turns         uint64 // of the loop
 	Events        uint64 // reported by the poller
+
+	// Accepted connections are those taken out of the kernel's queue. Each is
+	// counted in one of the following, but those that are waiting still, and
+	// those that have ended before they asked for anything.
+	Accepted       uint64
+	Gone           uint64 // the client had given up before it was served
+	Shed           uint64 // turned away because they had waited too long: see Config.MaxWait
+	RefusedConns   uint64 // turned away by Config.MaxConns
+	RefusedAddress uint64 // by Config.MaxConnsPerAddress
+	RefusedAccept  uint64 // by Config.Accept
+	Waits          Waits  // those that were served: how long they had waited
+
+	// Backlog is how many connections waited in the kernel when that was last
+	// looked at: under load every 200 ms, or twice Config.MaxWait. (Linux, TCP.)
+	Backlog uint64
+}
+
+// Waits is a histogram of how long connections have waited before they were
+// served: in the kernel, where it tells, and with the loop, but not for what the
+// client has to send first.
+type Waits struct {
+	Counts [numWaits]uint64 // Counts[i]: shorter than WaitBound(i), and not shorter than WaitBound(i-1)
+	Sum    uint64           // of all, in nanoseconds
+}
+
+// numWaits is the number of classes: from a millisecond to 16 seconds, and more.
+const numWaits = 16
+
+// WaitBound is the upper bound of class i of Waits: 1 ms, 2 ms, 4 ms and so on.
+// The last one, 15, has none: it is the longest Duration.
+func WaitBound(i int) time.Duration {
+	if i >= numWaits-1 {
+		return math.MaxInt64
+	}
+	return time.Millisecond << i
+}
+
+// countWait counts a connection that is served after a wait.
+func (s *Stats) countWait(wait time.Duration) {
+	i := min(bits.Len64(uint64(wait/time.Millisecond)), numWaits-1)
+	s.Waits.Counts[i]++
+	s.Waits.Sum += uint64(wait)
 }
 
 // Add adds o to s, field by field.
@@ -35,14 +81,19 @@ func (s *Stats) Add(o Stats) {
 const statRunning = 0
 
 func (s *Stats) fields() [numStats]*uint64 {
-	return [numStats]*uint64{
+	f := [numStats]*uint64{
 		&s.JobsRunning, &s.JobsPaused, &s.JobsQueued, &s.JobsStarted, &s.JobsFinished,
-		&s.JobsCanceled, &s.JobsPanicked, &s.JobsBlocked, &s.PoolSize, &s.Conns, &s.Lingering, &s.Accepted,
-		&s.AcceptsPaused, &s.Turns, &s.Events,
+		&s.JobsCanceled, &s.JobsPanicked, &s.JobsBlocked, &s.PoolSize, &s.Conns, &s.Lingering,
+		&s.AcceptsPaused, &s.Turns, &s.Events, &s.Accepted, &s.Gone, &s.Shed, &s.RefusedConns,
+		&s.RefusedAddress, &s.RefusedAccept, &s.Backlog, &s.Waits.Sum,
 	}
+	for i := range s.Waits.Counts {
+		f[numStats-numWaits+i] = &s.Waits.Counts[i]
+	}
+	return f
 }
 
-const numStats = 15
+const numStats = 22 + numWaits
 
 // published is the copy of the counts that other goroutines read. The loop
 // brings it up to date at the end of each turn.
@@ -64,7 +115,7 @@ func (l *Loop) publish() {
 	p := l.pool.Stats()
 	c := &l.counts
 	c.JobsPaused = uint64(p.Paused)
-	c.JobsQueued = uint64(l.starts.n + l.helpers.n)
+	c.JobsQueued = uint64(l.unstarted())
 	c.JobsStarted = p.Started
 	c.JobsFinished = p.Finished
 	c.JobsCanceled = p.Canceled
@@ -72,6 +123,9 @@ func (l *Loop) publish() {
 	c.PoolSize = uint64(p.Paused + p.Idle)
 	c.Conns = uint64(l.conns)
 	c.Lingering = uint64(l.lingering)
+	if full := !l.hasRoom(); full != l.full.Load() {
+		l.full.Store(full)
+	}
 	for i, f := range c.fields() {
 		if l.stats[i].Load() != *f { // a load is cheap, a store is not
 			l.stats[i].Store(*f)

@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/jobloop/jobloop/internal/goroutine"
 	"github.com/jobloop/jobloop/jobs"
@@ -48,9 +49,11 @@ func (l *Loop) Close() error {
 	return nil
 }
 
-// Shutdown ends the loop gently: it closes the listeners, lets the jobs go on
-// until they end, wakes the parked connections so that they can say goodbye
-// (their reads end with ErrShutdown), and lets what has been written be sent.
+// Shutdown ends the loop gently: it accepts what has connected already and then
+// closes the listeners, lets the jobs go on until they end, wakes the parked
+// connections so that they can say goodbye (their reads end with ErrShutdown),
+// and lets what has been written be sent. Clients that have connected, or made
+// their handshake, and not asked for anything yet have half a second to do so.
 // It returns nil when the loop has ended. If ctx ends first, the rest is
 // cancelled as by Close, and Shutdown returns ctx's error at once: Run returns
 // when all is done, which a job that does not give the thread back may delay.
@@ -104,19 +107,30 @@ func (l *Loop) drain() {
 	}
 	l.draining = true
 	l.takeMessages() // listeners that were being added
-	l.closeListeners()
+	for _, n := range slices.Clone(l.listeners) {
+		n.lastCall()
+	}
 	for fd := range l.slots {
 		c := l.slots[fd].conn
 		switch {
 		case c == nil:
-		case c.state.Load() == connParked && c.tls != nil && !c.tls.shaken():
-			c.notServed()
-		case c.state.Load() == connParked:
-			c.unpark(ErrShutdown)
+		case c.rests && c.parks < 2:
+			c.hurry()
+		case c.rests:
+			c.endWait()
 		case c.state.Load() >= connFlushing:
 			c.closeAfter(l.cfg.LingerTimeout)
 		}
 	}
+}
+
+// endWait ends the wait of a parked connection, because the loop shuts down.
+func (c *Conn) endWait() {
+	if c.tls != nil && !c.tls.shaken() {
+		c.notServed()
+		return
+	}
+	c.unpark(ErrShutdown)
 }
 
 // teardown ends all jobs and closes everything.
@@ -127,7 +141,7 @@ func (l *Loop) teardown() {
 	l.in.closed = true
 	l.in.mu.Unlock()
 	l.closeListeners()
-	for _, q := range [...]*taskList{&l.starts, &l.helpers} {
+	for _, q := range l.lists() {
 		for q.n > 0 {
 			t := q.pop()
 			c := t.conn
@@ -142,8 +156,10 @@ func (l *Loop) teardown() {
 			}
 		}
 	}
-	for l.ready.n > 0 {
-		l.ready.pop().queued = false
+	for _, q := range [...]*taskList{&l.ready, &l.shaking} {
+		for q.n > 0 {
+			q.pop().queued = false
+		}
 	}
 	// Cancelling a job ends it, and takes it off the list. It can start no other.
 	for len(l.tasks) > 0 {
@@ -182,7 +198,7 @@ func (l *Loop) release() {
 	for i := range msgs {
 		switch m := &msgs[i]; {
 		case m.deal != nil:
-			m.deal.drop()
+			m.deal.drop(l)
 		case m.listen != nil:
 			m.listen.release()
 		}

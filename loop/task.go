@@ -26,8 +26,9 @@ type task struct {
 	handler Handler
 
 	index    int           // in loop.tasks
-	next     *task         // in the loop's ready, starts, helpers or free list
-	queued   bool          // in ready
+	next     *task         // in one of the loop's queues, or free
+	queued   bool          // in ready or shaking
+	since    int64         // when it was queued to be started, if for a connection
 	cancel   bool          // is to be cancelled when it next has the thread
 	counted  bool          // in inbox.queued until it starts
 	helper   bool          // started by another job
@@ -48,7 +49,7 @@ type taskState uint8
 
 const (
 	taskFree     taskState = iota
-	taskStarting           // in loop.starts
+	taskStarting           // in a queue of jobs to be started
 	taskRunning
 	taskPaused
 )
@@ -155,14 +156,6 @@ func (t *task) pause() (paused bool, err error) {
 	return t.job.Resumes() != n, err
 }
 
-// ready queues a paused job to be resumed.
-func (t *task) ready() {
-	if t.state == taskPaused && !t.queued {
-		t.queued = true
-		t.loop.ready.push(t)
-	}
-}
-
 // waitsElsewhere reports whether the job has paused, and not for its own
 // connection.
 func (t *task) waitsElsewhere() bool {
@@ -197,6 +190,7 @@ func (l *Loop) start(t *task) {
 
 // resume resumes t's job, or cancels it.
 func (l *Loop) resume(t *task) {
+	t.queued = false
 	t.state = taskRunning
 	t.ops = 0
 	l.current = t

@@ -18,8 +18,9 @@ type TLSHandler struct {
 	// method NetConn() net.Conn that returns the *Conn.
 	Config *tls.Config
 
-	// HandshakeTimeout bounds the whole handshake, from the accept to its end,
-	// wherever it waits: for bytes, for a job, for a key engine. 0 is for 10
+	// HandshakeTimeout bounds the whole handshake, from when the connection was
+	// made to its end, wherever it waits: to be accepted (as far as that is known:
+	// Linux), for bytes, for a job, for a key engine. 0 is for 10
 	// seconds, negative for no bound but Config.IdleTimeout for each read.
 	HandshakeTimeout time.Duration
 
@@ -36,9 +37,11 @@ type TLSHandler struct {
 	OnHello func(c *TLSConn)
 
 	// OnHandshake is called when a handshake has ended, with the time since the
-	// connection was accepted and the error, nil if it succeeded. It is called
-	// once for each connection that was accepted, whatever became of it. An error
-	// matches os.ErrDeadlineExceeded if HandshakeTimeout has passed.
+	// connection was made and the error, nil if it succeeded. It is called once
+	// for each connection, whatever became of it, but for those that were turned
+	// away when they were accepted: Stats counts them. An error matches
+	// os.ErrDeadlineExceeded if HandshakeTimeout has passed, and ErrOverloaded if
+	// the connection had waited too long to be served.
 	OnHandshake func(c *TLSConn, took time.Duration, err error)
 
 	// OnClose is called when nobody serves a connection any more, after
@@ -164,5 +167,6 @@ func (t *TLSConn) ended() {
 var (
 	errNoResult   = errors.New("loop: the handshake has ended in a panic or in runtime.Goexit")
 	errNeverBegun = errors.New("loop: the connection was closed before its handshake")
+	errClientGone = errors.New("loop: the client has gone before its handshake")
 	errNoHandler  = errors.New("loop: TLSConn.Park: no handler to run")
 )

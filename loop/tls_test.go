@@ -225,7 +225,9 @@ func TestTLSOnHandshake(t *testing.T) {
 	if err := receive(t, told); err != nil {
 		t.Errorf("a handshake that worked: %v", err)
 	}
-	connect(t, addr).Close()
+	vanishing := connect(t, addr)
+	parked(t, l, 2) // what vanishes before it is accepted counts as Stats.Gone
+	vanishing.Close()
 	if err := receive(t, told); err == nil {
 		t.Error("a handshake that failed had no error")
 	}

@@ -33,12 +33,12 @@ func newMetrics(loops []*loop.Loop) *metrics {
 		engineMetrics: newEngineMetrics(),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tlsdemo_handshake_seconds",
-			Help:    "Time from the accept of a connection to the end of its handshake, of those that succeeded.",
+			Help:    "Time from the connection's beginning (on Linux; elsewhere its accept) to the end of its handshake, of those that succeeded.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15), // 0.5 ms to 8 s
 		}),
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tlsdemo_handshakes_total",
-			Help: "Handshakes by TLS version (none: it failed before there was one) and result (full, resumed, timeout, closed, error).",
+			Help: "Handshakes by TLS version (none: it failed before there was one) and result (full, resumed, timeout, closed, shed, error).",
 		}, []string{"version", "result"}),
 		responses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tlsdemo_http_responses_total",
@@ -104,7 +104,12 @@ var loopMetrics = []loopMetric{
 	total("jobs_panicked_total", "Jobs that panicked.", func(s loop.Stats) uint64 { return s.JobsPanicked }),
 	gauge("pool_size", "Coroutines, with and without a job.", func(s loop.Stats) uint64 { return s.PoolSize }),
 	gauge("connections", "Open connections.", func(s loop.Stats) uint64 { return s.Conns }),
-	total("accepted_total", "Connections accepted.", func(s loop.Stats) uint64 { return s.Accepted }),
+	total("accepted_total", "Connections accepted, whatever became of them.", func(s loop.Stats) uint64 { return s.Accepted }),
+	total("gone_total", "Connections whose client had given up before it was served.", func(s loop.Stats) uint64 { return s.Gone }),
+	total("shed_total", "Connections reset because they had waited too long to be served (--max-wait).", func(s loop.Stats) uint64 { return s.Shed }),
+	refused("conns", func(s loop.Stats) uint64 { return s.RefusedConns }),
+	refused("address", func(s loop.Stats) uint64 { return s.RefusedAddress }),
+	gauge("backlog", "Connections that waited in the kernel when last looked at.", func(s loop.Stats) uint64 { return s.Backlog }),
 	total("accepts_paused_total", "Times that accepting paused for want of jobs or descriptors.", func(s loop.Stats) uint64 { return s.AcceptsPaused }),
 	total("turns_total", "Turns of the loop.", func(s loop.Stats) uint64 { return s.Turns }),
 	total("events_total", "Events reported by the kernel.", func(s loop.Stats) uint64 { return s.Events }),
@@ -112,6 +117,15 @@ var loopMetrics = []loopMetric{
 
 func total(name, help string, get func(loop.Stats) uint64) loopMetric {
 	return loopMetric{loopDesc(name, help), prometheus.CounterValue, get}
+}
+
+func refused(reason string, get func(loop.Stats) uint64) loopMetric {
+	return loopMetric{refusedDesc(reason), prometheus.CounterValue, get}
+}
+
+func refusedDesc(reason string) *prometheus.Desc {
+	return prometheus.NewDesc("jobloop_refused_total", "Connections reset when they were accepted: there were as many as --max-conns allows (conns), or --max-conns-per-address (address).",
+		[]string{"loop"}, prometheus.Labels{"reason": reason})
 }
 
 func gauge(name, help string, get func(loop.Stats) uint64) loopMetric {
@@ -126,6 +140,22 @@ func (loops loopCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range loopMetrics {
 		ch <- m.desc
 	}
+	ch <- waitsDesc
+}
+
+// waitsDesc describes the histogram of loop.Waits.
+var waitsDesc = loopDesc("wait_seconds", "How long new connections had waited when they were served: in the kernel's queue and in the loop's.")
+
+func waits(w loop.Waits, name string) prometheus.Metric {
+	buckets := make(map[float64]uint64)
+	var n uint64
+	for i, c := range w.Counts {
+		n += c
+		if i < len(w.Counts)-1 {
+			buckets[loop.WaitBound(i).Seconds()] = n
+		}
+	}
+	return prometheus.MustNewConstHistogram(waitsDesc, n, time.Duration(w.Sum).Seconds(), buckets, name)
 }
 
 func (loops loopCollector) Collect(ch chan<- prometheus.Metric) {
@@ -134,5 +164,6 @@ func (loops loopCollector) Collect(ch chan<- prometheus.Metric) {
 		for _, m := range loopMetrics {
 			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, float64(m.get(s)), strconv.Itoa(i))
 		}
+		ch <- waits(s.Waits, strconv.Itoa(i))
 	}
 }

@@ -64,6 +64,13 @@ func TestMetrics(t *testing.T) {
 		`tlsdemo_http_responses_total\{code="200"\} 1`,
 		`tlsdemo_http_responses_total\{code="400"\} 1`,
 		`jobloop_jobs_panicked_total\{loop="0"\} 0`,
+		`jobloop_shed_total\{loop="0"\} 0`,
+		`jobloop_gone_total\{loop="1"\} 0`,
+		`jobloop_refused_total\{loop="0",reason="address"\} 0`,
+		`jobloop_refused_total\{loop="1",reason="conns"\} 0`,
+		`jobloop_backlog\{loop="0"\} \d+`,
+		`jobloop_wait_seconds_bucket\{loop="0",le="0\.001"\} \d+`,
+		`jobloop_wait_seconds_count\{loop="0"\} \d+`,
 		`jobloop_jobs_panicked_total\{loop="1"\} 0`,
 		`go_goroutines \d+`,
 	)

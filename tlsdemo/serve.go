@@ -38,7 +38,10 @@ type serveCmd struct {
 	DrainTimeout     time.Duration `default:"10s" placeholder:"TIME" help:"After SIGTERM or SIGINT, how long requests may take to end (default ${default})."`
 	MaxJobs          int           `default:"10000" placeholder:"N" help:"Most jobs of a loop at a time (default ${default}). While there are so many, nothing is accepted."`
 
-	Backlog int `placeholder:"N" help:"Most connections that wait in the kernel to be accepted (default: what the system allows). With fewer, clients under overload try again instead of waiting in vain."`
+	MaxWait            time.Duration `default:"100ms" placeholder:"TIME" help:"When more connections come than can be served, reset those that have waited so long (default ${default}; negative: never)."`
+	MaxConns           int           `placeholder:"N" help:"Most connections at a time, of all loops; further ones are reset (default: no bound)."`
+	MaxConnsPerAddress int           `placeholder:"N" help:"Most connections at a time from an IPv4 address, or the first 64 bits of an IPv6 address (default: no bound)."`
+	Backlog            int           `placeholder:"N" help:"Most connections that wait in the kernel to be accepted (default: what the system allows). --max-wait makes it shorter by itself under overload."`
 
 	Metrics string `placeholder:"ADDR" help:"Serve Prometheus metrics at http://ADDR/metrics. Without a host (:9090) that is 127.0.0.1."`
 	Pprof   bool   `help:"Serve profiles of the process at /debug/pprof/ of --metrics."`
@@ -85,6 +88,12 @@ func (c *serveCmd) Validate() error {
 		return fmt.Errorf("--engine-on-worker is for --engine multibuffer, not for %s", c.Engine)
 	case c.Backlog < 0:
 		return fmt.Errorf("--backlog: %d is less than none", c.Backlog)
+	case c.MaxWait == 0:
+		return errors.New("--max-wait: 0s is no time to wait; negative is for no bound")
+	case c.MaxConns < 0:
+		return fmt.Errorf("--max-conns: %d is less than none", c.MaxConns)
+	case c.MaxConnsPerAddress < 0:
+		return fmt.Errorf("--max-conns-per-address: %d is less than none", c.MaxConnsPerAddress)
 	case c.MaxJobs < 1:
 		return fmt.Errorf("--max-jobs: %d, at least 1 is needed", c.MaxJobs)
 	case c.Cert != "" && c.Keyfile == "":
@@ -118,7 +127,10 @@ func (c *serveCmd) Run(con *console) error {
 	if kind == "" {
 		kind = defaultKey
 	}
-	group, err := loop.NewGroup(c.Loops, loop.Config{MaxJobs: c.MaxJobs, Backlog: c.Backlog, Logger: c.logger(con.err)})
+	group, err := loop.NewGroup(c.Loops, loop.Config{
+		MaxJobs: c.MaxJobs, MaxWait: c.MaxWait, MaxConns: c.MaxConns, MaxConnsPerAddress: c.MaxConnsPerAddress,
+		Backlog: c.Backlog, Logger: c.logger(con.err),
+	})
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,8 @@ func result(c *loop.TLSConn, err error) string {
 		return "timeout"
 	case errors.Is(err, io.EOF):
 		return "closed" // by the peer
+	case errors.Is(err, loop.ErrOverloaded):
+		return "shed"
 	}
 	return "error"
 }

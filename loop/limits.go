@@ -1,0 +1,112 @@
+package loop
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
+// Who may connect: Config.MaxConns, Config.MaxConnsPerAddress, Config.Accept.
+
+// census counts the connections that a loop, or the loops of a group together,
+// have accepted and not closed yet.
+type census struct {
+	conns atomic.Int64
+
+	mu      sync.Mutex
+	clients map[netip.Prefix]int // only if they are bounded
+}
+
+// client is whose connections are counted together: an IPv4 address, or the 64
+// bits of an IPv6 address that a subscriber has at the least (RFC 6177). The zero
+// Prefix stands for what has no such address.
+func client(sa sockaddr) netip.Prefix {
+	a, ok := netAddr(sa).(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := a.AddrPort().Addr().Unmap().WithZone("")
+	bits := 64
+	if ip.Is4() {
+		bits = 32
+	}
+	p, _ := ip.Prefix(bits)
+	return p
+}
+
+// enter counts a connection, if the client may have one more.
+func (s *census) enter(p netip.Prefix, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clients[p] >= most {
+		return false
+	}
+	if s.clients == nil {
+		s.clients = make(map[netip.Prefix]int)
+	}
+	s.clients[p]++
+	return true
+}
+
+func (s *census) leave(p netip.Prefix) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clients[p]--; s.clients[p] <= 0 {
+		delete(s.clients, p)
+	}
+}
+
+// enter counts a connection from remote, or refuses it.
+func (l *Loop) enter(remote sockaddr) bool {
+	s, most := l.census, int64(l.cfg.MaxConns)
+	if s.conns.Add(1) > most && most > 0 && l.closeLingering() == 0 {
+		s.conns.Add(-1)
+		l.counts.RefusedConns++
+		return false
+	}
+	if most := l.cfg.MaxConnsPerAddress; most > 0 {
+		if p := client(remote); p.IsValid() && !s.enter(p, most) {
+			s.conns.Add(-1)
+			l.counts.RefusedAddress++
+			return false
+		}
+	}
+	if l.cfg.Accept != nil && !l.mayAccept(remote) {
+		l.uncount(remote)
+		l.counts.RefusedAccept++
+		return false
+	}
+	return true
+}
+
+// mayAccept asks Config.Accept. One that panics refuses.
+func (l *Loop) mayAccept(remote sockaddr) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			ok = false
+			l.log(slog.LevelError, "Config.Accept panicked", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	l.step()
+	return l.cfg.Accept(netAddr(remote))
+}
+
+// leave is told that a connection from remote, which was counted, is closed.
+func (l *Loop) leave(remote sockaddr) {
+	l.uncount(remote)
+	if l.cfg.Closed != nil {
+		l.call(func() { l.cfg.Closed(netAddr(remote)) })
+	}
+}
+
+func (l *Loop) uncount(remote sockaddr) {
+	l.census.conns.Add(-1)
+	if l.cfg.MaxConnsPerAddress > 0 {
+		if p := client(remote); p.IsValid() {
+			l.census.leave(p)
+		}
+	}
+}
