@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -298,4 +299,46 @@ func TestGroupRunEnds(t *testing.T) {
 		}
 		g.Close()
 	})
+}
+
+// A loop that is full passes connections on while another one has room, and
+// when one has room again, whoever waits is served.
+func TestGroupPassesOn(t *testing.T) {
+	const loops, most = 2, 10
+	g := newGroup(t, loops, loop.Config{MaxJobs: most})
+	var mu sync.Mutex
+	on := make(map[*loop.Loop]int)
+	ln, err := g.Listen("tcp", "127.0.0.1:0", loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		mu.Lock()
+		on[c.Loop()]++
+		mu.Unlock()
+		if _, err := io.WriteString(c, "+"); err != nil {
+			return err
+		}
+		_, err := io.Copy(c, c) // has its job until the client leaves
+		return err
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cs []net.Conn
+	for range loops * most {
+		c := connect(t, ln.Addr())
+		expect(t, c, "+")
+		cs = append(cs, c)
+	}
+	mu.Lock()
+	for l, n := range on {
+		if n != most {
+			t.Errorf("loop %p serves %d, want %d", l, n, most)
+		}
+	}
+	mu.Unlock()
+	late := connect(t, ln.Addr())
+	send(t, late, "x")
+	for _, c := range cs {
+		c.Close() // of either loop
+		expect(t, late, "+")
+		break
+	}
 }

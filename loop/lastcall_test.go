@@ -1,0 +1,164 @@
+package loop_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// answering answers one request with its loop's end in sight or not.
+var answering = loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	if err := readAll(c, "work"); err != nil {
+		return err
+	}
+	_, err := io.WriteString(c, "done")
+	return err
+})
+
+// Who has connected when a loop is shut down, or a listener closed, is served;
+// who comes later is not.
+func TestLastCall(t *testing.T) {
+	const n = 100
+	for _, network := range []string{"tcp", "unix"} {
+		for _, how := range []string{"Shutdown", "Close"} {
+			t.Run(network+" "+how, func(t *testing.T) {
+				l := newLoop(t, loop.Config{})
+				address := "127.0.0.1:0"
+				if network == "unix" {
+					address = t.TempDir() + "/s"
+				}
+				ln, err := l.Listen(network, address, answering)
+				if err != nil {
+					t.Fatal(err)
+				}
+				release := hold(t, l)
+				cs := make([]net.Conn, n)
+				for i := range cs {
+					cs[i] = connect(t, ln.Addr())
+					send(t, cs[i], "work")
+				}
+				ended := make(chan bool)
+				go func() {
+					defer close(ended)
+					if how == "Shutdown" {
+						shutDown(t, l)
+					}
+				}()
+				if how == "Close" {
+					ln.Close()
+				} else {
+					eventually(t, "it shuts down", l.ShuttingDown)
+				}
+				release()
+				for _, c := range cs {
+					expect(t, c, "done")
+					c.Close()
+				}
+				receive(t, ended)
+				eventually(t, "nobody is served any more", func() bool {
+					c, err := net.Dial(ln.Addr().Network(), ln.Addr().String())
+					if err == nil {
+						c.Close()
+					}
+					return err != nil
+				})
+			})
+		}
+	}
+}
+
+// A client whose handshake, or whose first request, is on its way when the loop
+// is shut down is served.
+func TestLastCallTLS(t *testing.T) {
+	for _, begun := range []string{"connected", "hello", "handshake"} {
+		t.Run(begun, func(t *testing.T) {
+			l := newLoop(t, loop.Config{})
+			var jobs atomic.Int64
+			h := tlsEcho()
+			handler := h.Handler
+			h.Handler = func(ctx context.Context, c *loop.TLSConn) error {
+				jobs.Add(1)
+				return handler(ctx, c)
+			}
+			addr := serve(t, l, h)
+			raw := connect(t, addr)
+			c := tls.Client(raw, clientConfig())
+			switch begun {
+			case "connected":
+				eventually(t, "it is accepted", func() bool { return l.Stats().Conns == 1 })
+			case "hello":
+				slow := &secondWrite{Conn: raw, reached: make(chan bool), on: make(chan bool)}
+				c = tls.Client(slow, clientConfig())
+				go c.Handshake()
+				receive(t, slow.reached)
+				defer close(slow.on)
+			case "handshake":
+				if err := c.Handshake(); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "it is parked", func() bool { return jobs.Load() == 1 && settle(t, l).JobsPaused == 0 })
+			}
+			release := hold(t, l)
+			ended := make(chan bool)
+			go func() {
+				defer close(ended)
+				shutDown(t, l)
+			}()
+			eventually(t, "it shuts down", l.ShuttingDown)
+			if begun == "hello" {
+				release()
+				c.NetConn().(*secondWrite).on <- true
+			} else {
+				go func() { // the loop has been told by then, or is told now
+					release()
+				}()
+			}
+			send(t, c, "x")
+			expect(t, c, "x")
+			// It is parked a second time, and told.
+			expectEOF(t, c)
+			c.Close()
+			receive(t, ended)
+		})
+	}
+}
+
+// secondWrite stops before the second Write until it may go on.
+type secondWrite struct {
+	net.Conn
+	n           int
+	reached, on chan bool
+}
+
+func (c *secondWrite) Write(p []byte) (int, error) {
+	if c.n++; c.n == 2 {
+		close(c.reached)
+		<-c.on
+	}
+	return c.Conn.Write(p)
+}
+
+// Clients who have connected and say nothing delay Shutdown for half a second,
+// and not for as long as their handshake may take.
+func TestLastCallForTheSilent(t *testing.T) {
+	l := newLoop(t, loop.Config{IdleTimeout: time.Hour})
+	h := tlsEcho()
+	h.HandshakeTimeout = time.Hour
+	told := make(chan error, 3)
+	h.OnHandshake = func(_ *loop.TLSConn, _ time.Duration, err error) { told <- err }
+	addr := serve(t, l, h)
+	cs := strangers(t, l, addr, 3)
+	shutDown(t, l)
+	for _, c := range cs {
+		if err := receive(t, told); err == nil {
+			t.Error("a handshake without a client")
+		}
+		expectEOF(t, c)
+	}
+}

@@ -1,0 +1,188 @@
+package loop_test
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jobloop/jobloop/loop"
+)
+
+// hold keeps l's thread until the function it returns is called: what happens
+// meanwhile, the loop finds all at once.
+func hold(t testing.TB, l *loop.Loop) (release func()) {
+	t.Helper()
+	held, released := make(chan bool), make(chan bool)
+	if err := l.Post(func() { close(held); <-released }); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, held)
+	done := false
+	release = func() {
+		if !done {
+			done = true
+			close(released)
+		}
+	}
+	t.Cleanup(release)
+	return release
+}
+
+// strangers connects n clients, which the loop has accepted when it returns.
+func strangers(t testing.TB, l *loop.Loop, addr net.Addr, n int) []net.Conn {
+	t.Helper()
+	had := settle(t, l).Conns
+	cs := make([]net.Conn, n)
+	for i := range cs {
+		cs[i] = connect(t, addr)
+	}
+	eventually(t, "all are accepted", func() bool { return l.Stats().Conns == had+uint64(n) })
+	return cs
+}
+
+// established is a connection whose handshake is done, and which is parked.
+func established(t testing.TB, l *loop.Loop, addr net.Addr) *tls.Conn {
+	t.Helper()
+	c := tls.Client(connect(t, addr), clientConfig())
+	send(t, c, "x")
+	expect(t, c, "x")
+	eventually(t, "it is parked", func() bool { s := settle(t, l); return s.JobsStarted == s.JobsFinished })
+	return c
+}
+
+// What is in progress goes before what is new: an established connection is not
+// served behind the handshakes of strangers, whether they begin or go on.
+func TestEstablishedBeforeNew(t *testing.T) {
+	const n = 300 // more than the poller tells at a time
+	for _, begun := range []bool{false, true} {
+		var hellos, before atomic.Int64
+		l := newLoop(t, loop.Config{})
+		h := tlsEcho()
+		h.Config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			hellos.Add(1)
+			return nil, nil
+		}
+		echo := h.Handler
+		h.Handler = func(ctx context.Context, c *loop.TLSConn) error {
+			before.Store(hellos.Load())
+			return echo(ctx, c)
+		}
+		addr := serve(t, l, h)
+		good := established(t, l, addr)
+		hello := clientHello(t)
+		cs := strangers(t, l, addr, n)
+		first := 0
+		if begun {
+			first = 1
+			for _, c := range cs {
+				send(t, c, string(hello[:first]))
+			}
+			eventually(t, "all handshakes have begun", func() bool { return l.Stats().JobsPaused == n })
+		}
+		hellos.Store(0)
+		release := hold(t, l)
+		for _, c := range cs {
+			send(t, c, string(hello[first:]))
+		}
+		send(t, good, "y")
+		release()
+		expect(t, good, "y")
+		if got := before.Load(); got > 2 {
+			t.Errorf("handshakes begun %t: %d of %d went before the established connection", begun, got, n)
+		}
+		for _, c := range cs {
+			c.Close()
+		}
+	}
+}
+
+// A function of Go's does not wait behind all strangers either.
+func TestGoBeforeNew(t *testing.T) {
+	var hellos atomic.Int64
+	l := newLoop(t, loop.Config{})
+	h := tlsEcho()
+	h.OnHello = func(*loop.TLSConn) { hellos.Add(1) }
+	addr := serve(t, l, h)
+	cs := strangers(t, l, addr, 100)
+	hello := clientHello(t)
+	release := hold(t, l)
+	for _, c := range cs {
+		send(t, c, string(hello))
+	}
+	done := spawn(t, l, func(context.Context) error {
+		if n := hellos.Load(); n > 2 {
+			t.Errorf("%d handshakes went before", n)
+		}
+		return nil
+	})
+	release()
+	if err := receive(t, done); err != nil {
+		t.Error(err)
+	}
+}
+
+// However many functions of Go's wait, a handshake goes on in each turn.
+func TestGoDoesNotStarveHandshakes(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	addr := serve(t, l, tlsEcho())
+	var stop atomic.Bool
+	var again func(context.Context) error
+	again = func(ctx context.Context) error {
+		if !stop.Load() {
+			for i := range 1000 { // some work
+				hellosSink += i
+			}
+			l.Post(func() { go l.Go(again) })
+		}
+		return nil
+	}
+	for range 50 {
+		if err := l.Go(again); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		c := tls.Client(connect(t, addr), clientConfig())
+		send(t, c, "x")
+		expect(t, c, "x")
+		c.Close()
+	}
+	stop.Store(true)
+}
+
+var hellosSink int // of the loop's goroutine
+
+// Connections that have sent a part of their hello cannot use up the jobs of one
+// that has been served.
+func TestJobsForTheEstablished(t *testing.T) {
+	const most = 8
+	l := newLoop(t, loop.Config{MaxJobs: most})
+	addr := serve(t, l, tlsEcho())
+	good := established(t, l, addr)
+	for range 2 * most {
+		send(t, connect(t, addr), "\x16")
+	}
+	eventually(t, "strangers have all the jobs they can have", func() bool { return settle(t, l).JobsPaused == most-1 })
+	for range 3 {
+		send(t, good, "y")
+		expect(t, good, "y")
+	}
+}
+
+// Where nobody is parked there is nobody to keep jobs for.
+func TestAllJobsForNew(t *testing.T) {
+	const most = 8
+	l := newLoop(t, loop.Config{MaxJobs: most})
+	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return echoOnce(c) }))
+	cs := make([]net.Conn, most)
+	for i := range cs {
+		cs[i] = connect(t, addr)
+	}
+	eventually(t, "every job is in use", func() bool { return settle(t, l).JobsPaused == most })
+	for _, c := range cs {
+		send(t, c, "x")
+		expect(t, c, "x")
+	}
+}
