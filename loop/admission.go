@@ -16,9 +16,6 @@ import (
 // maxTurnedAway is the most connections that a listener turns away in a turn.
 const maxTurnedAway = 32
 
-// maxBacklog is the longest backlog to ask for. The system's own limit is lower.
-const maxBacklog = 1<<16 - 1
-
 // newQueue returns the record of a queue, nil if clients may wait for ever.
 func (l *Loop) newQueue() *admission.Queue {
 	if l.cfg.MaxWait < 0 {
@@ -58,15 +55,21 @@ func (n *Listener) review() {
 	if q == nil || !n.registered || !q.Due(l.now) {
 		return
 	}
-	waiting, ok := tcpinfo.Queue(n.fd)
+	kernel, ok := tcpinfo.QueueOf(n.fd)
 	if !ok {
 		return
 	}
-	n.kernelQueue(waiting)
+	n.kernelQueue(kernel.Waiting)
+	l.counts.BacklogDrops += uint64(kernel.Dropped - n.dropped)
+	n.dropped = kernel.Dropped
 	was := q.Limit()
-	q.Next(l.now, waiting)
-	if limit := q.Limit(); limit != was {
-		n.limit(limit)
+	q.Next(l.now, kernel.Waiting)
+	switch limit := q.Limit(); {
+	case limit == was:
+	case limit == 0:
+		n.setBacklog(n.backlog)
+	default:
+		n.setBacklog(min(limit, n.backlog))
 	}
 	if q.Over() { // it has to end, even if nobody comes any more
 		l.setTimer(&n.reviews, l.after(2*l.cfg.MaxWait))
@@ -79,15 +82,8 @@ func (n *Listener) kernelQueue(waiting int) {
 	n.waiting = waiting
 }
 
-// limit bounds the queue in the kernel; 0 is for as Config.Backlog says.
-func (n *Listener) limit(limit int) {
-	most := n.l.cfg.Backlog
-	if most == 0 {
-		most = maxBacklog
-	}
-	if limit == 0 || limit > most {
-		limit = most
-	}
+// setBacklog changes how many connections may wait in the kernel.
+func (n *Listener) setBacklog(limit int) {
 	if err := sysBacklog(n.fd, limit); err != nil {
 		n.l.warn("cannot change the backlog", slog.String("address", n.addr.String()), slog.Any("error", err))
 	}

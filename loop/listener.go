@@ -38,6 +38,8 @@ type Listener struct {
 
 	queue   *admission.Queue // of the kernel; nil: clients may wait for ever
 	waiting int              // connections in it, when last looked
+	dropped uint32           // that it did not take, by then
+	backlog int              // how many it may take, when it is not made shorter
 	reviews timer
 }
 
@@ -145,6 +147,9 @@ func (n *Listener) register() {
 	s := l.claim(n.fd)
 	s.ln = n
 	n.registered, n.ready = true, true
+	if q, ok := tcpinfo.QueueOf(n.fd); ok {
+		n.backlog, n.dropped = q.Limit, q.Dropped
+	}
 	l.listeners = append(l.listeners, n)
 	n.poll()
 }
@@ -192,11 +197,11 @@ func (n *Listener) lastCall() {
 	if !n.registered || n.last > 0 {
 		return
 	}
-	waiting, ok := tcpinfo.Queue(n.fd)
-	if !ok {
-		waiting = maxLastCall
+	waiting := maxLastCall
+	if q, ok := tcpinfo.QueueOf(n.fd); ok {
+		waiting = q.Waiting
 	}
-	n.limit(1)
+	n.setBacklog(1)
 	n.ready, n.last = true, waiting+1
 	if waiting == 0 {
 		n.closeNow()

@@ -37,9 +37,10 @@ type Stats struct {
 	RefusedAccept  uint64 // by Config.Accept
 	Waits          Waits  // those that were served: how long they had waited
 
-	// Backlog is how many connections waited in the kernel when that was last
-	// looked at: under load every 200 ms, or twice Config.MaxWait. (Linux, TCP.)
-	Backlog uint64
+	// Of Linux, TCP, as of when that was last looked at: under load every 200 ms,
+	// or twice Config.MaxWait.
+	Backlog      uint64 // of the moment: connections that wait in the kernel
+	BacklogDrops uint64 // attempts to connect that it has dropped because the backlog was full; clients try again
 }
 
 // Waits is a histogram of how long connections have waited before they were
@@ -85,7 +86,7 @@ func (s *Stats) fields() [numStats]*uint64 {
 		&s.JobsRunning, &s.JobsPaused, &s.JobsQueued, &s.JobsStarted, &s.JobsFinished,
 		&s.JobsCanceled, &s.JobsPanicked, &s.JobsBlocked, &s.PoolSize, &s.Conns, &s.Lingering,
 		&s.AcceptsPaused, &s.Turns, &s.Events, &s.Accepted, &s.Gone, &s.Shed, &s.RefusedConns,
-		&s.RefusedAddress, &s.RefusedAccept, &s.Backlog, &s.Waits.Sum,
+		&s.RefusedAddress, &s.RefusedAccept, &s.Backlog, &s.BacklogDrops, &s.Waits.Sum,
 	}
 	for i := range s.Waits.Counts {
 		f[numStats-numWaits+i] = &s.Waits.Counts[i]
@@ -93,7 +94,7 @@ func (s *Stats) fields() [numStats]*uint64 {
 	return f
 }
 
-const numStats = 22 + numWaits
+const numStats = 23 + numWaits
 
 // published is the copy of the counts that other goroutines read. The loop
 // brings it up to date at the end of each turn.

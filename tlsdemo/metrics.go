@@ -109,6 +109,7 @@ var loopMetrics = []loopMetric{
 	total("shed_total", "Connections reset because they had waited too long to be served (--max-wait).", func(s loop.Stats) uint64 { return s.Shed }),
 	refused("conns", func(s loop.Stats) uint64 { return s.RefusedConns }),
 	refused("address", func(s loop.Stats) uint64 { return s.RefusedAddress }),
+	total("backlog_drops_total", "Attempts to connect that the kernel has dropped because the backlog was full.", func(s loop.Stats) uint64 { return s.BacklogDrops }),
 	gauge("backlog", "Connections that waited in the kernel when last looked at.", func(s loop.Stats) uint64 { return s.Backlog }),
 	total("accepts_paused_total", "Times that accepting paused for want of jobs or descriptors.", func(s loop.Stats) uint64 { return s.AcceptsPaused }),
 	total("turns_total", "Turns of the loop.", func(s loop.Stats) uint64 { return s.Turns }),

@@ -12,3 +12,11 @@ type Waiting struct {
 	Closed bool          // the peer has reset the connection
 	Ended  bool          // the peer sends no more, or has reset the connection
 }
+
+// Queue is what the kernel knows of the connections that wait for a listening
+// socket to accept them.
+type Queue struct {
+	Waiting int
+	Limit   int    // how many may wait: the backlog
+	Dropped uint32 // first packets (SYN) of others, in all; it wraps around
+}

@@ -2,6 +2,7 @@ package tcpinfo
 
 import (
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,11 +30,18 @@ func Of(fd int) (Waiting, bool) {
 	}, true
 }
 
-// Queue tells how many connections wait for a listening socket to accept them.
-func Queue(fd int) (n int, ok bool) {
+// QueueOf asks about a listening socket.
+func QueueOf(fd int) (Queue, bool) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil || info.State != stateListen {
-		return 0, false
+		return Queue{}, false
 	}
-	return int(info.Unacked), true
+	q := Queue{Waiting: int(info.Unacked), Limit: int(info.Sacked)}
+	// SO_MEMINFO gives nine numbers, of which the last counts drops. x/sys has no
+	// function for it; this one fills as much of a larger struct as there is.
+	const drops = 8 // SK_MEMINFO_DROPS of include/uapi/linux/sock_diag.h
+	if mem, err := unix.GetsockoptTCPInfo(fd, unix.SOL_SOCKET, unix.SO_MEMINFO); err == nil {
+		q.Dropped = (*[drops + 1]uint32)(unsafe.Pointer(mem))[drops]
+	}
+	return q, true
 }

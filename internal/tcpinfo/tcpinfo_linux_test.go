@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const backlog = 16
+
 // listen returns a listening socket that nothing but the test accepts from.
 func listen(t *testing.T) (fd int, addr string) {
 	t.Helper()
@@ -19,7 +21,7 @@ func listen(t *testing.T) (fd int, addr string) {
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Listen(fd, 16); err != nil {
+	if err := unix.Listen(fd, backlog); err != nil {
 		t.Fatal(err)
 	}
 	sa, err := unix.Getsockname(fd)
@@ -42,8 +44,8 @@ func accept(t *testing.T, ln int) int {
 func TestQueueCountsWhoWaits(t *testing.T) {
 	ln, addr := listen(t)
 	for want := range 4 {
-		if n, ok := Queue(ln); !ok || n != want {
-			t.Fatalf("%d, %t; want %d", n, ok, want)
+		if q, ok := QueueOf(ln); !ok || q.Waiting != want || q.Limit != backlog || q.Dropped != 0 {
+			t.Fatalf("%+v, %t; want %d waiting, of %d", q, ok, want, backlog)
 		}
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -52,10 +54,10 @@ func TestQueueCountsWhoWaits(t *testing.T) {
 		defer c.Close()
 	}
 	accept(t, ln)
-	if n, ok := Queue(ln); !ok || n != 3 {
-		t.Fatalf("%d, %t after one was accepted; want 3", n, ok)
+	if q, ok := QueueOf(ln); !ok || q.Waiting != 3 {
+		t.Fatalf("%+v, %t after one was accepted; want 3 waiting", q, ok)
 	}
-	if _, ok := Queue(accept(t, ln)); ok {
+	if _, ok := QueueOf(accept(t, ln)); ok {
 		t.Fatal("a connection has a queue")
 	}
 }
@@ -102,5 +104,23 @@ func TestWhoHasGone(t *testing.T) {
 		if w, ok := Of(accept(t, ln)); !ok || !w.Ended || w.Closed != reset {
 			t.Errorf("%+v, %t; want ended, and closed %t", w, ok, reset)
 		}
+	}
+}
+
+func TestDropsAreCounted(t *testing.T) {
+	ln, addr := listen(t)
+	for range backlog + 1 { // the kernel takes one more than it is told
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	if c, err := net.DialTimeout("tcp", addr, 100*time.Millisecond); err == nil {
+		c.Close()
+		t.Fatal("the queue is not full")
+	}
+	if q, ok := QueueOf(ln); !ok || q.Waiting != backlog+1 || q.Dropped == 0 {
+		t.Errorf("%+v, %t; want a full queue, and drops", q, ok)
 	}
 }

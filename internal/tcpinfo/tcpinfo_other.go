@@ -5,5 +5,5 @@ package tcpinfo
 // Of knows nothing.
 func Of(fd int) (Waiting, bool) { return Waiting{}, false }
 
-// Queue knows nothing.
-func Queue(fd int) (n int, ok bool) { return 0, false }
+// QueueOf knows nothing.
+func QueueOf(fd int) (Queue, bool) { return Queue{}, false }
