@@ -99,6 +99,7 @@ func (c *conn) closedByGnet(err error) {
 		return
 	}
 	c.lost, c.gnetErr = true, err
+	c.leftQueue(err)
 	if h.current != nil || h.depth > 1 && t != nil && t.begun() {
 		// Inside a job, or another callback, neither the handler is told nor
 		// c's job cancelled. It may be the one that runs.

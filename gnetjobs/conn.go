@@ -67,7 +67,7 @@ type phase uint8
 
 const (
 	phaseWaiting   phase = iota // for the first byte
-	phaseHandshake              // has a job
+	phaseHandshake              // has a job, or waits for one
 	phaseOpen                   // its handler gets the events
 	phaseJob                    // has a job, which gets the bytes
 	phaseClosing                // what waits to be sent is being sent
@@ -114,7 +114,7 @@ func (c *conn) arrived() {
 	c.resumeReading()
 	switch c.phase {
 	case phaseWaiting:
-		c.handshake()
+		c.queueHandshake()
 	case phaseHandshake, phaseJob:
 		if c.task.want == wantRead {
 			c.host.makeReady(c.task)
@@ -194,7 +194,7 @@ func (c *conn) proceed() {
 			fn := c.pending
 			c.pending = nil
 			c.phase, c.held = phaseJob, false
-			c.host.newTask(c, fn)
+			c.host.makeReady(c.host.newTask(c, fn))
 			c.checkInbound()
 			return
 		}

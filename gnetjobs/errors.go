@@ -21,6 +21,15 @@ var (
 	// Options.HandshakeTimeout. It matches os.ErrDeadlineExceeded.
 	ErrHandshakeTimeout = fmt.Errorf("gnetjobs: handshake not done within Options.HandshakeTimeout: %w", os.ErrDeadlineExceeded)
 
+	// ErrOverloaded is OnHandshake's error for a client that was turned away
+	// because it had waited for longer than Options.MaxWait and the event loop
+	// could not keep up. Its handshake has not begun.
+	ErrOverloaded = errors.New("gnetjobs: overloaded: turned away after Options.MaxWait")
+
+	// ErrClientGone is OnHandshake's error for a client that went while its
+	// handshake waited to begin.
+	ErrClientGone = errors.New("gnetjobs: client gone before its handshake began")
+
 	// ErrWriteTimeout is why a connection was closed whose peer took nothing
 	// for Options.WriteTimeout. It matches os.ErrDeadlineExceeded.
 	ErrWriteTimeout = fmt.Errorf("gnetjobs: nothing taken by the peer within Options.WriteTimeout: %w", os.ErrDeadlineExceeded)

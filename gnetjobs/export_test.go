@@ -23,3 +23,7 @@ func step(t *time.Time, d time.Duration) {
 	}
 	p.wall -= uint64(int64(d/time.Second)) << 30
 }
+
+// InPoll reports whether c's event loop does what gnet's poll has found. It is
+// for the loop's goroutine.
+func InPoll(c gnet.Conn) bool { return c.(*conn).host.inPoll }

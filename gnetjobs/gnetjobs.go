@@ -19,6 +19,23 @@
 // crypto/tls is called when bytes have come, and keeps its state when they do
 // not make a whole record. Each event loop has a jobs.Pool of its own.
 //
+// # When more comes than can be done
+//
+// Work in progress goes first. An event loop serves the connections whose
+// handshake is done, and lets handshakes go on that have begun, before it begins
+// others: those wait in a queue, first come first served, and begin a few at a
+// time, for 0.2 ms or one, between two polls of gnet's. Options.MaxHandshakes
+// bounds how many are under way. A handshake whose client has gone is not begun,
+// and when the queue does not get shorter, clients that have waited for longer
+// than Options.MaxWait are turned away. Options.OnHandshake is told of each:
+// [ErrClientGone], [ErrOverloaded], or [ErrHandshakeTimeout], which holds in the
+// queue too.
+//
+// gnet does not let this package decide what it accepts and reads. It accepts
+// whatever comes, so the queue is of connections that have been accepted, with
+// their ClientHellos in memory. Nothing bounds their number but the limit on
+// descriptors, and the time that they are kept for.
+//
 // # The connections a handler sees
 //
 // Their methods have gnet's meaning and its rules of who may call them:
@@ -103,6 +120,23 @@ type Options struct {
 	// MaxJobs is the most jobs at a time on an event loop: 0 for 10,000,
 	// negative for no bound. Further ones wait for one to end.
 	MaxJobs int
+
+	// MaxHandshakes is the most handshakes at a time on an event loop of a
+	// server: 0 for three quarters of MaxJobs, but at least one, negative for no
+	// bound but MaxJobs. Further ones wait in the queue. So clients that begin a
+	// handshake and do not go on leave jobs for those whose handshake is done.
+	// (Of a client's handshakes as many may be under way as MaxJobs allows.)
+	MaxHandshakes int
+
+	// MaxWait is how long a server's client may wait for its handshake to begin
+	// while the event loop does not keep up: 0 for 100 milliseconds, negative for
+	// no bound. A queue that stands, so that clients give up in it, or wait in it
+	// for 20 times MaxWait, is too long. Until it has become short again, who has
+	// waited for more than MaxWait is turned away: the connection is reset, and
+	// OnHandshake's error is ErrOverloaded. A burst that is worked off soon costs
+	// nobody the connection. On Linux the time counts that a TCP connection waited
+	// for gnet to accept it.
+	MaxWait time.Duration
 
 	// OnHandshake, if not nil, is called on the event loop when a connection's
 	// handshake has ended, before OnOpen, with the time since the connection

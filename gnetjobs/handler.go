@@ -35,11 +35,12 @@ func (o Options) withDefaults() Options {
 		{&o.WriteTimeout, 30 * time.Second},
 		{&o.IdleTimeout, 2 * time.Minute},
 		{&o.LingerTimeout, 5 * time.Second},
+		{&o.MaxWait, 100 * time.Millisecond},
 	} {
 		if *f.d == 0 {
 			*f.d = f.def
 		}
-		*f.d = max(*f.d, 0) // from here on, 0 is no bound, and no lingering
+		*f.d = max(*f.d, 0) // from here on, 0 is no bound, no lingering, nobody turned away
 	}
 	for _, f := range []struct {
 		n   *int
@@ -54,6 +55,10 @@ func (o Options) withDefaults() Options {
 		}
 		*f.n = max(*f.n, 0)
 	}
+	if o.MaxHandshakes == 0 && o.MaxJobs > 0 {
+		o.MaxHandshakes = max(o.MaxJobs/4*3+o.MaxJobs%4*3/4, 1) // in two steps, not to overflow
+	}
+	o.MaxHandshakes = max(o.MaxHandshakes, 0)
 	return o
 }
 
@@ -66,7 +71,7 @@ func (h *handler) OnOpen(raw gnet.Conn) ([]byte, gnet.Action) {
 		return h.EventHandler.OnOpen(raw)
 	}
 	c := newConn(h, raw)
-	c.host.enter(c)
+	c.host.enter(c, false)
 	c.begin()
 	return nil, c.host.leave()
 }
@@ -77,7 +82,7 @@ func (h *handler) OnTraffic(raw gnet.Conn) gnet.Action {
 	if !ok { // a datagram
 		return h.EventHandler.OnTraffic(raw)
 	}
-	c.host.enter(c)
+	c.host.enter(c, true)
 	c.arrived()
 	return c.host.leave()
 }
@@ -88,7 +93,7 @@ func (h *handler) OnClose(raw gnet.Conn, err error) gnet.Action {
 	if !ok {
 		return h.EventHandler.OnClose(raw, err)
 	}
-	c.host.enter(c)
+	c.host.enter(c, true)
 	c.closedByGnet(err)
 	return c.host.leave()
 }

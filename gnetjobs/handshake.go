@@ -5,21 +5,26 @@ import (
 	"time"
 )
 
-// handshake begins the handshake, in a job.
+// handshake begins a client's handshake, in a job.
 func (c *conn) handshake() {
+	c.phase = phaseHandshake
+	c.setTLS()
+	c.host.makeReady(c.host.newTask(c, nil))
+}
+
+// setTLS is called when the handshake begins.
+func (c *conn) setTLS() {
 	h := c.host.handler
 	cfg := h.cfg
 	if d := c.dialing; d != nil && d.serverName != "" && cfg.ServerName == "" {
 		cfg = cfg.Clone()
 		cfg.ServerName = d.serverName
 	}
-	c.phase = phaseHandshake
 	if h.client {
 		c.tls.Client((*transport)(c), cfg)
 	} else {
 		c.tls.Server((*transport)(c), cfg)
 	}
-	c.host.newTask(c, nil)
 }
 
 // handshaken is called when the handshake's job has ended.

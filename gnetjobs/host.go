@@ -41,7 +41,6 @@ type host struct {
 	ready        taskList
 	starts       taskList // wait for another job to end
 	free         taskList
-	nfree        int
 	away         int     // paused jobs that wait for other things than their connections
 	attention    []*conn // to be looked at when no callback is in progress
 	wakeCallback func(any) error
@@ -54,6 +53,7 @@ type host struct {
 	pollAt int64
 	hooks
 	rounds
+	order
 	inbox  inbox
 	pauser pauser
 }
@@ -79,6 +79,7 @@ func (h *handler) hostOf(l gnet.EventLoop) *host {
 	host := &host{handler: h, loop: l, pool: pool, start: time.Now(), plaintext: make([]byte, plaintextSize), pauser: newPauser(l)}
 	host.ctx = engine.WithHost(context.Background(), host)
 	host.wakeCallback = host.wakeTask
+	host.order.init(host)
 	h.hosts.Store(l, host)
 	return host
 }
@@ -96,10 +97,11 @@ func (h *host) at(t time.Time) int64 {
 }
 
 // enter begins a callback of gnet's that is about c, or with a nil c anything
-// else that is done on its goroutine.
-func (h *host) enter(c *conn) {
+// else that is done on its goroutine. inPoll says that gnet calls because of what
+// its poll has found, and not because it executes what it was given.
+func (h *host) enter(c *conn, inPoll bool) {
 	if h.depth == 0 {
-		h.callback = c
+		h.callback, h.inPoll = c, inPoll
 	}
 	h.depth++
 	if c != nil {
@@ -132,8 +134,10 @@ func (h *host) leave() gnet.Action {
 // settle does what has become possible.
 func (h *host) settle() {
 	h.runReady()
+	h.beginHandshakes()
 	h.callHooks(h.afterJobs)
 	h.runReady()
+	h.requestTurn()
 	h.requestRound()
 }
 
@@ -162,7 +166,7 @@ func (h *host) look(c *conn) {
 	if h.depth > 0 {
 		return
 	}
-	h.enter(nil)
+	h.enter(nil, false)
 	if h.leave() == gnet.Shutdown {
 		h.loop.Execute(h.ctx, h) // which says so
 	}
@@ -175,6 +179,7 @@ func (h *host) rest() {
 	h.timers.stop()
 	h.resumePolled() // there is none left; they are forgotten
 	h.asked, h.idle = false, false
+	h.turn = turnNone
 	h.sealed = nil
 	h.inbox.setOpen(false)
 	messages, _ := h.inbox.take()
@@ -197,16 +202,19 @@ func (h *host) guard(f func()) {
 // what is due.
 func (h *host) Run(context.Context) error {
 	quiet := h.events == h.seen
-	h.enter(nil)
-	messages, round := h.inbox.take()
+	h.enter(nil, false)
+	messages, why := h.inbox.take()
+	if why&wakeTurn != 0 {
+		h.turnCame()
+	}
 	for _, m := range messages {
 		h.receive(m)
 	}
 	h.inbox.done(messages)
 	h.expire()
 	h.runReady()
-	if round {
-		h.roundEnded(quiet)
+	if why&wakeRound != 0 {
+		h.roundEnded(quiet && !h.mayBegin())
 	}
 	if h.leave() == gnet.Shutdown {
 		return errorx.ErrEngineShutdown

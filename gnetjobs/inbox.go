@@ -23,9 +23,19 @@ type inbox struct {
 	messages []message
 	spare    []message // the array of those taken before
 	posted   bool      // Run is going to be called
-	round    bool      // and the next one ends a round
+	why      reason    // what for, besides the messages
+	late     bool      // wakeLater is to have a turn come
+	later    bool      // and its goroutine runs
 	open     bool      // there are connections
 }
+
+// reason is a set of what Run is called for. The timers need none.
+type reason uint8
+
+const (
+	wakeRound reason = 1 << iota // a round ends
+	wakeTurn                     // handshakes begin
+)
 
 // message is one of: a function to be called, a job to be resumed, a call of a
 // connection's method.
@@ -88,27 +98,56 @@ func (b *inbox) post(h *host) error {
 	return nil
 }
 
-// wake has Run called: the time of a timer has come, or a round is wanted. It
+// wake has Run called: the time of a timer has come, or there is a reason. It
 // may be called from any goroutine.
-func (h *host) wake(round bool) {
+func (h *host) wake(why reason) {
 	b := &h.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.wake(h, why)
+}
+
+// wake is called with the mutex held.
+func (b *inbox) wake(h *host, why reason) {
+	if why&wakeTurn != 0 {
+		b.late = false
+	}
 	if b.open {
-		b.round = b.round || round
+		b.why |= why
 		b.post(h)
 	}
 }
 
-// take returns what has been queued, which is then to be given to done, and
-// whether a round has ended.
-func (b *inbox) take() (messages []message, round bool) {
+// wakeLater has Run called for a turn, by another goroutine. By the time that
+// has run, gnet will have polled. If wake is first, nothing comes of it.
+func (h *host) wakeLater() {
+	b := &h.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	messages, round = b.messages, b.round
+	b.late = true
+	if b.later {
+		return
+	}
+	b.later = true
+	go func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.later = false
+		if b.late {
+			b.wake(h, wakeTurn)
+		}
+	}()
+}
+
+// take returns what has been queued, which is then to be given to done, and
+// what Run has been called for.
+func (b *inbox) take() (messages []message, why reason) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	messages, why = b.messages, b.why
 	b.messages, b.spare = b.spare, nil
-	b.posted, b.round = false, false
-	return messages, round
+	b.posted, b.why = false, 0
+	return messages, why
 }
 
 // done keeps the array of messages that have been received.

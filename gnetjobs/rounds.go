@@ -24,13 +24,13 @@ func (h *host) requestRound() {
 	}
 	h.asked = true
 	h.seen = h.events
-	if h.callback != nil {
-		h.wake(true)
+	if h.inPoll {
+		h.wake(wakeRound)
 		return
 	}
 	// gnet executes what comes while it executes something before it looks at
 	// the sockets again. By the time another goroutine has run it will have.
-	go h.wake(true)
+	go h.wake(wakeRound)
 }
 
 // roundEnded is called when gnet has looked at all sockets since the round

@@ -24,6 +24,7 @@ type task struct {
 	away       bool  // counted in host.away
 	polled     bool  // in host.polled
 	limit      int64 // of the wait, on the host's clock; 0: none
+	came       int64 // when the handshake was queued
 }
 
 // want is what a paused job waits for.
@@ -35,10 +36,14 @@ const (
 	wantWrite
 )
 
-// taskList is a queue of tasks, each of which is in one such queue at most.
-type taskList struct{ head, tail *task }
+// taskList is a queue of n tasks, each of which is in one such queue at most.
+type taskList struct {
+	head, tail *task
+	n          int
+}
 
 func (q *taskList) push(t *task) {
+	q.n++
 	t.list, t.prev, t.next = q, q.tail, nil
 	if q.tail == nil {
 		q.head = t
@@ -49,6 +54,7 @@ func (q *taskList) push(t *task) {
 }
 
 func (q *taskList) remove(t *task) {
+	q.n--
 	if t.prev == nil {
 		q.head = t.next
 	} else {
@@ -73,29 +79,26 @@ func (q *taskList) pop() *task {
 // maxFreeTasks is how many tasks a host keeps for reuse.
 const maxFreeTasks = 64
 
-// newTask gives c a job, and queues it.
-func (h *host) newTask(c *conn, fn func(net.Conn) error) {
+// newTask gives c a job.
+func (h *host) newTask(c *conn, fn func(net.Conn) error) *task {
 	t := h.free.pop()
 	if t == nil {
 		t = &task{host: h}
 		t.body = t.main
-	} else {
-		h.nfree--
 	}
 	t.conn, t.fn = c, fn
 	t.wait.SetCallback(h.wakeCallback, t)
 	c.task = t
-	h.makeReady(t)
+	return t
 }
 
 func (h *host) freeTask(t *task) {
 	h.guard(func() { t.wait.Close() }) // what the job has left is cleaned up
 	t.wait = waitctx.WaitCtx{}
 	t.conn, t.fn, t.job = nil, nil, jobs.Job{}
-	t.cancel, t.limit, t.want = false, 0, wantOther
-	if h.nfree < maxFreeTasks {
+	t.cancel, t.limit, t.came, t.want = false, 0, 0, wantOther
+	if h.free.n < maxFreeTasks {
 		h.free.push(t)
-		h.nfree++
 	}
 }
 
@@ -155,6 +158,9 @@ func (h *host) run(t *task) {
 	switch {
 	case !t.begun():
 		_, st, err = h.pool.Start(&t.wait, t.body)
+		if st != jobs.StatusNoJobs {
+			h.count(t, 1)
+		}
 	case t.cancel:
 		st, err = t.job.Cancel()
 	default:
@@ -168,6 +174,14 @@ func (h *host) run(t *task) {
 		h.starts.push(t)
 	default:
 		h.ended(t, err)
+	}
+}
+
+// count counts t's job as begun, or as ended.
+func (h *host) count(t *task, n int) {
+	h.running += n
+	if t.fn == nil {
+		h.handshaking += n
 	}
 }
 
@@ -206,6 +220,7 @@ func (h *host) mustPoll(t *task) bool {
 func (h *host) ended(t *task, err error) {
 	c, handshake := t.conn, t.fn == nil
 	c.task = nil
+	h.count(t, -1)
 	h.freeTask(t)
 	h.pool.Trim(keepIdle)
 	if s := h.starts.pop(); s != nil {
@@ -228,8 +243,11 @@ func (h *host) dismiss(c *conn) {
 	if t == nil {
 		return
 	}
-	if t.list != nil {
-		t.list.remove(t)
+	if l := t.list; l != nil {
+		l.remove(t)
+		if l == &h.waiting {
+			h.gone(h.now() - t.came)
+		}
 	}
 	if !t.begun() {
 		c.task = nil

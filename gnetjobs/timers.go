@@ -66,7 +66,7 @@ func (h *host) arm(when int64) {
 	t.armed = when
 	d := time.Duration(max(when-h.now(), 0))
 	if t.timer == nil {
-		t.timer = time.AfterFunc(d, func() { h.wake(false) })
+		t.timer = time.AfterFunc(d, func() { h.wake(0) })
 	} else {
 		t.timer.Reset(d)
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -434,6 +435,49 @@ func ExampleStats() {
 	s := l.Stats()
 	fmt.Println(s.JobsStarted, "started,", s.JobsFinished, "finished")
 	// Output: 3 started, 3 finished
+}
+
+// How long do new connections wait to be served?
+func ExampleWaits() {
+	var w loop.Waits // as Stats().Waits has it
+	w.Counts[0], w.Counts[3], w.Counts[6] = 90, 8, 2
+	var n, all uint64
+	for _, c := range w.Counts {
+		all += c
+	}
+	for i, c := range w.Counts {
+		if n += c; 100*n >= 95*all {
+			fmt.Printf("95 %% wait for less than %v\n", loop.WaitBound(i))
+			break
+		}
+	}
+	// Output: 95 % wait for less than 8ms
+}
+
+// A server that bounds what each client may have, by a limiter of its own.
+func ExampleConfig_limits() {
+	open := make(map[netip.Addr]int) // of the loop's goroutine
+	address := func(a net.Addr) netip.Addr { return a.(*net.TCPAddr).AddrPort().Addr() }
+	l, err := loop.New(loop.Config{
+		MaxConns: 50_000,
+		Accept: func(a net.Addr) bool {
+			if open[address(a)] >= 100 {
+				return false
+			}
+			open[address(a)]++
+			return true
+		},
+		Closed: func(a net.Addr) {
+			if open[address(a)]--; open[address(a)] == 0 {
+				delete(open, address(a))
+			}
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	l.Close()
+	// Output:
 }
 
 // A loop for each of four cores.
