@@ -21,7 +21,7 @@ type all struct {
 	options
 	Install bool     `help:"Fetch what is missing of the peers with apt-get first (nginx, haproxy, wrk, openssl, a C compiler and OpenSSL's headers). Needs root."`
 	Rounds  int      `placeholder:"N" help:"Rounds of every part, instead of its own default."`
-	Parts   []string `enum:"jobswitch,signatures,handshakes,idle,storm,requests,scaling,blocking,clients,counters,soak" default:"jobswitch,signatures,handshakes,idle,storm,requests,scaling,clients,counters" help:"What to run, of ${enum}."`
+	Parts   []string `enum:"jobswitch,signatures,handshakes,idle,storm,overload,requests,scaling,blocking,clients,counters,soak" default:"jobswitch,signatures,handshakes,idle,storm,requests,scaling,clients,counters" help:"What to run, of ${enum}."`
 }
 
 // part is a command that leaves a report.
@@ -45,6 +45,7 @@ var partKinds = []struct {
 	{name: "handshakes", title: "Handshakes", make: func() part { return new(handshakes) }, quick: []string{"--key", "rsa2048", "--load", "half"}},
 	{name: "idle", title: "Idle connections", make: func() part { return new(idle) }},
 	{name: "storm", title: "A storm of clients", make: func() part { return new(storm) }},
+	{name: "overload", title: "Overload", make: func() part { return new(overload) }},
 	{name: "requests", title: "Requests", make: func() part { return new(requests) }},
 	{name: "scaling", title: "Scaling", make: func() part { return new(scaling) }},
 	{name: "blocking", title: "Blocking", make: func() part { return new(blocking) }},

@@ -28,6 +28,10 @@ const (
 	nameFrugal      = "goroutines-frugal"
 	nameNginx       = "nginx"
 	nameHAProxy     = "haproxy"
+
+	// With what helps them when they are asked for too much.
+	nameNginxShort = "nginx-backlog64"
+	nameHAProxyFew = "haproxy-maxconn128"
 )
 
 // engines has our servers' names, and the key engine each runs with.
@@ -120,9 +124,13 @@ func (o *options) contenders(ctx context.Context, dir string, names []string) ([
 			}
 			all[i] = jobloop(name, program)
 		case name == nameNginx:
-			all[i] = nginx(dir)
+			all[i] = nginx(name, dir, longBacklog)
+		case name == nameNginxShort:
+			all[i] = nginx(name, dir, shortBacklog)
 		case name == nameHAProxy:
-			all[i] = haproxy(dir)
+			all[i] = haproxy(name, dir, haproxyOpen)
+		case name == nameHAProxyFew:
+			all[i] = haproxy(name, dir, haproxyFew)
 		default:
 			all[i] = goPeer(name)
 		}
@@ -136,8 +144,9 @@ func runnable(names []string, key string) (can, notes []string) {
 	for _, name := range names {
 		var err error
 		switch name {
-		case nameNginx, nameHAProxy:
-			_, err = exec.LookPath(name)
+		case nameNginx, nameHAProxy, nameNginxShort, nameHAProxyFew:
+			program, _, _ := strings.Cut(name, "-")
+			_, err = exec.LookPath(program)
 		case nameMultibuffer:
 			if err = multibuffer.Supported(); err == nil && !strings.HasPrefix(key, "rsa") {
 				err = errors.New("its engine is for RSA keys")

@@ -38,12 +38,20 @@ defaults
 	timeout http-request HANDSHAKEms
 	timeout http-keep-alive IDLEms
 frontend tls
-	bind ADDR ssl crt PEM alpn http/1.1 backlog 65535
+	bind ADDR ssl crt PEM alpn http/1.1 LIMITS
 	http-request return status 200 content-type text/plain file BODY
 `
 
-func haproxy(dir string) contender {
-	return contender{nameHAProxy, func(ctx context.Context, o serverOptions) (*server, error) {
+// What HAProxy's listener is limited to: as long a backlog as the kernel allows,
+// and as many connections as it can have; or few of both.
+const (
+	haproxyOpen = "backlog 65535"
+	haproxyFew  = "backlog 64 maxconn 128"
+)
+
+// haproxy is HAProxy with such limits.
+func haproxy(name, dir, limits string) contender {
+	return contender{name, func(ctx context.Context, o serverOptions) (*server, error) {
 		addr, err := freeAddr()
 		if err != nil {
 			return nil, err
@@ -67,7 +75,7 @@ func haproxy(dir string) contender {
 			}
 		}
 		at := func(name string) string { return filepath.Join(dir, "haproxy"+name) }
-		config := strings.NewReplacer("ADDR", addr, "THREADS", strconv.Itoa(max(o.threads, 1)), "PEM", at(".pem"), "BODY", at(".body"), "SOCKET", socket, "TICKETS", tickets,
+		config := strings.NewReplacer("ADDR", addr, "THREADS", strconv.Itoa(max(o.threads, 1)), "PEM", at(".pem"), "BODY", at(".body"), "LIMITS", limits, "SOCKET", socket, "TICKETS", tickets,
 			"CURVES", opensslCurves, "CIPHERS", opensslCiphers, "SUITES", opensslSuites,
 			"IDLE", milliseconds(o.idleTimeout), "HANDSHAKE", milliseconds(o.handshakeTimeout())).Replace(haproxyConfig)
 		for name, content := range map[string][]byte{".pem": pem, ".body": []byte(answerBody), ".cfg": []byte(config)} {
@@ -75,7 +83,7 @@ func haproxy(dir string) contender {
 				return nil, err
 			}
 		}
-		s, err := startServer(ctx, nameHAProxy, o, addr, nameHAProxy, "-db", "-f", at(".cfg"))
+		s, err := startServer(ctx, name, o, addr, nameHAProxy, "-db", "-f", at(".cfg"))
 		if err == nil {
 			s.counts = counts
 			s.goodbye = syscall.SIGUSR1 // SIGTERM kills it

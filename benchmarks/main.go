@@ -28,6 +28,7 @@ type program struct {
 	Handshakes handshakes `cmd:"" help:"TLS handshakes: rate, latency, server CPU each."`
 	Idle       idle       `cmd:"" help:"Memory and CPU of idle TLS connections."`
 	Storm      storm      `cmd:"" help:"Memory and time when many clients come at once."`
+	Overload   overload   `cmd:"" help:"More clients than a server can serve, who leave when their patience is up."`
 	Requests   requests   `cmd:"" help:"HTTPS keep-alive requests per second."`
 	Scaling    scaling    `cmd:"" help:"A handshake's cost with 1 to 10,000 connections at a time, and with a second loop."`
 	Blocking   blocking   `cmd:"" help:"How long RSA handshakes keep another connection of the same loop waiting."`
@@ -42,6 +43,7 @@ type program struct {
 	IdleClient      idleClient      `cmd:"" hidden:""`
 	BlockingServer  blockingServer  `cmd:"" hidden:""`
 	Probe           probe           `cmd:"" hidden:""`
+	RequestProbe    requestProbe    `cmd:"" hidden:""`
 	SignatureRound  signatureRound  `cmd:"" hidden:""`
 }
 

@@ -18,7 +18,7 @@ import (
 // nginxConfig makes nginx what the other servers are: one process, one thread
 // (or a worker process for each, which have a listener each, or else one would
 // accept nearly all connections), the same cipher suites, the same kind of
-// answer from memory, and as long a backlog as the kernel allows.
+// answer from memory.
 const nginxConfig = `daemon off;
 master_process MASTER;
 worker_processes WORKERS;
@@ -38,7 +38,7 @@ http {
 	keepalive_timeout IDLE;
 	client_header_timeout HANDSHAKE; # of the handshake, too
 	server {
-		listen ADDR ssl backlog=65535REUSEPORT;
+		listen ADDR ssl backlog=BACKLOGREUSEPORT;
 		ssl_certificate CERT;
 		ssl_certificate_key KEYFILE;
 		ssl_protocols TLSv1.2 TLSv1.3;
@@ -64,8 +64,16 @@ const (
 	opensslSuites  = "TLS_AES_128_GCM_SHA256"
 )
 
-func nginx(dir string) contender {
-	return contender{nameNginx, func(ctx context.Context, o serverOptions) (*server, error) {
+// Backlogs: as long as the kernel allows, which is what Go asks for; and a short
+// one, with which clients that would wait too long are not let in.
+const (
+	longBacklog  = 65535
+	shortBacklog = 64
+)
+
+// nginx is nginx with a backlog.
+func nginx(name, dir string, backlog int) contender {
+	return contender{name, func(ctx context.Context, o serverOptions) (*server, error) {
 		addr, err := freeAddr()
 		if err != nil {
 			return nil, err
@@ -100,13 +108,13 @@ func nginx(dir string) contender {
 		config := strings.NewReplacer("DIR", dir, "ADDR", addr, "CERT", o.cert.certFile, "KEYFILE", o.cert.keyFile,
 			"CURVES", opensslCurves, "CIPHERS", opensslCiphers, "SUITES", opensslSuites, "TICKETS", tickets,
 			"IDLE", milliseconds(o.idleTimeout)+"ms", "HANDSHAKE", milliseconds(o.handshakeTimeout())+"ms", "BODY", answerBody, "FILES", strconv.FormatUint(files, 10),
-			"LOG", log, "STATUS", status,
+			"BACKLOG", strconv.Itoa(backlog), "LOG", log, "STATUS", status,
 			"MASTER", master, "WORKERS", strconv.Itoa(max(o.threads, 1)), "REUSEPORT", reuseport).Replace(nginxConfig)
 		file := filepath.Join(dir, "nginx.conf")
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 			return nil, err
 		}
-		s, err := startServer(ctx, nameNginx, o, addr, nameNginx, "-e", "stderr", "-c", file)
+		s, err := startServer(ctx, name, o, addr, nameNginx, "-e", "stderr", "-c", file)
 		if err == nil {
 			s.counts = counts
 		}

@@ -107,11 +107,7 @@ func realtime() error {
 
 // measure sends the probes and awaits all answers.
 func (p *probe) measure(fd int, res *probeResult) error {
-	latency := hdrhistogram.New(1, 2*ioTimeout.Microseconds(), 3)
-	late := hdrhistogram.New(1, 2*ioTimeout.Microseconds(), 3)
-	record := func(h *hdrhistogram.Histogram, d time.Duration) error {
-		return h.RecordValue(max(d.Microseconds(), 1))
-	}
+	times := newProbeTimes()
 	first := uint64(p.Warmup / p.Interval) // that counts
 	total := first + uint64(p.Duration/p.Interval)
 	begin := time.Now()
@@ -132,9 +128,7 @@ func (p *probe) measure(fd int, res *probeResult) error {
 				return fmt.Errorf("send number %d of %d, %d are answered: %w", sent, total, answered, err)
 			}
 			if sent >= first {
-				if err := record(late, time.Since(begin)-due(sent)); err != nil {
-					return err
-				}
+				times.late(time.Since(begin) - due(sent))
 			}
 			sent++
 		}
@@ -167,22 +161,46 @@ func (p *probe) measure(fd int, res *probeResult) error {
 				return fmt.Errorf("answer %#x to number %d", got, answered)
 			}
 			if answered >= first {
-				if err := record(latency, now-due(answered)); err != nil {
-					return err
-				}
+				times.answer(now - due(answered))
 			}
 			answered++
 		}
 		in = in[:copy(in, in[whole:])]
 	}
+	times.sum(res)
+	return nil
+}
+
+// probeTimes gathers what a probe measures.
+type probeTimes struct{ answers, lateness *hdrhistogram.Histogram }
+
+// maxProbeTime is where the histograms end; what takes longer counts as this.
+const maxProbeTime = 10 * time.Minute
+
+func newProbeTimes() *probeTimes {
+	h := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxProbeTime.Microseconds(), 3) }
+	return &probeTimes{h(), h()}
+}
+
+func recordProbe(h *hdrhistogram.Histogram, d time.Duration) {
+	h.RecordValue(min(max(d.Microseconds(), 1), maxProbeTime.Microseconds())) // cannot fail: it is in range
+}
+
+// answer records when an answer came, after the moment at which its probe was due.
+func (t *probeTimes) answer(d time.Duration) { recordProbe(t.answers, d) }
+
+// late records when a probe was sent, after the moment at which it was due.
+func (t *probeTimes) late(d time.Duration) { recordProbe(t.lateness, d) }
+
+// sum puts everything into a result.
+func (t *probeTimes) sum(res *probeResult) {
 	at := func(h *hdrhistogram.Histogram, percent float64) time.Duration {
 		return time.Duration(h.ValueAtPercentile(percent)) * time.Microsecond
 	}
-	res.Probes = latency.TotalCount()
-	res.P50, res.P99, res.P999 = at(latency, 50), at(latency, 99), at(latency, 99.9)
-	res.Max = time.Duration(latency.Max()) * time.Microsecond
-	res.Late = at(late, 99)
-	return nil
+	res.Probes = t.answers.TotalCount()
+	res.P50, res.P99, res.P999 = at(t.answers, 50), at(t.answers, 99), at(t.answers, 99.9)
+	res.Max = time.Duration(t.answers.Max()) * time.Microsecond
+	res.Late = at(t.lateness, 99)
 }
 
 // readable waits until there is something to read, for a limited time.

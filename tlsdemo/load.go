@@ -39,6 +39,7 @@ type loadCmd struct {
 	Warmup   *time.Duration `placeholder:"TIME" group:"load" help:"Load before that which is not measured (default 1s; 0s with --count)."`
 	Ramp     time.Duration  `placeholder:"TIME" group:"load" help:"Let the connections, or the rate, grow over this time first."`
 	Timeout  time.Duration  `default:"10s" placeholder:"TIME" group:"load" help:"For each connection, from its dial to the end of the answer (default ${default})."`
+	Patience load.Patience  `placeholder:"TIME" group:"load" help:"How long a client waits before it leaves, from its dial to the end of the answer: a time such as 2s, or a range such as 500ms-4s, of which each client's is drawn evenly, in each run alike. It then closes its connection, without a reset, and is an error of the kind \"gave up\" (default: until --timeout)."`
 	Loops    int            `default:"1" placeholder:"N" group:"load" help:"Event loops, each on one thread (default ${default})."`
 	Source   []netip.Addr   `placeholder:"IP" group:"load" help:"Local addresses to connect from, in turn. Each has its own ports (Linux: about 28,000)."`
 	Reset    *bool          `negatable:"" group:"load" help:"End connections with a reset, so that none waits in TIME_WAIT and ports last (default in closed loops and sweeps)."`
@@ -150,7 +151,7 @@ func (c *loadCmd) Validate() error {
 func (c *loadCmd) config() load.Config {
 	cfg := load.Config{
 		Targets: c.Targets, Sources: c.Source, Rate: c.Rate,
-		Duration: c.Duration, Count: c.Count, Ramp: c.Ramp, Timeout: c.Timeout, Loops: c.Loops,
+		Duration: c.Duration, Count: c.Count, Ramp: c.Ramp, Timeout: c.Timeout, Patience: c.Patience, Loops: c.Loops,
 		TLS: load.TLSConfig{
 			Version: uint16(c.TLS), Curve: tls.CurveID(c.Curve), Cipher: uint16(c.Cipher),
 			ALPN: c.ALPN, ServerName: c.SNI, Insecure: c.Insecure,

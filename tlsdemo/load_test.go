@@ -166,6 +166,36 @@ func TestLoadErrorsAndStatus(t *testing.T) {
 	}
 }
 
+// Clients that give up are told apart, everywhere.
+func TestLoadPatience(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	cert, err := newCertificate("ecdsa-p256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // the probe has its handshake, the others wait in the backlog
+		if c, err := silent.Accept(); err == nil {
+			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{*cert}}).Handshake()
+		}
+	}()
+	page := filepath.Join(t.TempDir(), "run.html")
+	status, res, out, errs := loaded(t, silent.Addr().String(), "--insecure", "--connections", "5", "--count", "5", "--patience", "50ms-90ms", "--report", page)
+	if status != 1 || res == nil || res.Errors != 5 || res.ErrorsByKind["gave up"] != 5 || res.GaveUpAfter == nil || res.GaveUpAfter.Count != 5 ||
+		res.Total.GaveUp != 5 || res.Settings.Flags["patience"] != "50ms-90ms" {
+		t.Fatalf("status %d, result %+v, stderr %s", status, res, errs)
+	}
+	if !strings.Contains(errs, "5 of 5 handshakes failed: 5 gave up") || !strings.Contains(out, "5: 5 gave up\n") || !strings.Contains(out, "gave up after") {
+		t.Errorf("stdout\n%s\nstderr\n%s", out, errs)
+	}
+	if b, err := os.ReadFile(page); err != nil || !bytes.Contains(b, []byte("gave up")) {
+		t.Errorf("a report of %d bytes, %v", len(b), err)
+	}
+}
+
 // A run that cannot succeed says why in one line.
 func TestLoadDoesNotBegin(t *testing.T) {
 	s := serve(t, "--key", "ecdsa-p256")
@@ -218,6 +248,10 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --count 1 --loops 2", "count"},
 		{"a:1 --rate 2e6", "rate"},
 		{"a:1 --timeout 0s", "--timeout"},
+		{"a:1 --patience 0s", "--patience"},
+		{"a:1 --patience -1s", "--patience"},
+		{"a:1 --patience 4s-500ms", "--patience"},
+		{"a:1 --patience 2", "--patience"},
 		{"a:1 --warmup -1s", "--warmup"},
 		{"a:1 --count -1", "--count"},
 		{"a:1 --max-errors -1", "--max-errors"},

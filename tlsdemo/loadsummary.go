@@ -66,6 +66,7 @@ func writeLoadSummary(w io.Writer, res *load.Result) {
 	row("TCP connect", &res.Phases.Connect)
 	row("TLS handshake", &res.Phases.TLS)
 	row("first byte", res.Phases.FirstByte)
+	row("gave up after", res.GaveUpAfter)
 	if len(table) > 1 {
 		writeColumns(w, table)
 	}

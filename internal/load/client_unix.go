@@ -25,9 +25,8 @@ func cpuTime() (cpu time.Duration, maxRSS int64) {
 }
 
 // spareDescriptors is how many are left to the rest of the process, and to
-// connections that have ended and are closed by the loop's next turn: a turn
-// runs 256 jobs or so.
-const spareDescriptors = 64 + 256
+// connections that have ended and are closed by the loop's next turn.
+const spareDescriptors = 64 + maxEnded
 
 // descriptorLimit is the most files this process may have open. (The Go runtime
 // has raised it as far as it may.)

@@ -58,6 +58,9 @@ func (w *worker) repeat(ctx context.Context, delay time.Duration) {
 			v.measured = true
 		}
 		if w.do(ctx, v) == nil {
+			if w.letClose(ctx) != nil {
+				return
+			}
 			continue
 		}
 		pause := errorPause

@@ -44,6 +44,10 @@ type Config struct {
 	// Timeout bounds each connection, from its dial to the end of the answer.
 	Timeout time.Duration
 
+	// Patience is how long clients wait for the end of the answer, or of the
+	// handshake if there is no request, before they leave. Zero: until Timeout.
+	Patience Patience
+
 	// Loops is how many threads there are. The connections are dealt to them.
 	Loops int
 
@@ -160,6 +164,10 @@ func (c *Config) Validate() error {
 		return errors.New("a negative time")
 	case c.Timeout <= 0:
 		return fmt.Errorf("a timeout of %v", c.Timeout)
+	case c.Patience != Patience{} && c.Patience.Min <= 0:
+		return fmt.Errorf("a patience of %v", c.Patience.Min)
+	case c.Patience.Max < c.Patience.Min:
+		return fmt.Errorf("a patience from %v to %v, which is less", c.Patience.Min, c.Patience.Max)
 	case !(c.Resume >= 0 && c.Resume <= 1):
 		return fmt.Errorf("%v is not a share of handshakes to resume", c.Resume)
 	case c.Request != "" && (c.Request[0] != '/' || strings.ContainsFunc(c.Request, func(r rune) bool { return r <= ' ' || r == 0x7f })):

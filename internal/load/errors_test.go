@@ -229,6 +229,9 @@ func TestKindOf(t *testing.T) {
 		{system(syscall.ENFILE), kindDescriptors},
 		{system(syscall.EPERM), kindOther},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, kindTimeout},
+		{(&visit{patience: time.Second}).failed("handshake", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}), kindGaveUp},
+		{(&visit{patience: time.Second}).failed("connect", system(syscall.ETIMEDOUT)), kindTimeout}, // the kernel's patience
+		{(&visit{patience: time.Second}).failed("handshake", system(syscall.ECONNRESET)), kindReset},
 		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, "alert: bad certificate"},
 		{&net.OpError{Op: "local error", Err: errors.New("tls: bad record MAC")}, kindProtocol},
 		{fmt.Errorf("request: %w", statusError(503)), "status 503"},

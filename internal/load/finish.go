@@ -44,6 +44,10 @@ func (r *run) result(m *measured) *Result {
 		delay := percentiles(rec.delay)
 		res.StartDelay = &delay
 	}
+	if rec.gaveUp.TotalCount() > 0 {
+		after := percentiles(rec.gaveUp)
+		res.GaveUpAfter = &after
+	}
 	if rec.firstByte.TotalCount() > 0 {
 		first := percentiles(rec.firstByte)
 		res.Phases.FirstByte = &first

@@ -22,13 +22,14 @@ const (
 	kindRefused     = "refused"
 	kindReset       = "reset"
 	kindTimeout     = "timeout"
+	kindGaveUp      = "gave up" // the client's patience was up
 	kindCertificate = "certificate"
 	kindClosed      = "closed" // before the end
 	kindUnreachable = "unreachable"
 	kindPorts       = "ports"       // this machine has none left
 	kindDescriptors = "descriptors" // this process has none left
 	kindNotTLS      = "not TLS"
-	kindNotBegun    = "not begun" // due, but every connection was in use until the end
+	kindNotBegun    = "not begun" // due, but every connection was in use until the end, or for longer than patience
 	kindProtocol    = "protocol"  // the server broke TLS's or HTTP's rules
 	kindOther       = "other"
 
@@ -38,6 +39,9 @@ const (
 
 // kindOf says of which kind an error is.
 func kindOf(err error) string {
+	if errors.Is(err, errGaveUp) {
+		return kindGaveUp
+	}
 	for _, k := range errnoKinds {
 		if errors.Is(err, k.errno) {
 			return k.kind

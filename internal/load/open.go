@@ -19,10 +19,12 @@ func (w *worker) pace(ctx context.Context) {
 	s := w.stage
 	limit := int(s.share(int64(s.connections), w.index)) + 1 // and this job
 	for {
+		canceled := w.letClose(ctx) != nil // the run is stopped
 		now := time.Now()
+		w.skip(now)
 		due, ok := w.arrival()
 		full := w.jobs >= limit
-		stopping := w.run.stopping.Load()
+		stopping := canceled || w.run.stopping.Load()
 		if !ok || stopping || full && s.over(now) { // what is due at the end is begun if it can be
 			if full && ok {
 				w.giveUp()
@@ -59,15 +61,37 @@ func (w *worker) arrivals(ctx context.Context, due time.Time) {
 	for {
 		v := &visit{due: due}
 		w.do(ctx, v)
+		if w.letClose(ctx) != nil {
+			return
+		}
 		now := time.Now()
 		if w.run.stopping.Load() || w.stage.over(now) {
 			return
 		}
+		w.skip(now)
 		var ok bool
 		if due, ok = w.arrival(); !ok || due.After(now) {
 			return
 		}
 		w.take()
+	}
+}
+
+// skip passes over those who have been due for longer than anybody's patience, and
+// have not been begun for want of a connection, or because this thread is busy. In
+// their place it is time for those who have just come: else a client that cannot
+// keep up would begin all of them later and later.
+func (w *worker) skip(now time.Time) {
+	most := w.run.cfg.Patience.Max
+	if most == 0 {
+		return
+	}
+	for {
+		due, ok := w.arrival()
+		if !ok || now.Sub(due) <= most {
+			return
+		}
+		w.miss(due)
 	}
 }
 
@@ -102,13 +126,16 @@ func (w *worker) giveUp() {
 		if !ok || due.After(until) {
 			break
 		}
-		w.take()
-		if !due.Before(w.stage.start) {
-			w.rec.notBegun++
-		}
+		w.miss(due)
 	}
-	if n := w.rec.notBegun; n > 0 {
-		w.rec.fail(kindNotBegun, "all connections were in use until the end", n)
-		w.rec.seen[kindNotBegun] += n
+}
+
+// miss takes the next arrival, which was due at a time, as one that is not begun.
+func (w *worker) miss(due time.Time) {
+	w.take()
+	if !due.Before(w.stage.start) {
+		w.rec.notBegun++
+		w.rec.seen[kindNotBegun]++
+		w.rec.fail(kindNotBegun, "all connections were in use", 1)
 	}
 }

@@ -12,7 +12,7 @@ const maxLatency = time.Hour
 // recorder gathers what one loop measures. It belongs to the loop, others read
 // it when that has nothing more to do.
 type recorder struct {
-	latency, connect, tls, firstByte, delay *hdrhistogram.Histogram
+	latency, connect, tls, firstByte, delay, gaveUp *hdrhistogram.Histogram
 
 	handshakes   int64 // measured, as all that has no other word
 	inTime       int64 // that ended in the measured part, whenever they were due
@@ -46,7 +46,7 @@ type negotiated struct {
 func newRecorder(targets int) *recorder {
 	return &recorder{
 		latency: newHistogram(3), connect: newHistogram(3), tls: newHistogram(3),
-		firstByte: newHistogram(3), delay: newHistogram(3),
+		firstByte: newHistogram(3), delay: newHistogram(3), gaveUp: newHistogram(3),
 		kinds: make(map[string]int64), examples: make(map[string]string),
 		negotiated: make(map[negotiated]int64), certificates: make(map[*certificate]int64),
 		targets: make([]outcome, targets), seen: make(map[string]int64),
@@ -88,6 +88,9 @@ func (r *recorder) success(v *visit) {
 // failure counts a measured handshake that failed.
 func (r *recorder) failure(v *visit, kind string, err error) {
 	r.fail(kind, err.Error(), 1)
+	if v.gaveUp {
+		record(r.gaveUp, v.ended.Sub(v.began))
+	}
 	r.read += v.read
 	r.written += v.written
 	r.targets[v.target.index].errors++
@@ -108,6 +111,7 @@ func (r *recorder) merge(o *recorder) {
 	r.tls.Merge(o.tls)
 	r.firstByte.Merge(o.firstByte)
 	r.delay.Merge(o.delay)
+	r.gaveUp.Merge(o.gaveUp)
 	r.handshakes += o.handshakes
 	r.inTime += o.inTime
 	r.errors += o.errors
@@ -149,6 +153,7 @@ func (t *Total) add(o Total) {
 	t.Resumed += o.Resumed
 	t.Requests += o.Requests
 	t.Errors += o.Errors
+	t.GaveUp += o.GaveUp
 	t.Canceled += o.Canceled
 	t.OldestCanceled = max(t.OldestCanceled, o.OldestCanceled)
 	t.Probes += o.Probes

@@ -31,8 +31,14 @@ type Result struct {
 	// program's own thread was busy. Open loop only.
 	StartDelay *Percentiles `json:"start_delay_us,omitempty"`
 
+	// GaveUpAfter is how long the clients whose patience was up had waited, from
+	// the moment they began to connect. They are among Errors. None if there
+	// were no such clients.
+	GaveUpAfter *Percentiles `json:"gave_up_after_us,omitempty"`
+
 	// NotBegun is how many were due before the end and never begun, for want of
-	// a free connection. They are among Errors. Open loop only.
+	// a free connection: until the end, or for longer than their patience. They
+	// are among Errors. Open loop only.
 	NotBegun int64 `json:"not_begun,omitempty"`
 
 	BytesRead    int64 `json:"bytes_read"` // from sockets, in the measured part
@@ -161,7 +167,8 @@ type Total struct {
 	Resumed    int64 `json:"resumed"`    // of these
 	Requests   int64 `json:"requests"`   // that were answered
 	Errors     int64 `json:"errors"`
-	Canceled   int64 `json:"canceled"` // cut off when the run was stopped early
+	GaveUp     int64 `json:"gave_up,omitempty"` // of these errors: the client's patience was up
+	Canceled   int64 `json:"canceled"`          // cut off when the run was stopped early
 
 	// OldestCanceled is how long the oldest of these had been due: a server that
 	// stood still when the run was stopped shows here, and in no percentile.

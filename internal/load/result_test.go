@@ -52,6 +52,7 @@ func TestJSON(t *testing.T) {
 	cfg := openConfig(100, 100*time.Millisecond, s)
 	cfg.Connections = 1
 	res := mustRun(t, t.Context(), cfg)
+	res.GaveUpAfter, res.Total.GaveUp = &Percentiles{Count: 1}, 1
 	res.NotBegun, res.Warnings, res.Stopped = 1, []string{"w"}, Interrupted // whether they are there does not matter here
 	res.ErrorExamples = map[string]string{"a": "b"}
 	res.Sweep = &Sweep{Steps: []Step{{Why: "why", ErrorsByKind: map[string]int64{}}}, Limit: "limit"}
@@ -60,14 +61,15 @@ func TestJSON(t *testing.T) {
 
 	percentiles := "count max mean min p50 p90 p99 p999"
 	wantKeys(t, "the result", m, "bytes_read bytes_written certificates client duration_s environment error_examples errors "+
-		"errors_by_kind handshakes handshakes_per_s latency_distribution latency_us max_in_flight negotiated not_begun phases_us "+
+		"errors_by_kind gave_up_after_us handshakes handshakes_per_s latency_distribution latency_us max_in_flight negotiated not_begun phases_us "+
 		"series settings start_delay_us started stopped sweep targets total warnings")
 	wantKeys(t, "latency_us", m["latency_us"], percentiles)
 	wantKeys(t, "start_delay_us", m["start_delay_us"], percentiles)
+	wantKeys(t, "gave_up_after_us", m["gave_up_after_us"], percentiles)
 	wantKeys(t, "phases_us", m["phases_us"], "connect first_byte tls")
 	wantKeys(t, "connect", m["phases_us"].(map[string]any)["connect"], percentiles)
 	wantKeys(t, "client", m["client"], "busy cpu_s cpu_us_per_handshake loops max_rss_bytes")
-	wantKeys(t, "total", m["total"], "begun canceled errors handshakes probes requests resumed")
+	wantKeys(t, "total", m["total"], "begun canceled errors gave_up handshakes probes requests resumed")
 	wantKeys(t, "settings", m["settings"], "command flags")
 	wantKeys(t, "environment", m["environment"], "arch commit cores cpu go host os")
 	wantKeys(t, "sweep", m["sweep"], "knee_per_s limit steps")

@@ -44,6 +44,14 @@ func wantSums(t testing.TB, cfg *Config, res *Result) {
 	want(t, "count of latencies", res.Latency.Count, res.Handshakes)
 	want(t, "count of connects", res.Phases.Connect.Count, res.Handshakes)
 	wantAtLeast(t, "the greatest latency", res.Latency.Max, time.Duration(max(res.Phases.Connect.Max, res.Phases.TLS.Max))*time.Microsecond)
+	gaveUp := int64(0)
+	if res.GaveUpAfter != nil {
+		gaveUp = res.GaveUpAfter.Count
+	}
+	want(t, "count of those that gave up", gaveUp, res.ErrorsByKind[kindGaveUp])
+	if gaveUp > res.Total.GaveUp || res.Total.GaveUp > res.Total.Errors {
+		t.Errorf("%d gave up in the measured part, %d in all, of %d errors", gaveUp, res.Total.GaveUp, res.Total.Errors)
+	}
 	want(t, "probes", res.Total.Probes, int64(max(len(cfg.Targets), len(cfg.Sources))))
 	for kind := range res.ErrorsByKind {
 		if res.ErrorExamples[kind] == "" {

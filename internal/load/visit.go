@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ type visit struct {
 	probe    bool   // before the run
 	offered  bool   // a session to resume
 	remote   string // the address connected to, as numbers
+
+	patience time.Duration // 0: it waits until the timeout
+	gaveUp   bool          // its patience was up
 
 	due       time.Time
 	began     time.Time
@@ -54,15 +58,25 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	w.visits++
 	v.target = w.targets[n%len(w.targets)]
 	dialer := &w.dialers[n/len(w.targets)%len(w.dialers)]
+	timeout := w.run.cfg.Timeout
+	if !v.probe {
+		v.patience = w.drawPatience()
+	}
+	if v.patience > 0 {
+		timeout = v.patience
+		hasty := *dialer
+		hasty.Timeout = timeout
+		dialer = &hasty
+	}
 	raw, err := dialer.Dial(ctx, "tcp", v.target.address)
 	if err != nil {
-		v.ended = time.Now()
-		return fmt.Errorf("connect: %w", err)
+		return v.failed("connect", err)
 	}
 	v.connected = time.Now()
 	v.remote = raw.RemoteAddr().String()
 	defer raw.Close()
-	raw.SetDeadline(v.began.Add(w.run.cfg.Timeout))
+	defer v.leave(raw) // before the Close above
+	raw.SetDeadline(v.began.Add(timeout))
 	if w.run.cfg.Reset {
 		raw.SetLinger(0)
 	}
@@ -75,8 +89,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	c := &conn{Conn: raw, v: v}
 	t := tls.Client(c, config)
 	if err := t.HandshakeContext(context.Background()); err != nil { // nothing ends it but the deadline
-		v.ended = time.Now()
-		return fmt.Errorf("handshake: %w", err)
+		return v.failed("handshake", err)
 	}
 	v.shaken = time.Now()
 	v.ended = v.shaken
@@ -88,11 +101,10 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 		w.rec.total.Resumed++
 	}
 	if path := w.run.cfg.Request; path != "" {
-		err = w.request(t, v, path)
-		v.ended = time.Now()
-		if err != nil {
-			return fmt.Errorf("request: %w", err)
+		if err := w.request(t, v, path); err != nil {
+			return v.failed("request", err)
 		}
+		v.ended = time.Now()
 		w.rec.total.Requests++
 	}
 	// In TLS 1.2 it would have come in the handshake.
@@ -101,12 +113,21 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	}
 	if !w.run.cfg.Reset || v.probe {
 		if err := c.finish(t); err != nil {
-			v.ended = time.Now()
 			w.rec.total.Handshakes-- // the server has not completed it
-			return fmt.Errorf("handshake: %w", err)
+			return v.failed("handshake", err)
 		}
 	}
 	return nil
+}
+
+// failed ends a visit with an error, and says in which part of it.
+func (v *visit) failed(part string, err error) error {
+	v.ended = time.Now()
+	if v.patience > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		v.gaveUp = true
+		err = fmt.Errorf("%w after %v: %w", errGaveUp, v.patience, err)
+	}
+	return fmt.Errorf("%s: %w", part, err)
 }
 
 // resumeNext says whether the next handshake is to resume a session. It spreads

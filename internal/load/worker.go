@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type worker struct {
 
 	visits      int     // begun
 	resumeShare float64 // see resumeNext
+	random      *rand.Rand
 
 	stage *stage
 	rec   *recorder
@@ -37,6 +39,8 @@ type worker struct {
 	wakes []func() // of these, that wait for the queue to become empty
 	left  int64    // of a stage with a count: measured visits to begin
 	next  int64    // of an open loop: number of the next arrival
+	ended int      // visits, in this turn of the loop
+	turns func()   // ends their count
 }
 
 // target is an address to connect to, as one loop sees it.
@@ -49,7 +53,7 @@ type target struct {
 }
 
 func newWorker(r *run, l *loop.Loop, index int) *worker {
-	w := &worker{run: r, loop: l, index: index, certificates: newCertificates()}
+	w := &worker{run: r, loop: l, index: index, certificates: newCertificates(), random: newRandom(index)}
 	w.dialers = []loop.Dialer{{Timeout: r.cfg.Timeout}}
 	if len(r.cfg.Sources) > 0 {
 		w.dialers = w.dialers[:0]
@@ -91,6 +95,7 @@ func (w *worker) begin(s *stage) {
 	w.stage, w.next = s, int64(w.index)
 	w.left = s.share(s.count, w.index)
 	w.since = time.Now()
+	w.turns = w.countTurns()
 	w.jobs = 1 // this function
 	w.tick = w.loop.AfterFunc(w.run.series.untilNext(w.since), w.publish)
 	if s.rate > 0 {
@@ -126,6 +131,7 @@ func (w *worker) start(f func(context.Context)) {
 func (w *worker) jobEnded() {
 	if w.jobs--; w.jobs == 0 {
 		w.tick.Stop()
+		w.turns()
 		w.flush()
 		w.stage.workerDone()
 	}
@@ -149,12 +155,34 @@ func (w *worker) flush() {
 	w.since = time.Now()
 }
 
+// maxEnded is how many connections of all loops may have ended that the loops
+// have not closed yet, when others are begun in their place.
+const maxEnded = 256
+
+// countTurns makes ended what it is to be, until the function it returns is
+// called.
+func (w *worker) countTurns() (stop func()) { return w.loop.AfterJobs(func() { w.ended = 0 }) }
+
+// letClose is called before a visit in the place of one that has ended. The loop
+// closes connections at the beginning of its next turn; if many have ended in this
+// one (clients that give up do so together), it waits for that: their descriptors
+// would be missing.
+func (w *worker) letClose(ctx context.Context) error {
+	for w.ended >= max(maxEnded/len(w.run.workers), 1) {
+		if err := loop.Sleep(ctx, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // do does a visit and counts it.
 func (w *worker) do(ctx context.Context, v *visit) error {
 	w.run.enter()
 	w.rec.total.Begun++
 	err := w.visit(ctx, v)
 	w.run.inFlight.Add(-1)
+	w.ended++
 	switch {
 	case err == nil:
 		w.now.handshakes++
@@ -175,6 +203,9 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 	w.now.errors++
 	w.rec.total.Errors++
 	w.rec.seen[kind]++
+	if v.gaveUp {
+		w.rec.total.GaveUp++
+	}
 	if w.stage.counts(v) {
 		w.rec.failure(v, kind, err)
 	}

@@ -52,10 +52,11 @@ func result(rate float64, median int64) *load.Result {
 func failing() *load.Result {
 	r := result(900, 88_000)
 	r.Errors, r.NotBegun = 2310, 310
-	r.ErrorsByKind = map[string]int64{"timeout": 1400, "refused": 600, "not begun": 310}
+	r.ErrorsByKind = map[string]int64{"timeout": 1200, "refused": 600, "not begun": 310, "gave up": 200}
 	r.ErrorExamples = map[string]string{"timeout": "server.example:8443: no server hello within 10s", "refused": "dial tcp 192.0.2.7:8443: connect: connection refused"}
 	delay := r.Phases.Connect
 	r.StartDelay = &delay
+	r.GaveUpAfter, r.Total.GaveUp = &load.Percentiles{Count: 200, Min: 500_000, P50: 750_000, P90: 950_000, P99: 990_000, P999: 999_000, Max: 1_000_000, Mean: 750_000}, 221
 	r.Client.Busy = .97
 	r.Stopped = "too many errors"
 	r.Warnings = []string{"the client was busy for 97 % of the time: it, and not the server, may be the limit", "310 handshakes were due and never begun: --connections is too low"}

@@ -179,7 +179,7 @@ func TestPageOfOneRun(t *testing.T) {
 		"<h1>after the change</h1>", "TLS_AES_128_GCM_SHA256", "ended early: too many errors", r.Warnings[1],
 		`<dd class="value">900<span class="unit"> /s</span></dd><dd class="sub">9,000, due in 10.0` + "\u00a0s",
 		`<dd class="value">88.0<span class="unit"> ms</span>`, `<dd class="value">2.73<span class="unit"> s</span>`,
-		"97.0\u00a0% busy: may be the limit", "20.4\u00a0% of all, 310 never begun",
+		"97.0\u00a0% busy: may be the limit", "20.4\u00a0% of all, 310 never begun, 200 gave up", "Clients that gave up, after", "750\u00a0ms", `of these, clients that gave up</th><td class=" num">221<`,
 		"Start delay", "connection refused", "The shaded warm-up counts in the totals only.", `class="chart-span"`, "CN=demo.example", "192.0.2.7:8443",
 		`Connections at a time, at most</th><td class=" num">64<`,
 	} {

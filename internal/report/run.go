@@ -128,6 +128,9 @@ func tiles(r *load.Result) []tile {
 		if r.NotBegun > 0 {
 			failed.Sub += ", " + count(r.NotBegun) + " never begun"
 		}
+		if r.GaveUpAfter != nil {
+			failed.Sub += ", " + count(r.GaveUpAfter.Count) + " gave up"
+		}
 	} else if r.Handshakes == 0 {
 		failed.Sub = ""
 	}

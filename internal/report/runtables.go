@@ -28,6 +28,7 @@ func phasesTable(r *load.Result) table {
 	row("TLS handshake", &r.Phases.TLS)
 	row("First byte of the answer", r.Phases.FirstByte)
 	row("Latency, all of it", &r.Latency)
+	row("Clients that gave up, after", r.GaveUpAfter)
 	if r.StartDelay != nil {
 		t.Note = "Latency is from the moment a handshake was due; start delay is how late the client began it."
 	}
@@ -81,6 +82,9 @@ func totalsTable(r *load.Result) table {
 	row("of these resumed", r.Total.Resumed)
 	row("Requests answered", r.Total.Requests)
 	row("Errors", r.Total.Errors)
+	if r.Total.GaveUp > 0 {
+		row("of these, clients that gave up", r.Total.GaveUp)
+	}
 	row("Cut off at the end", r.Total.Canceled)
 	if r.Total.OldestCanceled > 0 {
 		t.add(text("age of the oldest of these"), num(micros(float64(r.Total.OldestCanceled)).String()))

@@ -1,0 +1,235 @@
+package load
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// This file tests clients that leave when their patience is up.
+
+// silentAfterProbe is a server that answers the probe, and then only listens. It
+// counts how its clients end.
+func silentAfterProbe(t *testing.T) *server {
+	return failing(t, nil, func(s *server, raw net.Conn) { s.countEnd(raw) })
+}
+
+// countEnd reads to the end of a connection, and counts what kind of end it is.
+func (s *server) countEnd(raw net.Conn) {
+	if _, err := io.Copy(io.Discard, raw); err == nil {
+		s.ends.Add(1)
+	} else {
+		s.resets.Add(1)
+	}
+}
+
+// wantGaveUp proves that n clients gave up, all others were served, and none left
+// before its time, nor waited until the timeout.
+func wantGaveUp(t *testing.T, cfg *Config, res *Result, n int64) {
+	t.Helper()
+	wantErrors(t, res, kindGaveUp, n)
+	want(t, "handshakes", res.Handshakes, cfg.Count-n)
+	if res.GaveUpAfter == nil {
+		t.Fatal("nothing about those that gave up")
+	}
+	wantAtLeast(t, "the least time before giving up", res.GaveUpAfter.Min, cfg.Patience.Min)
+	if most := time.Duration(res.GaveUpAfter.Max) * time.Microsecond; most >= cfg.Timeout {
+		t.Errorf("one waited %v, as long as the timeout", most)
+	}
+}
+
+// impatient is a run of 20 clients, all at once. It is a closed loop, so that
+// however busy this machine is, all are begun.
+func impatient(s *server, p Patience) Config {
+	cfg := closedConfig(s)
+	cfg.Connections, cfg.Patience = int(cfg.Count), p
+	return cfg
+}
+
+// Whether connections are to be reset or not, clients that give up close theirs
+// as a browser does, and the server sees it while the run goes on.
+func TestAllGiveUp(t *testing.T) {
+	for _, reset := range []bool{false, true} {
+		for _, loops := range []int{1, 2} {
+			s := silentAfterProbe(t)
+			cfg := impatient(s, Patience{30 * time.Millisecond, 90 * time.Millisecond})
+			cfg.Reset, cfg.Loops = reset, loops
+			res := mustRun(t, t.Context(), cfg)
+			wantGaveUp(t, &cfg, res, cfg.Count)
+			want(t, "errors of the target", res.Targets[0].Errors, cfg.Count)
+			want(t, "all that gave up", res.Total.GaveUp, cfg.Count)
+			if example := res.ErrorExamples[kindGaveUp]; !strings.HasPrefix(example, "handshake: the client gave up after ") {
+				t.Errorf("example %q", example)
+			}
+			eventually(t, "the server sees all of them end", func() bool { return s.ends.Load()+s.resets.Load() > cfg.Count }) // and the probe
+			want(t, "connections that were reset", s.resets.Load(), 0)
+		}
+	}
+}
+
+// The connections of those that gave up are closed while the run goes on.
+func TestGivingUpCloses(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var seen atomic.Int64
+	s := failing(t, nil, func(s *server, raw net.Conn) {
+		s.countEnd(raw)
+		if seen.Add(1) == 3 {
+			cancel()
+		}
+	})
+	cfg := impatient(s, Patience{10 * time.Millisecond, 20 * time.Millisecond})
+	cfg.Count, cfg.Duration = 0, time.Hour
+	res := mustRun(t, ctx, cfg)
+	want(t, "stopped", res.Stopped, Interrupted)
+	if ctx.Err() != context.Canceled {
+		t.Errorf("the server saw %d connections end, want 3", seen.Load())
+	}
+}
+
+// A client's patience is for the request, too.
+func TestGivingUpInTheRequest(t *testing.T) {
+	s := serveTLS(t, nil, func(s *server, c *tls.Conn) {
+		if s.handshakes.Load() == 1 {
+			s.answer(c)
+			return
+		}
+		s.countEnd(c.NetConn())
+	})
+	cfg := impatient(s, Patience{50 * time.Millisecond, 50 * time.Millisecond})
+	cfg.Connections, cfg.Count = 1, 3
+	res := mustRun(t, t.Context(), cfg)
+	wantGaveUp(t, &cfg, res, cfg.Count)
+}
+
+// Those that are served are counted as ever, and nobody is counted twice.
+func TestSomeGiveUp(t *testing.T) {
+	s := serveTLS(t, nil, func(s *server, c *tls.Conn) {
+		if n := s.handshakes.Load(); n > 1 && n <= 4 { // the three after the probe
+			s.countEnd(c.NetConn())
+			return
+		}
+		s.answer(c)
+	})
+	cfg := impatient(s, Patience{200 * time.Millisecond, 300 * time.Millisecond})
+	cfg.Connections, cfg.Count = 1, 8
+	res := mustRun(t, t.Context(), cfg)
+	gaveUp := res.ErrorsByKind[kindGaveUp] // more, if this machine was busy
+	if gaveUp < 3 {
+		t.Errorf("%d gave up, want 3", gaveUp)
+	}
+	wantGaveUp(t, &cfg, res, gaveUp)
+}
+
+// Patience that is longer than the timeout is none.
+func TestPatienceBeyondTheTimeout(t *testing.T) {
+	s := silentAfterProbe(t)
+	cfg := impatient(s, Patience{time.Hour, 2 * time.Hour})
+	cfg.Timeout = 200 * time.Millisecond
+	res := mustRun(t, t.Context(), cfg)
+	wantErrors(t, res, kindTimeout, cfg.Count)
+	want(t, "all that gave up", res.Total.GaveUp, 0)
+	if res.GaveUpAfter != nil {
+		t.Errorf("gave up after %+v", res.GaveUpAfter)
+	}
+}
+
+// In an open loop, clients that could not be begun for longer than their patience
+// do not take the place of those who have just come.
+func TestNotBegunInTime(t *testing.T) {
+	s := silentAfterProbe(t)
+	cfg := openConfig(1000, 0, s)
+	cfg.Count, cfg.Connections, cfg.Patience = 1000, 1, Patience{200 * time.Millisecond, 200 * time.Millisecond}
+	res := mustRun(t, t.Context(), cfg)
+	gaveUp := res.ErrorsByKind[kindGaveUp]
+	if gaveUp == 0 || gaveUp > 10 { // one after another, in a second or so
+		t.Errorf("%d gave up", gaveUp)
+	}
+	want(t, "not begun", res.NotBegun, cfg.Count-gaveUp)
+	want(t, "errors", res.Errors, cfg.Count)
+	want(t, "errors of this kind", res.ErrorsByKind[kindNotBegun], res.NotBegun)
+}
+
+// Without patience of their own, clients wait until the timeout.
+func TestNoPatience(t *testing.T) {
+	s := serveTLS(t, nil, nil)
+	cfg := closedConfig(s)
+	res := mustRun(t, t.Context(), cfg)
+	want(t, "handshakes", res.Handshakes, cfg.Count)
+	want(t, "all that gave up", res.Total.GaveUp, 0)
+	w := &worker{run: &run{cfg: &cfg}, random: newRandom(0)}
+	want(t, "patience", w.drawPatience(), 0)
+}
+
+// The probe is no impatient client.
+func TestProbeIsPatient(t *testing.T) {
+	s := serveTLS(t, nil, nil)
+	cfg := impatient(s, Patience{1, 1}) // a nanosecond: nobody is served
+	res := mustRun(t, t.Context(), cfg)
+	wantGaveUp(t, &cfg, res, cfg.Count)
+	want(t, "all handshakes", res.Total.Handshakes, 1)
+}
+
+func TestPatienceIsDrawnFromItsRange(t *testing.T) {
+	const n = 10_000
+	p := Patience{500 * time.Millisecond, 4 * time.Second}
+	draws := func(index int) []time.Duration {
+		random := newRandom(index)
+		all := make([]time.Duration, n)
+		for i := range all {
+			all[i] = p.draw(random)
+		}
+		return all
+	}
+	all := draws(0)
+	if !slices.Equal(all, draws(0)) {
+		t.Error("the same loop's clients have other patience in another run")
+	}
+	if slices.Equal(all, draws(1)) {
+		t.Error("two loops' clients have the same patience")
+	}
+	var quarters [4]int
+	for _, d := range all {
+		if d < p.Min || d > p.Max {
+			t.Fatalf("%v is not from %v to %v", d, p.Min, p.Max)
+		}
+		quarters[min(int(4*(d-p.Min)/(p.Max-p.Min)), 3)]++
+	}
+	for i, got := range quarters { // the same in each run, so that no luck is needed
+		if got < n/4-n/50 || got > n/4+n/50 {
+			t.Errorf("%d of %d are in quarter %d of the range", got, n, i+1)
+		}
+	}
+	one := Patience{time.Second, time.Second}
+	want(t, "patience without a range", one.draw(newRandom(0)), time.Second)
+}
+
+func TestPatienceAsText(t *testing.T) {
+	for text, want := range map[string]Patience{
+		"2s":       {2 * time.Second, 2 * time.Second},
+		"500ms-4s": {500 * time.Millisecond, 4 * time.Second},
+		"1s-1s":    {time.Second, time.Second},
+	} {
+		var got, again Patience
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%s: %v, %v; want %v", text, got, err, want)
+		}
+		if err := again.UnmarshalText([]byte(got.String())); err != nil || again != want {
+			t.Errorf("%s is printed as %s: %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "-", "2", "1s-", "-1s", "1s--2s", "0s", "0s-1s", "2s-1s", "1s-2s-3s", "soon"} {
+		if err := new(Patience).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+	if s := (Patience{}).String(); s != "" { // or it would be among the settings
+		t.Errorf("none is printed as %q", s)
+	}
+}
