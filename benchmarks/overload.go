@@ -126,7 +126,7 @@ func (o *overload) what() combination { return combination{o.Key, "1.3", "full"}
 // notes says what the figures are of.
 func (o *overload) notes() []string {
 	notes := []string{
-		fmt.Sprintf("%s, full TLS 1.3 handshakes (X25519) with one request. Capacity is what %d clients at a time get, each followed by its next; a fresh process for each row, %d rounds: median (least–greatest).", o.Key, capacityClients, o.Rounds),
+		fmt.Sprintf("%s, full TLS 1.3 handshakes (X25519) with one request. Capacity is what %d clients at a time get, each followed by its next. The load is a multiple of it, measured just before; what was served is a share of the mean of that and of the capacity just after. A fresh process for each row, %d rounds: median (least–greatest).", o.Key, capacityClients, o.Rounds),
 		"In overload clients come on schedule, so many times the capacity a second, whatever the server does. A client that has waited for its patience leaves: it closes its connection as a browser does. That time, and the latency of those that were served, includes connecting; latency counts from the moment a client was due.",
 		fmt.Sprintf("Echo: a connection that was there before sends a request every %v, whether or not it has the answers, each timed from the moment it was due. Its process goes before the other clients on their core (SCHED_FIFO).", probeInterval),
 		"Peak RSS is VmHWM in /proc/PID/status; RSS is that in the middle of the measured part.",

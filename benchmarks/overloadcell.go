@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -22,11 +23,13 @@ type overloadCell struct {
 	Factor      float64            `json:"times_capacity"` // 0: capacity itself
 	Patience    string             `json:"patience,omitempty"`
 	Asked       float64            `json:"rate_asked_per_s,omitempty"`
-	Capacity    float64            `json:"capacity_per_s"`
+	Before      float64            `json:"capacity_before_per_s,omitempty"` // what the load is a multiple of
+	After       float64            `json:"capacity_after_per_s,omitempty"`
+	Capacity    float64            `json:"capacity_per_s"` // the mean of both
 	PeakRSS     int64              `json:"peak_rss_bytes"`
 	Echo        *probeResult       `json:"echo,omitempty"`
 	EchoFailed  string             `json:"echo_failed,omitempty"`   // why there is none
-	ServerCount map[string]float64 `json:"server_counts,omitempty"` // its own, since it was started; ours only
+	ServerCount map[string]float64 `json:"server_counts,omitempty"` // its own, with the warm-up; ours only
 }
 
 // share is what was served, in percent of the capacity.
@@ -82,11 +85,10 @@ func (m *overloadMeasurer) round(ctx context.Context, c contender) (*overloadRou
 	if round.Capacity, err = m.capacity(ctx, c); err != nil {
 		return round, err
 	}
-	capacity := round.Capacity.Capacity
 	for _, p := range m.Patience {
 		if m.Burst {
 			progress("%v: a burst, patience %v", c, p)
-			cell, err := m.measureBurst(ctx, c, p, capacity)
+			cell, err := m.measureBurst(ctx, c, p, round.Capacity.Capacity)
 			if err != nil {
 				return round, err
 			}
@@ -95,7 +97,7 @@ func (m *overloadMeasurer) round(ctx context.Context, c contender) (*overloadRou
 		}
 		for _, factor := range m.Loads {
 			progress("%v: %v times its capacity, patience %v", c, factor, p)
-			cell, err := m.cell(ctx, c, p, factor, capacity)
+			cell, err := m.cell(ctx, c, p, factor)
 			if err != nil {
 				return round, fmt.Errorf("%v times the capacity, patience %v: %w", factor, p, err)
 			}
@@ -108,25 +110,66 @@ func (m *overloadMeasurer) round(ctx context.Context, c contender) (*overloadRou
 // capacity measures what clients get that are not too many.
 func (m *overloadMeasurer) capacity(ctx context.Context, c contender) (*overloadCell, error) {
 	cell := new(overloadCell)
-	warmup, duration := min(m.Warmup, 2*time.Second), min(m.Duration, 5*time.Second)
-	if err := m.measure(ctx, c, cell, warmup, duration, "--connections", strconv.Itoa(capacityClients)); err != nil {
-		return nil, fmt.Errorf("capacity: %w", err)
+	err := m.with(ctx, c, func(s *server, cert *certificate) error {
+		return m.measure(ctx, s, cert, cell, m.short(2*time.Second), m.short(5*time.Second), closedArgs...)
+	})
+	if cell.Capacity = cell.rate(); err == nil && (cell.Capacity == 0 || cell.Load.Errors > 0) {
+		err = errors.New(failures(&cell.loadRound))
 	}
-	if cell.Capacity = cell.rate(); cell.Capacity == 0 || cell.Load.Errors > 0 {
-		return nil, fmt.Errorf("capacity: %s", failures(&cell.loadRound))
+	if err != nil {
+		return nil, fmt.Errorf("capacity: %w", err)
 	}
 	return cell, nil
 }
 
-// cell measures one load with clients of one patience.
-func (m *overloadMeasurer) cell(ctx context.Context, c contender, p load.Patience, factor, capacity float64) (*overloadCell, error) {
-	cell := &overloadCell{Factor: factor, Patience: p.String(), Asked: factor * capacity, Capacity: capacity}
+// short is a time, or less if that is to be quick.
+func (m *overloadMeasurer) short(d time.Duration) time.Duration { return min(d, m.Duration) }
+
+// cell measures one load with clients of one patience. The machine is not always
+// as fast: the load is a multiple of the server's capacity just before, and what
+// was served is a share of that and of the capacity afterwards.
+func (m *overloadMeasurer) cell(ctx context.Context, c contender, p load.Patience, factor float64) (*overloadCell, error) {
+	cell := &overloadCell{Factor: factor, Patience: p.String()}
 	warmup := m.Warmup
 	if !m.Quick {
 		warmup = max(warmup, p.Max*5/2)
 	}
-	return cell, m.measure(ctx, c, cell, warmup, m.Duration, openArgs(cell.Asked, p)...)
+	return cell, m.with(ctx, c, func(s *server, cert *certificate) error {
+		var err error
+		if cell.Before, err = m.rate(ctx, s, time.Second); err != nil {
+			return err
+		}
+		cell.Asked = factor * cell.Before
+		before := serverCountsNow(ctx, s)
+		if err := m.measure(ctx, s, cert, cell, warmup, m.Duration, openArgs(cell.Asked, p)...); err != nil {
+			return err
+		}
+		for name := range cell.ServerCount {
+			cell.ServerCount[name] -= before[name]
+		}
+		// The queue may be full of those who have left.
+		if cell.After, err = m.rate(ctx, s, 5*time.Second); err != nil {
+			return err
+		}
+		cell.Capacity = (cell.Before + cell.After) / 2
+		return nil
+	})
 }
+
+// rate measures what clients get a second that are not too many.
+func (m *overloadMeasurer) rate(ctx context.Context, s *server, warmup time.Duration) (float64, error) {
+	r, err := m.loadAndWatch(ctx, m.program, s, m.clientArgs(s, m.short(warmup), m.short(3*time.Second), closedArgs...)...)
+	if err != nil {
+		return 0, err
+	}
+	if r.rate() == 0 {
+		return 0, fmt.Errorf("capacity: %s", failures(r))
+	}
+	return r.rate(), nil
+}
+
+// closedArgs are the arguments of a closed loop.
+var closedArgs = []string{"--connections", strconv.Itoa(capacityClients)}
 
 // sources are the addresses that the clients of an open loop connect from. Those
 // that gave up leave their port in use for a while.
@@ -149,29 +192,26 @@ func (m *overloadMeasurer) clientArgs(s *server, warmup, duration time.Duration,
 	return append(args, s.addr)
 }
 
-// measure starts the server, and measures one load and the connection that was
-// there before.
-func (m *overloadMeasurer) measure(ctx context.Context, c contender, cell *overloadCell, warmup, duration time.Duration, args ...string) error {
-	return m.with(ctx, c, func(s *server, cert *certificate) error {
-		echo, err := m.startEcho(ctx, s, warmup, duration)
-		if err != nil {
-			return err
-		}
-		r, err := m.loadAndWatch(ctx, m.program, s, m.clientArgs(s, warmup, duration, args...)...)
-		if err != nil {
-			echo.kill()
-			return err
-		}
-		cell.loadRound = *r
-		cell.Echo, cell.EchoFailed = echo.result()
-		if cell.PeakRSS, err = bench.PeakRSS(s.pid()); err != nil {
-			return err
-		}
-		cell.ServerCount = serverCountsNow(ctx, s)
-		err = m.same.check(s.name, m.what(), r.Load, cert)
-		r.Load.Series, r.Load.Distribution = nil, nil // many, and no part of the report
+// measure measures one load and the connection that was there before.
+func (m *overloadMeasurer) measure(ctx context.Context, s *server, cert *certificate, cell *overloadCell, warmup, duration time.Duration, args ...string) error {
+	echo, err := m.startEcho(ctx, s, warmup, duration)
+	if err != nil {
 		return err
-	})
+	}
+	r, err := m.loadAndWatch(ctx, m.program, s, m.clientArgs(s, warmup, duration, args...)...)
+	if err != nil {
+		echo.kill()
+		return err
+	}
+	cell.loadRound = *r
+	cell.Echo, cell.EchoFailed = echo.result()
+	if cell.PeakRSS, err = bench.PeakRSS(s.pid()); err != nil {
+		return err
+	}
+	cell.ServerCount = serverCountsNow(ctx, s)
+	err = m.same.check(s.name, m.what(), r.Load, cert)
+	r.Load.Series, r.Load.Distribution = nil, nil // many, and no part of the report
+	return err
 }
 
 // with starts a server with a certificate of its own, and stops it afterwards.

@@ -41,7 +41,7 @@ const (
 	memory = 50
 	// turnedAway is the most that are turned away in a second. It costs 10 µs
 	// or so each: more would take too much from those who are served.
-	turnedAway = 5000
+	turnedAway = 8000
 )
 
 // New returns the record of a queue in which nobody is to wait longer than

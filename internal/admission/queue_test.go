@@ -49,7 +49,7 @@ type sim struct {
 	from                     int64   // what came before is not counted
 }
 
-const cheap = 12 * 1000 // what it costs to accept a connection and to drop it
+const cheap = 8 * 1000 // what it costs to accept a connection and to reset it
 
 func (m *sim) run() {
 	rnd := rand.New(rand.NewPCG(1, 2))
