@@ -78,9 +78,9 @@ func (c *Conn) parkedAgain() bool {
 // rest begins the wait of a parked connection.
 func (c *Conn) rest() {
 	l := c.l
-	c.rests = true
+	c.rests, c.reserves = true, !c.isNew()
 	l.parked++
-	if !c.isNew() {
+	if c.reserves {
 		l.resting++
 	}
 	c.rd.limit = l.limit(&c.rd, l.cfg.IdleTimeout)
@@ -98,7 +98,7 @@ func (c *Conn) rise() {
 	}
 	c.rests = false
 	c.l.parked--
-	if !c.isNew() {
+	if c.reserves {
 		c.l.resting--
 	}
 }
