@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jobloop/jobloop/internal/admission"
 	"github.com/jobloop/jobloop/internal/tcpinfo"
 )
 
@@ -16,34 +15,26 @@ import (
 // maxTurnedAway is the most connections that a listener turns away in a turn.
 const maxTurnedAway = 32
 
-// newQueue returns the record of a queue, nil if clients may wait for ever.
-func (l *Loop) newQueue() *admission.Queue {
-	if l.cfg.MaxWait < 0 {
-		return nil
-	}
-	return admission.New(l.cfg.MaxWait)
-}
-
 // admit decides about a connection that has just been accepted, and says how
 // long it has waited. The queue in the kernel is first come, first served.
 func (n *Listener) admit(fd int) (age time.Duration, ok bool) {
-	if n.queue == nil {
-		return 0, true
-	}
 	w, known := tcpinfo.Of(fd)
-	if !known {
+	if !n.tcp || !known {
 		return 0, true
 	}
 	c := &n.l.counts
 	_, tls := n.handler.(*TLSHandler)
-	switch {
-	case w.Closed || w.Ended && tls: // without TLS it may have asked, and wait for the answer
+	if w.Closed || w.Ended && tls {
 		n.queue.Gone(int64(w.Age))
 		c.Gone++
 		return 0, false
-	case !n.queue.Leave(int64(w.Age)):
+	}
+	if !n.queue.Leave(int64(w.Age)) {
 		c.Shed++
 		return 0, false
+	}
+	if w.Ended { // without TLS the client may have asked, and wait for the answer
+		n.queue.Doubt()
 	}
 	return w.Age, true
 }
@@ -52,7 +43,7 @@ func (n *Listener) admit(fd int) (age time.Duration, ok bool) {
 func (n *Listener) review() {
 	l := n.l
 	q := n.queue
-	if q == nil || !n.registered || !q.Due(l.now) {
+	if !n.tcp || !n.registered || !q.Due(l.now) {
 		return
 	}
 	kernel, ok := tcpinfo.QueueOf(n.fd)
@@ -64,12 +55,8 @@ func (n *Listener) review() {
 	n.dropped = kernel.Dropped
 	was := q.Limit()
 	q.Next(l.now, kernel.Waiting)
-	switch limit := q.Limit(); {
-	case limit == was:
-	case limit == 0:
-		n.setBacklog(n.backlog)
-	default:
-		n.setBacklog(min(limit, n.backlog))
+	if limit := q.Limit(); limit != was && n.last == 0 {
+		n.setBacklog(limit)
 	}
 	if q.Over() { // it has to end, even if nobody comes any more
 		l.setTimer(&n.reviews, l.after(2*l.cfg.MaxWait))
@@ -82,8 +69,16 @@ func (n *Listener) kernelQueue(waiting int) {
 	n.waiting = waiting
 }
 
-// setBacklog changes how many connections may wait in the kernel.
+// setBacklog makes the queue in the kernel shorter; 0 is for what it was. The
+// socket may be shared with other processes: what was is restored in the end.
 func (n *Listener) setBacklog(limit int) {
+	if n.backlog == 0 { // it is not known what it was
+		return
+	}
+	n.shortened = limit > 0
+	if limit == 0 || limit > n.backlog {
+		limit = n.backlog
+	}
 	if err := sysBacklog(n.fd, limit); err != nil {
 		n.l.warn("cannot change the backlog", slog.String("address", n.addr.String()), slog.Any("error", err))
 	}
@@ -101,38 +96,37 @@ const goneAfter = int64(5 * time.Millisecond)
 // startNew starts the job of a new connection, if it is not too late.
 func (l *Loop) startNew(t *task) {
 	c, q := t.conn, l.queue
-	if c == nil { // it was overdue
+	now := l.clock()
+	if q.Due(now) {
+		q.Next(now, l.fresh.n+1)
+	}
+	if l.fresh.n == 0 {
+		q.Empty()
+	}
+	if c == nil || c.fd < 0 || c.admitted { // its time was up; it is closed; or it goes over to TLS
 		l.start(t)
 		return
 	}
-	now := l.clock()
 	wait := now - t.since
-	if q != nil {
-		if q.Due(now) {
-			q.Next(now, l.fresh.n+1)
-		}
-		gone := c.gone()
-		if wait > goneAfter && !gone && c.tcp {
-			w, _ := tcpinfo.Of(c.fd)
-			gone = w.Closed || w.Ended && c.tls != nil
-		}
-		all := wait + c.waited
-		switch {
-		case gone:
-			q.Gone(all)
-			l.counts.Gone++
-			l.turnAway(t, errClientGone)
-			return
-		case !q.Leave(all):
-			l.counts.Shed++
-			l.turnAway(t, ErrOverloaded)
-			return
-		}
-		if l.fresh.n == 0 {
-			q.Empty()
-		}
+	gone := c.gone()
+	if wait > goneAfter && !gone && c.tcp {
+		w, _ := tcpinfo.Of(c.fd)
+		gone = w.Closed || w.Ended && c.tls != nil
 	}
-	l.counts.countWait(time.Duration(wait + c.waited))
+	wait += c.waited
+	switch {
+	case gone:
+		q.Gone(wait)
+		l.counts.Gone++
+		l.turnAway(t, ErrClientGone)
+		return
+	case !q.Leave(wait):
+		l.counts.Shed++
+		l.turnAway(t, ErrOverloaded)
+		return
+	}
+	c.admitted = true
+	l.counts.countWait(time.Duration(wait))
 	l.start(t)
 }
 

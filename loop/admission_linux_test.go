@@ -7,12 +7,15 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/jobloop/jobloop/internal/tcpinfo"
 )
 
 // crowd lets clients come who give up soon, a bounded number at a time, until
@@ -226,7 +229,7 @@ func TestGoneBeforeStart(t *testing.T) {
 	time.Sleep(time.Duration(2 * goneAfter)) // younger ones are not asked
 	c.Close()
 	close(release)
-	if err := <-told; !errors.Is(err, errClientGone) {
+	if err := <-told; !errors.Is(err, ErrClientGone) {
 		t.Errorf("OnHandshake was told %v", err)
 	}
 	l.Shutdown(context.Background())
@@ -234,4 +237,98 @@ func TestGoneBeforeStart(t *testing.T) {
 	if s := l.Stats(); s.Gone != 1 {
 		t.Errorf("%d are gone, want 1", s.Gone)
 	}
+}
+
+// A listening socket may be shared with other processes, of which one may go on
+// with it: its backlog is what it was, when a loop has ended.
+func TestSharedListenerKeepsBacklog(t *testing.T) {
+	CheckLeaks(t)
+	shared, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Close()
+	f, err := shared.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	limit := func() int {
+		q, ok := tcpinfo.QueueOf(int(f.Fd()))
+		if !ok {
+			t.Fatal("not a listener")
+		}
+		return q.Limit
+	}
+	before := limit()
+	for _, end := range []func(*Loop, *Listener){
+		func(l *Loop, n *Listener) { l.Shutdown(context.Background()) },
+		func(l *Loop, n *Listener) { n.Close(); l.Shutdown(context.Background()) },
+		func(l *Loop, n *Listener) { l.Post(func() { n.setBacklog(7) }); l.Close() }, // in the middle of an overload
+	} {
+		l, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(context.Background()) }()
+		ln, err := net.FileListener(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := l.Serve(ln, HandlerFunc(func(_ context.Context, c *Conn) error { return nil }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := int(limitOf(t, n)); got != before {
+			t.Errorf("the backlog is %d, want %d", got, before)
+		}
+		released := make(chan bool)
+		l.Post(func() { <-released })
+		c, err := net.Dial("tcp", shared.Addr().String()) // who waits
+		if err != nil {
+			t.Fatal(err)
+		}
+		go close(released)
+		end(l, n)
+		<-ended
+		c.Close()
+		if got := limit(); got != before {
+			t.Errorf("a loop has left a backlog of %d, which was %d", got, before)
+		}
+	}
+}
+
+// A connection that was dealt to a loop which has ended is closed, and counted
+// down, by the one that has accepted it.
+func TestDealToEndedLoop(t *testing.T) {
+	CheckLeaks(t)
+	g, err := NewGroup(2, Config{MaxConns: 10, Closed: func(net.Addr) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepts, ended := g.loops[0], g.loops[1]
+	ended.Close()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := HandlerFunc(func(context.Context, *Conn) error { t.Error("it is served"); return nil })
+	if _, err := accepts.adopt(ln, h, func() *Loop { return ended }); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- accepts.Run(context.Background()) }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read: %v", err)
+	}
+	c.Close()
+	until(t, "it is counted down", func() bool { return g.loops[0].census.conns.Load() == 0 && ended.load.Load() == 0 })
+	accepts.Close()
+	<-done
 }

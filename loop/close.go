@@ -186,3 +186,19 @@ func (l *Loop) closeLingering() (closed int) {
 	}
 	return closed
 }
+
+// closeOneLingering closes a connection that waits for nothing but its peer's end,
+// in favour of a new one, and reports whether there was any.
+func (l *Loop) closeOneLingering() bool {
+	for range len(l.slots) {
+		if l.lingering == 0 {
+			return false
+		}
+		l.lingerScan = (l.lingerScan + 1) % len(l.slots) // not always from the first
+		if c := l.slots[l.lingerScan].conn; c != nil && c.state.Load() == connLingering {
+			c.closeNow()
+			return true
+		}
+	}
+	return false
+}

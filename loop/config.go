@@ -11,10 +11,11 @@ import (
 // Config configures a Loop. The zero value is a good configuration.
 type Config struct {
 	// MaxJobs is the most jobs at a time, 0 for 10,000. When that many are
-	// alive no connection is accepted, and no job started, until one ends. New
-	// connections, which have not made their handshake or been parked once, leave
-	// a job for each one that has and is parked, up to a quarter of MaxJobs. Jobs
-	// that other jobs start are counted apart: see Loop.Go.
+	// alive no connection is accepted, and no job started, until one ends. Some
+	// are kept for connections that have been served before (their handshake is
+	// done, or their handler has parked them): one for each that is parked, but a
+	// quarter of MaxJobs at most, rounded down. New connections cannot have these.
+	// Jobs that other jobs start are counted apart: see Loop.Go.
 	MaxJobs int
 
 	// InitialJobs is how many coroutines are made when the loop starts.
@@ -35,33 +36,45 @@ type Config struct {
 	Backlog int
 
 	// MaxWait is how long a new connection may wait to be served, in the kernel
-	// and with the loop, when more come than can be served: 0 for 100 ms,
-	// negative for as long as it likes. Connections are served in the order in
-	// which they have come. As long as their number gets smaller, as after many
-	// have come at once, or nobody gives up and they wait for less than 20 times
-	// MaxWait, all are served. Otherwise those that have waited longer than
-	// MaxWait are reset, until nobody has to wait; and since that is work too,
-	// the kernel keeps no more than can be served or reset in that time: the
-	// others' first packets (SYN) are dropped, and their systems send them again
-	// after a second. How long a connection has waited in the kernel only Linux
-	// tells, and of TCP.
+	// and with the loop, when more come than can be served: 0 for 100 ms, negative
+	// for as long as it likes. Less than 20 ms makes little sense: the kernel
+	// counts in steps of 4 or 10 ms.
+	//
+	// New connections are served in the order in which they have come. All are
+	// served as long as their number gets smaller, as it does after many have
+	// come at once; or as long as nobody gives up and they wait for less than 20
+	// times MaxWait. Otherwise those that have waited longer than MaxWait are
+	// reset until nobody has to wait any more. Since that is work too, the kernel
+	// keeps no more meanwhile than can be served or reset in time. It drops the
+	// first packets (SYN) of others, whose systems send them again after a second.
+	//
+	// A client that is reset and comes again at once counts as a new one. So when
+	// this has gone on for 300 times twice MaxWait, a minute, it ends, and begins
+	// again only if clients give up again, or wait that long. How long a
+	// connection has waited in the kernel only Linux tells, and of TCP; elsewhere
+	// only its wait with the loop counts.
 	MaxWait time.Duration
 
 	// MaxConns is the most connections that are accepted and not closed, 0 for
-	// no bound but that of descriptors. Further ones are reset. In a Group it
-	// bounds those of all loops together.
+	// no bound but that of descriptors. Further ones are reset; but if one that is
+	// open only waits for its peer to close it too, that one is closed instead. In
+	// a Group it bounds those of all loops together. Whoever has given up or
+	// waited too long is not counted as refused.
 	MaxConns int
 
-	// MaxConnsPerAddress is MaxConns for each client: an IPv4 address, or the
-	// first 64 bits of an IPv6 address. Unix sockets have none.
+	// MaxConnsPerAddress is the most connections of each client, 0 for no bound: a
+	// client is an IPv4 address, or the first 64 bits of an IPv6 address. Further
+	// ones are reset. Unix sockets have no addresses. In a Group it bounds those
+	// of all loops together.
 	MaxConnsPerAddress int
 
 	// Accept, if not nil, is asked whether to accept a connection from an
 	// address; if not, it is reset. Closed, if not nil, is called when a
 	// connection that was accepted is closed, and no more is sent or received on
-	// it: a limiter of one's own counts up in one and down in the other. Both are
-	// called on the loop's goroutine, outside any job, and must not wait; the
-	// loops of a Group call them at the same time.
+	// it: a limiter of one's own counts up in one and down in the other. They are
+	// called on the goroutine of the loop, outside any job, and must not wait; but
+	// at the end of a loop Closed is called on other goroutines too. The loops of
+	// a Group call them at the same time.
 	Accept func(remote net.Addr) bool
 	Closed func(remote net.Addr)
 

@@ -133,6 +133,10 @@ func (c *Conn) setDeadline(s *side, t time.Time, bound time.Duration) error {
 		return nil
 	}
 	s.limit = c.l.limit(s, bound)
+	if c.rests && c.l.draining {
+		c.hurry()
+		return nil
+	}
 	c.schedule(s.limit)
 	return nil
 }

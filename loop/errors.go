@@ -33,6 +33,9 @@ var (
 	// ErrOverloaded is what OnHandshake is told of a connection that was turned
 	// away because it had waited longer than Config.MaxWait.
 	ErrOverloaded = errors.New("loop: overloaded: the connection had waited too long")
+	// ErrClientGone is what OnHandshake is told of a connection whose client had
+	// closed it before its turn came.
+	ErrClientGone = errors.New("loop: the client has gone before its handshake")
 	// ErrUnsupported is New's answer on systems with neither epoll nor kqueue.
 	ErrUnsupported = errors.New("loop: not supported on this system")
 )

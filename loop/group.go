@@ -171,7 +171,7 @@ func (g *Group) roomFor(l *Loop) *Loop {
 
 // seemsToHaveRoom is hasRoom for the goroutines of other loops.
 func (l *Loop) seemsToHaveRoom() bool {
-	return !l.full.Load() && l.load.Load() < int64(l.cfg.MaxJobs) && !l.ShuttingDown()
+	return !l.full.Load() && l.load.Load() < int64(l.cfg.MaxJobs) && l.dealt.Load() <= int64(l.cfg.AcceptsPerTurn) && !l.ShuttingDown()
 }
 
 // leastLoaded returns the loop with the fewest jobs, nil if all are full. Among

@@ -301,44 +301,71 @@ func TestGroupRunEnds(t *testing.T) {
 	})
 }
 
-// A loop that is full passes connections on while another one has room, and
-// when one has room again, whoever waits is served.
+// occupying has its job until the client leaves. on tells which loop it is on.
+func occupying(on func(c *loop.Conn)) loop.Handler {
+	return loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		on(c)
+		if _, err := io.WriteString(c, "+"); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, c)
+		return err
+	})
+}
+
+// A loop that is full passes connections on while another one has room.
 func TestGroupPassesOn(t *testing.T) {
 	const loops, most = 2, 10
 	g := newGroup(t, loops, loop.Config{MaxJobs: most})
 	var mu sync.Mutex
 	on := make(map[*loop.Loop]int)
-	ln, err := g.Listen("tcp", "127.0.0.1:0", loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	ln, err := g.Listen("tcp", "127.0.0.1:0", occupying(func(c *loop.Conn) {
 		mu.Lock()
 		on[c.Loop()]++
 		mu.Unlock()
-		if _, err := io.WriteString(c, "+"); err != nil {
-			return err
-		}
-		_, err := io.Copy(c, c) // has its job until the client leaves
-		return err
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var cs []net.Conn
 	for range loops * most {
-		c := connect(t, ln.Addr())
-		expect(t, c, "+")
-		cs = append(cs, c)
+		expect(t, connect(t, ln.Addr()), "+")
 	}
 	mu.Lock()
+	defer mu.Unlock()
 	for l, n := range on {
 		if n != most {
 			t.Errorf("loop %p serves %d, want %d", l, n, most)
 		}
 	}
-	mu.Unlock()
-	late := connect(t, ln.Addr())
-	send(t, late, "x")
-	for _, c := range cs {
-		c.Close() // of either loop
-		expect(t, late, "+")
-		break
+}
+
+// When all are full and, long after, one has room again, it serves whoever waits,
+// whichever loop's listener that is.
+func TestGroupPassesOnLater(t *testing.T) {
+	const late = 6
+	g := newGroup(t, 2, loop.Config{MaxJobs: 1})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", occupying(func(*loop.Conn) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, other := connect(t, ln.Addr()), connect(t, ln.Addr())
+	expect(t, one, "+")
+	expect(t, other, "+")
+	served := make(chan net.Conn, late)
+	for range late {
+		c := connect(t, ln.Addr())
+		go func() {
+			if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
+				served <- c
+			}
+		}()
+	}
+	turns := g.Stats().Turns
+	eventually(t, "a loop looks again and again", func() bool { return g.Stats().Turns > turns+5 })
+	// Only one of the loops becomes free, time and again.
+	free := one
+	for range late {
+		free.Close()
+		free = receive(t, served)
 	}
 }

@@ -215,6 +215,7 @@ func (l *Loop) goHelper(fn func(ctx context.Context) error) error {
 	l.nhelpers++
 	t := l.newTask(&l.helpers)
 	t.fn, t.helper = fn, true
+	l.load.Add(-1)
 	return nil
 }
 

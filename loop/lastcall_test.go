@@ -111,17 +111,13 @@ func TestLastCallTLS(t *testing.T) {
 				shutDown(t, l)
 			}()
 			eventually(t, "it shuts down", l.ShuttingDown)
+			release()
 			if begun == "hello" {
-				release()
 				c.NetConn().(*secondWrite).on <- true
-			} else {
-				go func() { // the loop has been told by then, or is told now
-					release()
-				}()
 			}
 			send(t, c, "x")
 			expect(t, c, "x")
-			// It is parked a second time, and told.
+			// It is parked, and told.
 			expectEOF(t, c)
 			c.Close()
 			receive(t, ended)
@@ -144,8 +140,8 @@ func (c *secondWrite) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// Clients who have connected and say nothing delay Shutdown for half a second,
-// and not for as long as their handshake may take.
+// Clients who have connected and say nothing do not delay Shutdown for as long as
+// their handshake may take.
 func TestLastCallForTheSilent(t *testing.T) {
 	l := newLoop(t, loop.Config{IdleTimeout: time.Hour})
 	h := tlsEcho()

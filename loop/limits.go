@@ -20,9 +20,9 @@ type census struct {
 	clients map[netip.Prefix]int // only if they are bounded
 }
 
-// client is whose connections are counted together: an IPv4 address, or the 64
-// bits of an IPv6 address that a subscriber has at the least (RFC 6177). The zero
-// Prefix stands for what has no such address.
+// client returns the addresses whose connections are counted together: one IPv4
+// address, or the first 64 bits of an IPv6 address, for a subscriber has at least
+// all that begin with them (RFC 6177). It is the zero Prefix if sa has neither.
 func client(sa sockaddr) netip.Prefix {
 	a, ok := netAddr(sa).(*net.TCPAddr)
 	if !ok {
@@ -61,18 +61,17 @@ func (s *census) leave(p netip.Prefix) {
 
 // enter counts a connection from remote, or refuses it.
 func (l *Loop) enter(remote sockaddr) bool {
-	s, most := l.census, int64(l.cfg.MaxConns)
-	if s.conns.Add(1) > most && most > 0 && l.closeLingering() == 0 {
-		s.conns.Add(-1)
-		l.counts.RefusedConns++
-		return false
-	}
+	s := l.census
 	if most := l.cfg.MaxConnsPerAddress; most > 0 {
 		if p := client(remote); p.IsValid() && !s.enter(p, most) {
-			s.conns.Add(-1)
 			l.counts.RefusedAddress++
 			return false
 		}
+	}
+	if n, most := s.conns.Add(1), int64(l.cfg.MaxConns); n > most && most > 0 && !l.closeOneLingering() {
+		l.uncount(remote)
+		l.counts.RefusedConns++
+		return false
 	}
 	if l.cfg.Accept != nil && !l.mayAccept(remote) {
 		l.uncount(remote)

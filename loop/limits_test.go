@@ -74,15 +74,20 @@ func TestMaxConns(t *testing.T) {
 
 // Connections that only linger give way to new ones.
 func TestMaxConnsAndLingering(t *testing.T) {
-	l := newLoop(t, loop.Config{MaxConns: 1})
+	const most = 20
+	l := newLoop(t, loop.Config{MaxConns: most})
 	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		_, err := io.WriteString(c, "+")
 		return err
 	}))
-	first := connect(t, addr)
-	expect(t, first, "+")
-	eventually(t, "it lingers", func() bool { return settle(t, l).Lingering == 1 })
-	expect(t, connect(t, addr), "+")
+	for range most {
+		expect(t, connect(t, addr), "+")
+	}
+	eventually(t, "all linger", func() bool { return settle(t, l).Lingering == most })
+	for range 2 * most { // each costs one of them its place, no more
+		expect(t, connect(t, addr), "+")
+		eventually(t, "it lingers instead", func() bool { return settle(t, l).Lingering == most })
+	}
 }
 
 // A limiter of the user's own sees who comes, and when they have gone.

@@ -33,14 +33,15 @@ type Listener struct {
 	parked     bool // not polled, because there was no room for a connection
 	resting    bool // after an error that time may heal
 	rest       timer
-	last       int // connections still to be accepted before it is closed, plus 1; 0: it is not being closed
+	last       int // connections still to be accepted before it is closed; 0: it is not being closed
 	closed     atomic.Bool
 
-	queue   *admission.Queue // of the kernel; nil: clients may wait for ever
-	waiting int              // connections in it, when last looked
-	dropped uint32           // that it did not take, by then
-	backlog int              // how many it may take, when it is not made shorter
-	reviews timer
+	queue     *admission.Queue // of the kernel
+	waiting   int              // connections in it, when last looked
+	dropped   uint32           // that it did not take, by then
+	backlog   int              // how many it may take when it is not made shorter; 0: unknown
+	shortened bool
+	reviews   timer
 }
 
 type acceptOutcome uint8
@@ -103,9 +104,8 @@ func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, 
 	}
 	n := &Listener{l: l, addr: ln.Addr(), handler: h, deal: deal}
 	n.rest.owner, n.reviews.owner = n, (*reviewTimer)(n)
-	if _, n.tcp = ln.(*net.TCPListener); n.tcp {
-		n.queue = l.newQueue()
-	}
+	_, n.tcp = ln.(*net.TCPListener)
+	n.queue = admission.New(l.cfg.MaxWait)
 	fd, err := dupListener(ln)
 	if err == nil && l.cfg.Backlog > 0 {
 		if err = sysBacklog(fd, l.cfg.Backlog); err != nil {
@@ -176,8 +176,9 @@ func (n *Listener) restFrom(err error) {
 func (n *Listener) Addr() net.Addr { return n.addr }
 
 // Close stops accepting, and does not wait for it: clients that have connected
-// already are accepted before, as soon as there is room for them. Connections
-// that were accepted stay open. It may be called from any goroutine.
+// already are accepted before, as soon as there is room for them. Only then is the
+// address free again. Connections that were accepted stay open. Close may be
+// called from any goroutine.
 func (n *Listener) Close() error {
 	if n.closed.Swap(true) {
 		return &net.OpError{Op: "close", Net: n.addr.Network(), Addr: n.addr, Err: net.ErrClosed}
@@ -197,13 +198,12 @@ func (n *Listener) lastCall() {
 	if !n.registered || n.last > 0 {
 		return
 	}
-	waiting := maxLastCall
-	if q, ok := tcpinfo.QueueOf(n.fd); ok {
-		waiting = q.Waiting
-	}
 	n.setBacklog(1)
-	n.ready, n.last = true, waiting+1
-	if waiting == 0 {
+	n.ready, n.last = true, maxLastCall
+	if q, ok := tcpinfo.QueueOf(n.fd); ok {
+		n.last = q.Waiting
+	}
+	if n.last == 0 {
 		n.closeNow()
 	}
 }
@@ -220,6 +220,9 @@ func (n *Listener) closeNow() {
 	l.stopTimer(&n.rest)
 	l.stopTimer(&n.reviews)
 	n.kernelQueue(0)
+	if n.shortened {
+		n.setBacklog(0)
+	}
 	l.poller.remove(n.fd) // the process it came from may keep the socket open
 	l.claim(n.fd)
 	n.release()
@@ -262,7 +265,17 @@ func (n *Listener) target() *Loop {
 }
 
 // hasRoom reports whether a new connection would find a job.
-func (l *Loop) hasRoom() bool { return len(l.tasks)-l.nhelpers+l.reserve() < l.cfg.MaxJobs }
+func (l *Loop) hasRoom() bool { return l.load.Load()+int64(l.reserve()) < int64(l.cfg.MaxJobs) }
+
+// reserveRoom counts a connection that is to be accepted for l, unless it is full:
+// other loops may accept for it at the same time.
+func (l *Loop) reserveRoom() bool {
+	if l.load.Add(1) > int64(l.cfg.MaxJobs) {
+		l.load.Add(-1)
+		return false
+	}
+	return true
+}
 
 // canAccept reports whether the listener is to accept. While new connections wait
 // for the loop already, others wait in the kernel, where they cost less, and are
@@ -297,12 +310,17 @@ func (l *Loop) acceptAll() {
 				turnedAway++
 			}
 		}
+	}
+}
+
+// waitsForOthers reports whether a listener could accept if another loop had room.
+func (l *Loop) waitsForOthers() bool {
+	for _, n := range l.listeners {
 		if n.deal != nil && n.ready && !n.resting && n.target() == nil {
-			// No other loop says when it has room again: look from time to time.
-			n.resting = true
-			l.setTimer(&n.rest, l.after(dealInterval))
+			return true
 		}
 	}
+	return false
 }
 
 // accept accepts a connection, and reports whether it is one to be served.
@@ -312,23 +330,26 @@ func (n *Listener) accept() bool {
 			return false
 		}
 	}
+	to := n.target()
+	if to == nil || !to.reserveRoom() {
+		return false // another loop was quicker
+	}
 	fd, remote, err := accept(n.fd)
 	if err == nil {
-		served := n.accepted(fd, remote)
+		served := n.accepted(to, fd, remote)
 		if n.last > 0 {
-			if n.last--; n.last == 1 {
+			if n.last--; n.last == 0 {
 				n.closeNow()
 			}
 		}
 		return served
 	}
+	to.load.Add(-1)
 	switch acceptError(err) {
 	case acceptDrained:
 		n.ready = false
 		n.kernelQueue(0)
-		if n.queue != nil {
-			n.queue.Empty()
-		}
+		n.queue.Empty()
 		if n.last > 0 {
 			n.closeNow()
 		}
@@ -363,12 +384,17 @@ func (l *Loop) descriptorFreed() {
 }
 
 // accepted decides about a new connection, and reports whether it is to be
-// served. If so, a loop gets it.
-func (n *Listener) accepted(fd int, remote sockaddr) bool {
+// served. If so, the loop gets it that has reserved room for it.
+func (n *Listener) accepted(to *Loop, fd int, remote sockaddr) bool {
 	l := n.l
 	l.counts.Accepted++
 	age, ok := n.admit(fd)
-	if !ok || !l.enter(remote) {
+	if ok && !l.enter(remote) {
+		n.queue.Refused()
+		ok = false
+	}
+	if !ok {
+		to.load.Add(-1)
 		sysAbort(fd)
 		sysClose(fd)
 		return false
@@ -376,18 +402,17 @@ func (n *Listener) accepted(fd int, remote sockaddr) bool {
 	if n.tcp && !acceptInherits {
 		setNoDelay(fd, true)
 	}
-	to := n.target()
-	if to == nil { // other loops may have got full since this connection was to be accepted
-		to = l
-	}
 	d := deal{fd: fd, remote: remote, local: n.local, began: l.now - int64(age), tcp: n.tcp, handler: n.handler}
 	if to == l {
+		l.load.Add(-1) // if it gets a job, that counts
 		l.serveAccepted(&d)
 		return true
 	}
-	to.load.Add(1)
-	if err := to.send(message{deal: &d}); err != nil {
-		d.drop(to)
+	to.dealt.Add(1)
+	if errors.Is(to.send(message{deal: &d}), ErrClosed) { // another error does not keep it from arriving
+		to.dealt.Add(-1)
+		to.load.Add(-1)
+		d.drop(l)
 	}
 	return true
 }
@@ -402,13 +427,15 @@ type deal struct {
 	handler       Handler
 }
 
-// drop closes a connection that l cannot serve.
+// drop closes a connection that nobody will serve. l is the loop whose goroutine
+// this is, or one that has ended.
 func (d *deal) drop(l *Loop) {
 	sysClose(d.fd)
 	l.leave(d.remote)
 }
 
 func (l *Loop) takeDeal(d *deal) {
+	l.dealt.Add(-1)
 	l.load.Add(-1)
 	l.serveAccepted(d)
 }
@@ -424,7 +451,7 @@ func (l *Loop) serveAccepted(d *deal) {
 		return
 	}
 	c.counted = true
-	c.began, c.waited = d.began, l.now-d.began
+	c.began, c.waited = d.began, max(l.now-d.began, 0) // the other loop's turn may have begun later
 	if h, ok := d.handler.(*TLSHandler); ok && h.valid() == nil {
 		c.next = h.adopt(c) // without a job
 		c.state.Store(connParked)

@@ -51,14 +51,15 @@ type Loop struct {
 	epoch  time.Time
 	now    int64 // as of the last wait for events, on the loop's clock
 
-	slots     []slot // by descriptor
-	conns     int    // open
-	lingering int    // closed, but for their peers
-	listeners []*Listener
+	slots      []slot // by descriptor
+	conns      int    // open
+	lingering  int    // closed, but for their peers
+	lingerScan int    // where closeOneLingering has got to
+	listeners  []*Listener
 
 	tasks []*task // of all jobs alive or to be started
 	queues
-	queue     *admission.Queue // of fresh; nil: clients may wait for ever
+	queue     *admission.Queue // of fresh
 	freeTasks *task
 	current   *task // whose job has the thread
 	census    *census
@@ -80,8 +81,9 @@ type Loop struct {
 	dog       watchdog
 	steps     uint64         // what the watchdog is told
 	goroutine atomic.Uintptr // Run's, while it runs
-	load      atomic.Int64   // len(tasks), and connections dealt but not yet taken
-	full      atomic.Bool    // there is no room for new connections
+	load      atomic.Int64   // tasks, but for helpers, and connections that are to become one
+	dealt     atomic.Int64   // connections that other loops have sent, and it has not taken yet
+	full      atomic.Bool    // other loops are not to send any
 	stopping  atomic.Int32   // a stopLevel
 	draining  bool
 	ending    bool  // in teardown
@@ -124,7 +126,7 @@ func New(cfg Config) (*Loop, error) {
 		return nil, fmt.Errorf("loop: %w", err)
 	}
 	l := &Loop{cfg: cfg, poller: p, epoch: start, census: new(census), done: make(chan struct{})}
-	l.queue = l.newQueue()
+	l.queue = admission.New(cfg.MaxWait)
 	l.wakeCallback = l.wakeTask
 	return l, nil
 }
@@ -290,6 +292,11 @@ func (l *Loop) timeout() time.Duration {
 	next := l.nextTrim
 	if len(l.timers) > 0 && (next == 0 || l.timers[0].when < next) {
 		next = l.timers[0].when
+	}
+	if l.waitsForOthers() { // and they do not say when they have room
+		if soon := l.after(dealInterval); next == 0 || soon < next {
+			next = soon
+		}
 	}
 	if next == 0 {
 		return -1

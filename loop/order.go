@@ -12,7 +12,7 @@ import "time"
 //   - shaking: paused handshakes that can go on
 //   - fresh: new connections, first come, first served
 //
-// All of the first three is run in a turn. The others are often long (a
+// All jobs of the first three are run in a turn. The others are often long (a
 // handshake's signature takes a millisecond), and what is in progress must not
 // wait for many of them: a turn ends after some time, and the next one begins
 // with what has become ready meanwhile.
@@ -37,7 +37,7 @@ func (q *queues) lists() [4]*taskList {
 // unstarted counts the jobs to be started.
 func (q *queues) unstarted() int { return q.helpers.n + q.starts.n + q.calls.n + q.fresh.n }
 
-// newShare is how long a turn goes on with new work, whose pieces are one at least.
+// newShare is how long a turn goes on with new work. It does one piece at least.
 const newShare = 200 * time.Microsecond
 
 // runReady resumes the jobs that are ready, and then starts new ones. What
@@ -145,7 +145,7 @@ func (c *Conn) isNew() bool {
 	if c.tls != nil {
 		return c.tls.handshake != handshakeDone
 	}
-	return c.parks == 0
+	return !c.known
 }
 
 // serve queues a job for the connection.

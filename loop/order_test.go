@@ -185,3 +185,49 @@ func TestAllJobsForNew(t *testing.T) {
 		expect(t, c, "x")
 	}
 }
+
+// A connection that goes over to TLS is new once.
+func TestStartTLSIsAdmittedOnce(t *testing.T) {
+	l := newLoop(t, loop.Config{})
+	h := tlsEcho()
+	addr := serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error { return h.Serve(ctx, c) }))
+	established(t, l, addr)
+	var n uint64
+	for _, c := range settle(t, l).Waits.Counts {
+		n += c
+	}
+	if n != 1 {
+		t.Errorf("it was served %d times as a new one", n)
+	}
+}
+
+// What a parked connection counts as does not change while it is parked.
+func TestReserveDoesNotDrift(t *testing.T) {
+	const most = 4
+	l := newLoop(t, loop.Config{MaxJobs: most})
+	parkedOnes := make(chan *loop.Conn, 1)
+	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		for c.Readable() {
+			if err := echoOnce(c); err != nil {
+				return err
+			}
+			select {
+			case parkedOnes <- c:
+			default:
+			}
+		}
+		return c.Park(nil)
+	}))
+	c := connect(t, addr)
+	send(t, c, "x")
+	lc := receive(t, parkedOnes)
+	parked(t, l, 1)
+	call(t, l, func() { loop.TLSServer(lc, serverConfig()) })
+	c.Close()
+	eventually(t, "it is closed", func() bool { return settle(t, l).Conns == 0 })
+	reading := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return echoOnce(c) }))
+	for range most {
+		connect(t, reading)
+	}
+	eventually(t, "no job is kept for it", func() bool { return settle(t, l).JobsPaused == most })
+}

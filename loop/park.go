@@ -48,6 +48,7 @@ func (c *Conn) served() {
 		over = true
 	}
 	shuttingDown := c.reason == ErrShutdown
+	c.known = true
 	if c.reason == os.ErrDeadlineExceeded {
 		over = over || c.rd.deadline != 0 && c.rd.deadline <= c.l.now
 		c.reason = nil
@@ -57,22 +58,13 @@ func (c *Conn) served() {
 		!c.state.CompareAndSwap(connOpen, connParked):
 		c.shut()
 		c.ended() // if it was being closed before
-	case c.parkedAgain() && c.l.draining:
+	case c.heard && c.l.draining:
 		c.unpark(ErrShutdown)
 	case c.reason != nil, c.readable():
 		c.unpark(nil)
 	default:
 		c.rest()
 	}
-}
-
-// parkedAgain counts how often the connection was parked, and reports whether
-// that was more than once since it was made, or since its handshake.
-func (c *Conn) parkedAgain() bool {
-	if c.tls == nil || c.tls.handshake == handshakeDone {
-		c.parks = min(c.parks+1, 2)
-	}
-	return c.parks > 1
 }
 
 // rest begins the wait of a parked connection.
@@ -103,8 +95,8 @@ func (c *Conn) rise() {
 	}
 }
 
-// hurry bounds the wait of a parked connection while the loop shuts down. What
-// the client has sent when it was told of nothing may still be on its way.
+// hurry bounds the wait of a parked connection while the loop shuts down. Its
+// client has not been heard of, and may have sent something by now.
 func (c *Conn) hurry() {
 	if limit := c.l.after(drainLinger); c.rd.limit == 0 || limit < c.rd.limit {
 		c.rd.limit = limit

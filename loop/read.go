@@ -15,6 +15,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.readNow(p)
 		if n > 0 {
+			c.heard = c.heard || c.tls == nil
 			c.moved()
 		}
 		if err != ErrWouldBlock {

@@ -27,8 +27,11 @@ type Stats struct {
 	Events        uint64 // reported by the poller
 
 	// Accepted connections are those taken out of the kernel's queue. Each is
-	// counted in one of the following, but those that are waiting still, and
-	// those that have ended before they asked for anything.
+	// counted in one of the following, but for those that wait still (for the
+	// client's first bytes, or a job), and those that have ended so: they were
+	// closed, their time was up, or the loop has shut down. In a Group another loop
+	// may have accepted a connection than the one which serves it: the sums of all
+	// loops match.
 	Accepted       uint64
 	Gone           uint64 // the client had given up before it was served
 	Shed           uint64 // turned away because they had waited too long: see Config.MaxWait
@@ -47,15 +50,16 @@ type Stats struct {
 // served: in the kernel, where it tells, and with the loop, but not for what the
 // client has to send first.
 type Waits struct {
-	Counts [numWaits]uint64 // Counts[i]: shorter than WaitBound(i), and not shorter than WaitBound(i-1)
-	Sum    uint64           // of all, in nanoseconds
+	Counts [16]uint64 // Counts[i]: shorter than WaitBound(i), and not shorter than WaitBound(i-1)
+	Sum    uint64     // of all, in nanoseconds
 }
 
 // numWaits is the number of classes: from a millisecond to 16 seconds, and more.
-const numWaits = 16
+const numWaits = len(Waits{}.Counts)
 
-// WaitBound is the upper bound of class i of Waits: 1 ms, 2 ms, 4 ms and so on.
-// The last one, 15, has none: it is the longest Duration.
+// WaitBound is the upper bound of Counts[i] of a Waits: 1 ms, 2 ms, 4 ms and so on.
+// The last one, 15, has none: its bound is the longest Duration there is. It panics
+// if i is negative.
 func WaitBound(i int) time.Duration {
 	if i >= numWaits-1 {
 		return math.MaxInt64
@@ -124,7 +128,7 @@ func (l *Loop) publish() {
 	c.PoolSize = uint64(p.Paused + p.Idle)
 	c.Conns = uint64(l.conns)
 	c.Lingering = uint64(l.lingering)
-	if full := !l.hasRoom(); full != l.full.Load() {
+	if full := !l.hasRoom() || l.fresh.n > l.cfg.AcceptsPerTurn; full != l.full.Load() {
 		l.full.Store(full)
 	}
 	for i, f := range c.fields() {

@@ -114,7 +114,7 @@ func (l *Loop) drain() {
 		c := l.slots[fd].conn
 		switch {
 		case c == nil:
-		case c.rests && c.parks < 2:
+		case c.rests && !c.heard:
 			c.hurry()
 		case c.rests:
 			c.endWait()

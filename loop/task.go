@@ -108,10 +108,11 @@ func (l *Loop) freeTask(t *task) {
 	l.tasks[t.index].index = t.index
 	l.tasks[last] = nil
 	l.tasks = l.tasks[:last]
-	l.load.Add(-1)
 	if t.helper {
 		t.helper = false
 		l.nhelpers--
+	} else {
+		l.load.Add(-1)
 	}
 	t.state = taskFree
 	t.job, t.fn, t.conn, t.handler = jobs.Job{}, nil, nil, nil

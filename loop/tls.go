@@ -40,8 +40,9 @@ type TLSHandler struct {
 	// connection was made and the error, nil if it succeeded. It is called once
 	// for each connection, whatever became of it, but for those that were turned
 	// away when they were accepted: Stats counts them. An error matches
-	// os.ErrDeadlineExceeded if HandshakeTimeout has passed, and ErrOverloaded if
-	// the connection had waited too long to be served.
+	// os.ErrDeadlineExceeded if HandshakeTimeout has passed, ErrOverloaded if
+	// the connection had waited too long to be served, and ErrClientGone if its
+	// client had not waited for that.
 	OnHandshake func(c *TLSConn, took time.Duration, err error)
 
 	// OnClose is called when nobody serves a connection any more, after
@@ -73,6 +74,7 @@ func (h *TLSHandler) valid() error {
 func (h *TLSHandler) adopt(c *Conn) Handler {
 	t := newTLSConn(c)
 	t.h = h
+	c.heard = false // from here on it is another protocol
 	timeout := h.HandshakeTimeout
 	if timeout == 0 {
 		timeout = defaultHandshakeTimeout
@@ -167,6 +169,5 @@ func (t *TLSConn) ended() {
 var (
 	errNoResult   = errors.New("loop: the handshake has ended in a panic or in runtime.Goexit")
 	errNeverBegun = errors.New("loop: the connection was closed before its handshake")
-	errClientGone = errors.New("loop: the client has gone before its handshake")
 	errNoHandler  = errors.New("loop: TLSConn.Park: no handler to run")
 )

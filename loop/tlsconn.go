@@ -191,6 +191,7 @@ func (t *TLSConn) Read(p []byte) (int, error) {
 		}
 		n, err := t.readNow(p)
 		if n > 0 {
+			c.heard = true
 			c.moved()
 		}
 		if err != ErrWouldBlock {

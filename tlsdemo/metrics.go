@@ -38,7 +38,7 @@ func newMetrics(loops []*loop.Loop) *metrics {
 		}),
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tlsdemo_handshakes_total",
-			Help: "Handshakes by TLS version (none: it failed before there was one) and result (full, resumed, timeout, closed, shed, error).",
+			Help: "Handshakes by TLS version (none: it failed before there was one) and result (full, resumed, timeout, closed, gone, shed, error).",
 		}, []string{"version", "result"}),
 		responses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tlsdemo_http_responses_total",

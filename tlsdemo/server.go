@@ -38,6 +38,8 @@ func result(c *loop.TLSConn, err error) string {
 		return "closed" // by the peer
 	case errors.Is(err, loop.ErrOverloaded):
 		return "shed"
+	case errors.Is(err, loop.ErrClientGone):
+		return "gone"
 	}
 	return "error"
 }

@@ -169,6 +169,18 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// That proof is wanted again now and then costs little.
+func TestLongOverload(t *testing.T) {
+	for _, patience := range []int64{500 * ms, 2 * s} {
+		m := sim{service: ms, patience: patience, rate: steady(5000), from: 10 * s, until: 200 * s, backlog: 4096}
+		m.run()
+		t.Logf("patience %v: served %.3f, p50 %v, p99 %v, late %d", time.Duration(patience), m.share(1000), m.quantile(0.5), m.quantile(0.99), m.late)
+		if got := m.share(1000); got < 0.94 {
+			t.Errorf("patience %v: %.3f of the capacity was used", time.Duration(patience), got)
+		}
+	}
+}
+
 // Below its capacity a server turns nobody away.
 func TestNoOverload(t *testing.T) {
 	for _, load := range []float64{0.1, 0.5, 0.9, 0.97} {
@@ -245,13 +257,100 @@ func overloaded(t *testing.T) (*Queue, int64) {
 	return q, now
 }
 
-// A queue that nobody comes to any more is as good as new.
+// A queue that nobody comes to any more is as good as new, and so is one whose
+// interval has ended long ago.
 func TestOverloadEnds(t *testing.T) {
+	for _, after := range []int64{200 * ms, 3600 * s} {
+		q, now := overloaded(t)
+		now += 200 * ms
+		q.Next(now, 0)
+		q.Empty()
+		q.Next(now+after, 0)
+		if q.Over() || q.Limit() != 0 || !q.Leave(s) {
+			t.Errorf("still over after %v", time.Duration(after))
+		}
+	}
+}
+
+// Health checks, which connect and close, do not keep it up.
+func TestOverloadEndsInSpiteOfChecks(t *testing.T) {
+	for _, served := range []int{0, 5} {
+		q, now := overloaded(t)
+		for range 1700 {
+			q.Leave(s)
+		}
+		for range 90 {
+			q.Leave(90 * ms)
+		}
+		for range 3 {
+			now += 200 * ms
+			q.Next(now, 0)
+			for range served {
+				q.Leave(0)
+			}
+			q.Gone(0)
+			q.Empty()
+		}
+		if q.Over() {
+			t.Errorf("over, with %d clients served in an interval and a check", served)
+		}
+	}
+}
+
+// Patient clients who are turned away come again at once, as many as before. That
+// is taken for overload, but not for ever.
+func TestPatientClientsAfterOverload(t *testing.T) {
 	q, now := overloaded(t)
-	q.Empty()
-	q.Next(now+200*ms, 0)
-	q.Next(now+400*ms, 0)
-	if q.Over() || q.Limit() != 0 || !q.Leave(s) {
-		t.Error("still over")
+	var queue []int64
+	for range 300 {
+		queue = append(queue, now)
+	}
+	last := now // when somebody was turned away
+	for end := now + 120*s; now < end; {
+		if q.Due(now) {
+			q.Next(now, len(queue))
+		}
+		came := queue[0]
+		if q.Leave(now - came) {
+			now += ms
+		} else {
+			last = now
+			now += cheap
+		}
+		queue = append(queue[1:], now)
+		if now > end-30*s && last > end-30*s {
+			t.Fatal("patient clients are turned away for ever")
+		}
+	}
+}
+
+// What is looked at only turns nobody away.
+func TestNegativeWait(t *testing.T) {
+	q := New(-1)
+	for now := int64(0); now < 10*s; now += 200 * ms {
+		for range 100 {
+			if !q.Leave(s) {
+				t.Fatal("turned away")
+			}
+			q.Gone(s)
+		}
+		q.Next(now, 1000)
+	}
+}
+
+func TestExtremeWaits(t *testing.T) {
+	if New(1<<63 - 1).Due(s) {
+		t.Error("an interval of years is over after a second")
+	}
+	q := New(time.Microsecond)
+	for now := int64(1000); now < 20_000; now += 2000 {
+		for range 10 {
+			q.Leave(s)
+			q.Gone(s)
+		}
+		q.Next(now, 1000)
+	}
+	if !q.Over() || q.Limit() < 1 {
+		t.Errorf("over %t, limit %d", q.Over(), q.Limit())
 	}
 }
