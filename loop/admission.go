@@ -43,7 +43,7 @@ func (n *Listener) admit(fd int) (age time.Duration, ok bool) {
 func (n *Listener) review() {
 	l := n.l
 	q := n.queue
-	if !n.tcp || !n.registered || !q.Due(l.now) {
+	if !n.tcp || !n.registered || n.last > 0 || !q.Due(l.now) {
 		return
 	}
 	kernel, ok := tcpinfo.QueueOf(n.fd)
@@ -55,7 +55,7 @@ func (n *Listener) review() {
 	n.dropped = kernel.Dropped
 	was := q.Limit()
 	q.Next(l.now, kernel.Waiting)
-	if limit := q.Limit(); limit != was && n.last == 0 {
+	if limit := q.Limit(); limit != was {
 		n.setBacklog(limit)
 	}
 	if q.Over() { // it has to end, even if nobody comes any more
@@ -87,24 +87,34 @@ func (n *Listener) setBacklog(limit int) {
 // reviewTimer is the timer of a Listener's queue.
 type reviewTimer Listener
 
-func (n *reviewTimer) expire(int64) { (*Listener)(n).review() }
+func (t *reviewTimer) expire(int64) {
+	n := (*Listener)(t)
+	if n.last > 0 && !n.l.draining {
+		n.closeNow() // there was no room for those who wait
+		return
+	}
+	n.review()
+}
 
 // goneAfter is how long a connection has to have waited with the loop for it to
 // be asked whether its client is still there.
 const goneAfter = int64(5 * time.Millisecond)
 
-// startNew starts the job of a new connection, if it is not too late.
-func (l *Loop) startNew(t *task) {
+// serveNew starts the job of a new connection, or goes on with its handshake, if
+// it is not too late.
+func (l *Loop) serveNew(t *task) {
 	c, q := t.conn, l.queue
 	now := l.clock()
+	left := l.fresh.n + l.early.n
 	if q.Due(now) {
-		q.Next(now, l.fresh.n+1)
+		q.Next(now, left+1)
 	}
-	if l.fresh.n == 0 {
+	if left == 0 {
 		q.Empty()
 	}
-	if c == nil || c.fd < 0 || c.admitted { // its time was up; it is closed; or it goes over to TLS
-		l.start(t)
+	early := t.state == taskPaused
+	if c == nil || c.fd < 0 || t.cancel || c.admitted && !early { // its time was up; it is closed; or it goes over to TLS
+		l.run(t)
 		return
 	}
 	wait := now - t.since
@@ -113,33 +123,60 @@ func (l *Loop) startNew(t *task) {
 		w, _ := tcpinfo.Of(c.fd)
 		gone = w.Closed || w.Ended && c.tls != nil
 	}
-	wait += c.waited
+	if !early {
+		wait += c.waited
+	}
 	switch {
 	case gone:
 		q.Gone(wait)
-		l.counts.Gone++
-		l.turnAway(t, ErrClientGone)
+		l.turnAway(t, &l.counts.Gone)
 		return
 	case !q.Leave(wait):
-		l.counts.Shed++
-		l.turnAway(t, ErrOverloaded)
+		l.turnAway(t, &l.counts.Shed)
 		return
 	}
-	c.admitted = true
-	l.counts.countWait(time.Duration(wait))
+	if !early {
+		c.admitted = true
+		l.counts.countWait(time.Duration(wait))
+	}
+	l.run(t)
+}
+
+// run starts a job, or resumes it.
+func (l *Loop) run(t *task) {
+	if t.state == taskPaused {
+		l.resume(t)
+		return
+	}
 	l.start(t)
 }
 
-// turnAway ends a connection whose job has not begun.
-func (l *Loop) turnAway(t *task, why error) {
+// turnAway ends a new connection. A handshake that has begun counts as served
+// already.
+func (l *Loop) turnAway(t *task, count *uint64) {
 	c := t.conn
+	sysAbort(c.fd)
+	c.abort = true
+	c.shed = count == &l.counts.Shed
+	if t.state == taskPaused {
+		t.cancel = true
+		l.resume(t)
+		return
+	}
+	*count++
 	c.task = nil
 	l.freeTask(t)
 	if c.tls != nil {
-		l.call(func() { c.tls.report(c.opError("handshake", why)) })
+		l.call(func() { c.tls.report(c.opError("handshake", c.whyTurnedAway())) })
 	}
-	sysAbort(c.fd)
 	c.closeNow()
+}
+
+func (c *Conn) whyTurnedAway() error {
+	if c.shed {
+		return ErrOverloaded
+	}
+	return ErrClientGone
 }
 
 // sysAbort has fd's peer told by a reset when it is closed.

@@ -83,7 +83,7 @@ func (c *Conn) mustLinger() bool {
 	case len(c.out) > 0:
 		return true
 	}
-	return c.wrote && c.reason != io.EOF
+	return c.sent > 0 && c.reason != io.EOF
 }
 
 // closeAfter has the connection closed after d, if it is not before.
@@ -140,8 +140,8 @@ func (c *Conn) closeNow() {
 	if c.exposed { // a duplicate may keep the registration alive
 		c.l.poller.remove(fd)
 	}
+	defer sysClose(fd) // even if a hook ends the goroutine
 	c.l.claim(fd)
-	sysClose(fd)
 }
 
 // lost is told that the connection no longer has its descriptor.
@@ -187,15 +187,15 @@ func (l *Loop) closeLingering() (closed int) {
 	return closed
 }
 
-// closeOneLingering closes a connection that waits for nothing but its peer's end,
-// in favour of a new one, and reports whether there was any.
-func (l *Loop) closeOneLingering() bool {
+// closeOneLingering closes an accepted connection that waits for nothing but its
+// peer's end, in favour of a new one, and reports whether there was any.
+func (l *Loop) closeOneLingering(like func(*Conn) bool) bool {
 	for range len(l.slots) {
 		if l.lingering == 0 {
 			return false
 		}
 		l.lingerScan = (l.lingerScan + 1) % len(l.slots) // not always from the first
-		if c := l.slots[l.lingerScan].conn; c != nil && c.state.Load() == connLingering {
+		if c := l.slots[l.lingerScan].conn; c != nil && c.counted && c.state.Load() == connLingering && like(c) {
 			c.closeNow()
 			return true
 		}

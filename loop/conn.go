@@ -65,18 +65,19 @@ type Conn struct {
 	taken  int           // bytes dropped while it lingers
 	value  any
 
-	counted  bool // in census
-	rests    bool // counted in parked
-	reserves bool // and in resting
-	known    bool // its handler has parked it; not for TLS
-	heard    bool // its handler has read something
-	admitted bool // its job was started when it was new
-	unread   bool // its job was started to read, and has not
-	sticky   bool // a short read does not tell that there is no more
-	wrote    bool // something has been sent
-	exposed  bool // the descriptor has been handed out
-	abort    bool // SetLinger says how it is closed
-	silent   bool // it ends without a close_notify alert
+	counted  bool  // in census
+	rests    bool  // counted in parked
+	reserves bool  // and in resting
+	known    bool  // its handler has parked it; not for TLS
+	heard    bool  // its handler has read something
+	admitted bool  // its job was started when it was new
+	unread   bool  // its job was started to read, and has not
+	sticky   bool  // a short read does not tell that there is no more
+	sent     uint8 // bytes, 255 if more
+	shed     bool  // it is turned away: it has waited too long
+	exposed  bool  // the descriptor has been handed out
+	abort    bool  // SetLinger says how it is closed
+	silent   bool  // it ends without a close_notify alert
 	tcp      bool
 
 	local, remote sockaddr

@@ -128,16 +128,18 @@ func TestLastCallTLS(t *testing.T) {
 // secondWrite stops before the second Write until it may go on.
 type secondWrite struct {
 	net.Conn
-	n           int
+	writes      atomic.Int64 // that have ended
 	reached, on chan bool
 }
 
 func (c *secondWrite) Write(p []byte) (int, error) {
-	if c.n++; c.n == 2 {
+	if c.writes.Load() == 1 {
 		close(c.reached)
 		<-c.on
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	c.writes.Add(1)
+	return n, err
 }
 
 // Clients who have connected and say nothing do not delay Shutdown for as long as

@@ -63,30 +63,30 @@ func (s *census) leave(p netip.Prefix) {
 func (l *Loop) enter(remote sockaddr) bool {
 	s := l.census
 	if most := l.cfg.MaxConnsPerAddress; most > 0 {
-		if p := client(remote); p.IsValid() && !s.enter(p, most) {
+		p := client(remote)
+		same := func(c *Conn) bool { return client(c.remote) == p }
+		if p.IsValid() && !s.enter(p, most) && !(l.closeOneLingering(same) && s.enter(p, most)) {
 			l.counts.RefusedAddress++
 			return false
 		}
 	}
-	if n, most := s.conns.Add(1), int64(l.cfg.MaxConns); n > most && most > 0 && !l.closeOneLingering() {
+	if n, most := s.conns.Add(1), int64(l.cfg.MaxConns); n > most && most > 0 && !l.closeOneLingering(func(*Conn) bool { return true }) {
 		l.uncount(remote)
 		l.counts.RefusedConns++
 		return false
 	}
-	if l.cfg.Accept != nil && !l.mayAccept(remote) {
-		l.uncount(remote)
-		l.counts.RefusedAccept++
-		return false
-	}
-	return true
+	return l.cfg.Accept == nil || l.mayAccept(remote)
 }
 
-// mayAccept asks Config.Accept. One that panics refuses.
+// mayAccept asks Config.Accept. One that panics, or ends the goroutine, refuses.
 func (l *Loop) mayAccept(remote sockaddr) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			ok = false
 			l.log(slog.LevelError, "Config.Accept panicked", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+		}
+		if !ok {
+			l.uncount(remote)
+			l.counts.RefusedAccept++
 		}
 	}()
 	l.step()

@@ -139,7 +139,7 @@ func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, 
 // register begins to accept, on the loop's goroutine.
 func (n *Listener) register() {
 	l := n.l
-	if n.closed.Load() || l.draining {
+	if l.ending {
 		n.closed.Store(true)
 		n.release()
 		return
@@ -152,6 +152,9 @@ func (n *Listener) register() {
 	}
 	l.listeners = append(l.listeners, n)
 	n.poll()
+	if n.closed.Load() || l.draining {
+		n.lastCall()
+	}
 }
 
 // poll has the poller report connections. If it cannot, the listener rests,
@@ -176,8 +179,8 @@ func (n *Listener) restFrom(err error) {
 func (n *Listener) Addr() net.Addr { return n.addr }
 
 // Close stops accepting, and does not wait for it: clients that have connected
-// already are accepted before, as soon as there is room for them. Only then is the
-// address free again. Connections that were accepted stay open. Close may be
+// already are accepted before, as soon as there is room for them, but within 5
+// seconds. Only then is the address free again. Connections that were accepted stay open. Close may be
 // called from any goroutine.
 func (n *Listener) Close() error {
 	if n.closed.Swap(true) {
@@ -186,6 +189,9 @@ func (n *Listener) Close() error {
 	n.l.send(message{call: n.lastCall}) // if the loop has ended, it has closed it
 	return nil
 }
+
+// lastCallTimeout is how long a listener that is being closed waits for room.
+const lastCallTimeout = 5 * time.Second
 
 // maxLastCall is how many connections are accepted before a listener is closed,
 // where the kernel does not tell how many there are.
@@ -205,6 +211,8 @@ func (n *Listener) lastCall() {
 	}
 	if n.last == 0 {
 		n.closeNow()
+	} else if !n.l.draining { // Shutdown has a context
+		n.l.setTimer(&n.reviews, n.l.after(lastCallTimeout))
 	}
 }
 
@@ -285,7 +293,7 @@ func (n *Listener) canAccept() bool {
 		return false
 	}
 	to := n.target()
-	return to != nil && (to != n.l || to.fresh.n <= to.cfg.AcceptsPerTurn)
+	return to != nil && (to != n.l || to.fresh.n <= to.accepts())
 }
 
 func (l *Loop) canAccept() bool {
@@ -299,10 +307,13 @@ func (l *Loop) canAccept() bool {
 
 // acceptAll accepts a bounded number of connections from each listener.
 func (l *Loop) acceptAll() {
+	if len(l.listeners) > 0 {
+		l.now = l.clock() // of those who have come since, the kernel knows the age
+	}
 	for i := 0; i < len(l.listeners); i++ { // an accept may close its listener
 		n := l.listeners[i]
 		n.review()
-		budget, turnedAway := l.cfg.AcceptsPerTurn, 0
+		budget, turnedAway := l.accepts(), 0
 		for budget > 0 && turnedAway < maxTurnedAway && n.canAccept() {
 			if n.accept() {
 				budget--
@@ -359,6 +370,9 @@ func (n *Listener) accept() bool {
 			return false // their descriptors may do
 		}
 		n.restFrom(os.NewSyscallError("accept", err))
+		if n.last > 0 { // it cannot wait for that
+			n.closeNow()
+		}
 	case acceptFailed:
 		n.fail(os.NewSyscallError("accept", err))
 	}
@@ -388,15 +402,20 @@ func (l *Loop) descriptorFreed() {
 func (n *Listener) accepted(to *Loop, fd int, remote sockaddr) bool {
 	l := n.l
 	l.counts.Accepted++
+	entered := false
+	defer func() { // also if a hook ends the goroutine
+		if !entered {
+			to.load.Add(-1)
+			sysAbort(fd)
+			sysClose(fd)
+		}
+	}()
 	age, ok := n.admit(fd)
-	if ok && !l.enter(remote) {
-		n.queue.Refused()
-		ok = false
-	}
 	if !ok {
-		to.load.Add(-1)
-		sysAbort(fd)
-		sysClose(fd)
+		return false
+	}
+	if entered = l.enter(remote); !entered {
+		n.queue.Refused()
 		return false
 	}
 	if n.tcp && !acceptInherits {

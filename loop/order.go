@@ -9,45 +9,67 @@ import "time"
 //   - helpers: jobs that jobs have started
 //   - starts: connections that were parked and have something to read
 //   - calls: functions of Loop.Go
-//   - shaking: paused handshakes that can go on
-//   - fresh: new connections, first come, first served
+//   - shaking: paused handshakes that can go on, and that much was done for
+//   - early: paused handshakes that nothing was done for yet
+//   - fresh: new connections
 //
 // All jobs of the first three are run in a turn. The others are often long (a
 // handshake's signature takes a millisecond), and what is in progress must not
 // wait for many of them: a turn ends after some time, and the next one begins
 // with what has become ready meanwhile.
+//
+// A client may send its hello but for the last byte, so that its handshake waits in
+// a job. That gives it no right to go before others: early and fresh are one queue,
+// first come, first served, and who has waited too long in it is turned away.
 type queues struct {
 	ready   taskList
 	helpers taskList
 	starts  taskList
 	calls   taskList
 	shaking taskList
+	early   taskList
 	fresh   taskList
 
 	nhelpers int // helpers alive or to be started
 	parked   int // connections
 	resting  int // those of them that have been served before
+
+	share time.Duration // of the last turn for new work
 }
 
-// lists are those that hold jobs to be started.
-func (q *queues) lists() [4]*taskList {
+// paused are the lists of paused jobs that can go on.
+func (q *queues) paused() [3]*taskList { return [...]*taskList{&q.ready, &q.shaking, &q.early} }
+
+// unstarted are the lists of jobs to be started.
+func (q *queues) unstarted() [4]*taskList {
 	return [...]*taskList{&q.helpers, &q.starts, &q.calls, &q.fresh}
 }
 
-// unstarted counts the jobs to be started.
-func (q *queues) unstarted() int { return q.helpers.n + q.starts.n + q.calls.n + q.fresh.n }
+// nunstarted counts the jobs to be started.
+func (q *queues) nunstarted() int { return q.helpers.n + q.starts.n + q.calls.n + q.fresh.n }
 
-// newShare is how long a turn goes on with new work. It does one piece at least.
-const newShare = 200 * time.Microsecond
+const (
+	// leastShare is how long a turn goes on with new work at least. It does one
+	// piece in any case.
+	leastShare = 200 * time.Microsecond
+	// partForNew is the part of a turn that is for new work when what is in
+	// progress takes long: or clients who are served before would starve it.
+	partForNew = 8
+)
 
 // runReady resumes the jobs that are ready, and then starts new ones. What
 // they make ready is for the next turn: the poller comes first.
 func (l *Loop) runReady() {
-	if l.ready.n == 0 && l.shaking.n == 0 && l.unstarted() == 0 {
+	l.share = leastShare
+	if l.ready.n == 0 && l.shaking.n == 0 && l.early.n == 0 && l.nunstarted() == 0 {
 		return
 	}
 	l.stats[statRunning].Store(1)
 	defer l.stats[statRunning].Store(0)
+	began := int64(0)
+	if l.ready.n+l.helpers.n+l.starts.n > 1 {
+		began = l.clock()
+	}
 	for range l.ready.n {
 		l.resume(l.ready.pop())
 	}
@@ -60,43 +82,66 @@ func (l *Loop) runReady() {
 		}
 		l.start(l.starts.pop())
 	}
-	until := share{l: l}
+	if began != 0 {
+		l.share = max(leastShare, time.Duration(l.clock()-began)/partForNew)
+	}
+	turn := newWork{l: l}
 	for range l.calls.n {
-		if !l.room() || until.over() {
+		if !l.room() || turn.over() {
 			break
 		}
 		l.start(l.calls.pop())
 	}
-	until.pieces = 0 // one at least, whatever functions have taken
+	turn.pieces = 0 // one at least, whatever functions have taken
 	for range l.shaking.n {
-		if until.over() {
+		if turn.over() {
 			return
 		}
 		l.resume(l.shaking.pop())
 	}
-	for range l.fresh.n {
-		if !l.roomForNew() || until.over() {
+	for range l.early.n + l.fresh.n {
+		next := l.nextNew()
+		if next == nil || turn.over() {
 			return
 		}
-		l.startNew(l.fresh.pop())
+		l.serveNew(next.pop())
 	}
 }
 
-// share is the time that a turn has for new work.
-type share struct {
+// nextNew returns the queue whose first one has waited longest, of those that
+// there is room for; nil if there is none.
+func (l *Loop) nextNew() *taskList {
+	switch fresh := l.fresh.n > 0 && l.roomForNew(); {
+	case l.early.n > 0 && !(fresh && l.fresh.head.since < l.early.head.since):
+		return &l.early
+	case fresh:
+		return &l.fresh
+	}
+	return nil
+}
+
+// newWork is what a turn does of new work.
+type newWork struct {
 	l      *Loop
 	end    int64
 	pieces int
 }
 
-// over is asked before each piece of work, and reports whether it has to wait.
-func (s *share) over() bool {
-	now := s.l.clock()
-	if s.end == 0 {
-		s.end = now + int64(newShare)
+// over is asked before each piece, and reports whether it has to wait.
+func (w *newWork) over() bool {
+	now := w.l.clock()
+	if w.end == 0 {
+		w.end = now + int64(w.l.share)
 	}
-	s.pieces++
-	return s.pieces > 1 && now > s.end
+	w.pieces++
+	return w.pieces > 1 && now > w.end
+}
+
+// accepts is how many connections a listener may accept in a turn, and how many
+// may wait for the loop when it accepts one more: Config.AcceptsPerTurn, or so many
+// times as many as turns are longer.
+func (l *Loop) accepts() int {
+	return l.cfg.AcceptsPerTurn * int(min(max(l.share/leastShare, 1), 64))
 }
 
 // alive is how many jobs there are that Config.MaxJobs bounds.
@@ -117,28 +162,31 @@ const reservedShare = 4
 
 // hasWork reports whether a turn of the loop would run a job.
 func (l *Loop) hasWork() bool {
-	return l.ready.n > 0 || l.shaking.n > 0 || l.helpers.n > 0 ||
+	return l.ready.n > 0 || l.shaking.n > 0 || l.early.n > 0 || l.helpers.n > 0 ||
 		l.starts.n+l.calls.n > 0 && l.room() || l.fresh.n > 0 && l.roomForNew()
 }
 
 // ready queues a paused job to be resumed.
 func (t *task) ready() {
+	l, c := t.loop, t.conn
 	switch {
 	case t.state != taskPaused || t.queued:
 		return
-	case t.isHandshake():
-		t.loop.shaking.push(t)
+	case c == nil || c.tls == nil || c.tls.handshake == handshakeDone || t.cancel:
+		l.ready.push(t)
+	case t.waitsFor == c && c.sent < muchSent: // for a hello
+		t.since = l.clock()
+		l.early.push(t)
 	default:
-		t.loop.ready.push(t)
+		l.shaking.push(t)
 	}
 	t.queued = true
 }
 
-// isHandshake reports whether the job does the handshake of its connection.
-func (t *task) isHandshake() bool {
-	c := t.conn
-	return c != nil && c.tls != nil && c.tls.handshake != handshakeDone && !t.cancel
-}
+// muchSent is how many bytes a server has sent when much was done for a handshake.
+// A HelloRetryRequest, which costs nothing, has half of that (RFC 8446, section
+// 4.1.4); with a certificate it is many times as much.
+const muchSent = 200
 
 // isNew reports whether the connection has not been served yet.
 func (c *Conn) isNew() bool {
@@ -157,6 +205,6 @@ func (c *Conn) serve(h Handler) {
 	}
 	t := l.newTask(q)
 	t.conn, t.handler = c, h
-	t.since = l.now
+	t.since = l.clock()
 	c.task = t
 }

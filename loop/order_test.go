@@ -3,6 +3,7 @@ package loop_test
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -96,6 +97,98 @@ func TestEstablishedBeforeNew(t *testing.T) {
 		for _, c := range cs {
 			c.Close()
 		}
+	}
+}
+
+// Clients that hold back the last byte of their hellos have no right to go before
+// one that came first with a whole one.
+func TestPrimedHandshakes(t *testing.T) {
+	const n = 100
+	var hellos, before atomic.Int64
+	l := newLoop(t, loop.Config{})
+	h := tlsEcho()
+	h.Config.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+		hellos.Add(1)
+		return nil, nil
+	}
+	echo := h.Handler
+	h.Handler = func(ctx context.Context, c *loop.TLSConn) error {
+		before.CompareAndSwap(-1, hellos.Load())
+		return echo(ctx, c)
+	}
+	addr := serve(t, l, h)
+	hello := clientHello(t)
+	cs := strangers(t, l, addr, n)
+	for _, c := range cs {
+		send(t, c, string(hello[:len(hello)-1]))
+	}
+	eventually(t, "all have a job", func() bool { return l.Stats().JobsPaused == n })
+	honest := &secondWrite{Conn: strangers(t, l, addr, 1)[0], reached: make(chan bool), on: make(chan bool)}
+	before.Store(-1)
+	c := tls.Client(honest, clientConfig())
+	release := hold(t, l)
+	shaken := make(chan error, 1)
+	go func() { shaken <- c.Handshake() }()
+	eventually(t, "its hello is sent", func() bool { return honest.writes.Load() > 0 })
+	for _, c := range cs {
+		send(t, c, string(hello[len(hello)-1:]))
+	}
+	release()
+	receive(t, honest.reached) // it has the server's answer
+	if got := hellos.Load(); got > n/2 {
+		t.Errorf("%d of %d went before", got, n)
+	}
+	honest.on <- true
+	if err := receive(t, shaken); err != nil {
+		t.Error(err)
+	}
+}
+
+// However much those who are served before ask for, there is a part of each turn
+// for new connections.
+func TestNewAreNotStarved(t *testing.T) {
+	const olds, news = 20, 100
+	l := newLoop(t, loop.Config{})
+	busy := loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		for c.Readable() {
+			if err := echoOnce(c); err != nil {
+				return err
+			}
+			for began := time.Now(); time.Since(began) < 2*time.Millisecond; {
+			}
+		}
+		return c.Park(nil)
+	})
+	addr := serve(t, l, busy)
+	for range olds {
+		c := connect(t, addr)
+		go func() {
+			b := make([]byte, 1)
+			for {
+				if _, err := c.Write(b); err != nil {
+					return
+				}
+				if _, err := io.ReadFull(c, b); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	eventually(t, "all are busy", func() bool { return l.Stats().JobsStarted > 5*olds })
+	var served atomic.Int64
+	idle := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		served.Add(1)
+		return c.Park(echo)
+	}))
+	release := hold(t, l)
+	for range news {
+		connect(t, idle)
+	}
+	turns := l.Stats().Turns
+	release()
+	eventually(t, "all are served", func() bool { return served.Load() == news })
+	if n := l.Stats().Turns - turns; n > news/2 {
+		t.Errorf("%d new connections were served in %d turns", news, n)
 	}
 }
 

@@ -219,10 +219,12 @@ func TestErrWouldBlockDoesNotPark(t *testing.T) {
 // Readable tells whether a Read would wait, and takes nothing away.
 func TestReadable(t *testing.T) {
 	l := newLoop(t, loop.Config{})
+	asked := make(chan bool, 1)
 	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 		if c.Readable() {
 			return errors.New("readable before there is anything")
 		}
+		asked <- true
 		for _, want := range []string{"one", "two"} {
 			for !c.Readable() {
 				if err := loop.Sleep(ctx, time.Millisecond); err != nil {
@@ -245,6 +247,7 @@ func TestReadable(t *testing.T) {
 		}
 		return nil
 	})
+	receive(t, asked)
 	send(t, c, "one")
 	expect(t, c, "more")
 	send(t, c, "two")

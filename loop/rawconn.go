@@ -43,7 +43,9 @@ func (r rawConn) do(op string, s *side, ev waitctx.Events, bound time.Duration, 
 			return r.c.opError(op, err)
 		}
 		if f(uintptr(r.c.fd)) {
-			r.c.wrote = r.c.wrote || s == &r.c.wr
+			if s == &r.c.wr {
+				r.c.sent = max(r.c.sent, 1)
+			}
 			r.c.moved()
 			return nil
 		}

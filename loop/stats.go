@@ -120,7 +120,7 @@ func (l *Loop) publish() {
 	p := l.pool.Stats()
 	c := &l.counts
 	c.JobsPaused = uint64(p.Paused)
-	c.JobsQueued = uint64(l.unstarted())
+	c.JobsQueued = uint64(l.nunstarted())
 	c.JobsStarted = p.Started
 	c.JobsFinished = p.Finished
 	c.JobsCanceled = p.Canceled
@@ -128,7 +128,7 @@ func (l *Loop) publish() {
 	c.PoolSize = uint64(p.Paused + p.Idle)
 	c.Conns = uint64(l.conns)
 	c.Lingering = uint64(l.lingering)
-	if full := !l.hasRoom() || l.fresh.n > l.cfg.AcceptsPerTurn; full != l.full.Load() {
+	if full := !l.hasRoom() || l.fresh.n > l.accepts(); full != l.full.Load() {
 		l.full.Store(full)
 	}
 	for i, f := range c.fields() {

@@ -141,7 +141,7 @@ func (l *Loop) teardown() {
 	l.in.closed = true
 	l.in.mu.Unlock()
 	l.closeListeners()
-	for _, q := range l.lists() {
+	for _, q := range l.unstarted() {
 		for q.n > 0 {
 			t := q.pop()
 			c := t.conn
@@ -156,7 +156,7 @@ func (l *Loop) teardown() {
 			}
 		}
 	}
-	for _, q := range [...]*taskList{&l.ready, &l.shaking} {
+	for _, q := range l.paused() {
 		for q.n > 0 {
 			q.pop().queued = false
 		}

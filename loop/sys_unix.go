@@ -173,7 +173,9 @@ func sysShutdown(fd int, write bool) error {
 }
 
 // sysBacklog sets how many connections may wait for fd, which listens already.
-func sysBacklog(fd, n int) error { return os.NewSyscallError("listen", unix.Listen(fd, n)) }
+func sysBacklog(fd, n int) error {
+	return os.NewSyscallError("listen", unix.Listen(fd, min(n, math.MaxInt32)))
+}
 
 // sysConnect begins to connect a new socket to ra; the socket is connected, or
 // has failed, when it becomes writable.

@@ -121,6 +121,9 @@ func (t *TLSConn) begin(ctx context.Context) error {
 	if err != nil && c.rd.deadline != 0 && c.rd.deadline <= c.l.clock() && !errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err) // an engine was cancelled
 	}
+	if err != nil && c.shed {
+		err = ErrOverloaded
+	}
 	c.limit = 0
 	if err == nil {
 		c.rd.deadline, c.wr.deadline = 0, 0

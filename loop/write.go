@@ -3,6 +3,7 @@ package loop
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 	"syscall"
 
@@ -70,7 +71,7 @@ func (c *Conn) sysWrite(p []byte) (int, error) {
 		n, err := sysWrite(c.fd, p)
 		switch {
 		case n > 0:
-			c.wrote = true
+			c.sent = uint8(min(int(c.sent)+n, math.MaxUint8))
 			return n, nil
 		case err == nil:
 			return 0, c.opError("write", io.ErrUnexpectedEOF)
