@@ -128,18 +128,16 @@ func TestLastCallTLS(t *testing.T) {
 // secondWrite stops before the second Write until it may go on.
 type secondWrite struct {
 	net.Conn
-	writes      atomic.Int64 // that have ended
+	n           int
 	reached, on chan bool
 }
 
 func (c *secondWrite) Write(p []byte) (int, error) {
-	if c.writes.Load() == 1 {
+	if c.n++; c.n == 2 {
 		close(c.reached)
 		<-c.on
 	}
-	n, err := c.Conn.Write(p)
-	c.writes.Add(1)
-	return n, err
+	return c.Conn.Write(p)
 }
 
 // Clients who have connected and say nothing do not delay Shutdown for as long as

@@ -18,9 +18,10 @@ import "time"
 // wait for many of them: a turn ends after some time, and the next one begins
 // with what has become ready meanwhile.
 //
-// A client may send its hello but for the last byte, so that its handshake waits in
-// a job. That gives it no right to go before others: early and fresh are one queue,
-// first come, first served, and who has waited too long in it is turned away.
+// Clients may send their hellos but for the last byte, so that their handshakes wait
+// in jobs, and then all last bytes at once. That gives them no right to go before
+// others: early and fresh take turns, and whoever has waited too long in either is
+// turned away.
 type queues struct {
 	ready   taskList
 	helpers taskList
@@ -34,7 +35,8 @@ type queues struct {
 	parked   int // connections
 	resting  int // those of them that have been served before
 
-	share time.Duration // of the last turn for new work
+	share     time.Duration // of the last turn for new work
+	earlyNext bool          // whose turn it is
 }
 
 // paused are the lists of paused jobs that can go on.
@@ -100,21 +102,27 @@ func (l *Loop) runReady() {
 		l.resume(l.shaking.pop())
 	}
 	for range l.early.n + l.fresh.n {
+		if turn.over() {
+			return
+		}
 		next := l.nextNew()
-		if next == nil || turn.over() {
+		if next == nil {
 			return
 		}
 		l.serveNew(next.pop())
 	}
 }
 
-// nextNew returns the queue whose first one has waited longest, of those that
-// there is room for; nil if there is none.
+// nextNew returns the queue of early and fresh whose turn it is, nil if neither has
+// something that there is room for.
 func (l *Loop) nextNew() *taskList {
-	switch fresh := l.fresh.n > 0 && l.roomForNew(); {
-	case l.early.n > 0 && !(fresh && l.fresh.head.since < l.early.head.since):
+	fresh := l.fresh.n > 0 && l.roomForNew()
+	switch {
+	case l.early.n > 0 && (l.earlyNext || !fresh):
+		l.earlyNext = false
 		return &l.early
 	case fresh:
+		l.earlyNext = true
 		return &l.fresh
 	}
 	return nil
