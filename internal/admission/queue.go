@@ -30,6 +30,7 @@ type Queue struct {
 	standing int     // intervals in a row in which the queue stood and did not get shorter
 	over     bool    // whoever has waited too long is turned away
 	since    int64   // when that began
+	calm     int     // intervals in a row since, in which nobody had to wait
 	until    int64   // when it was last so; 0: never
 	rate     float64 // served a second, in intervals in which the queue stood
 }
@@ -46,6 +47,8 @@ const (
 	// memory is how many intervals a queue that had to turn clients away is
 	// taken to be like that again without further proof.
 	memory = 50
+	// enough is how many calm intervals end it: clients come in waves.
+	enough = 5
 	// probe is after how many intervals proof is wanted again. Clients who would
 	// wait, and are turned away, come again at once: that looks like overload.
 	probe = 300
@@ -98,14 +101,16 @@ func (q *Queue) judge(now int64, length int) {
 	case q.over && now-q.since > probe*interval*q.maxWait:
 		q.over, q.standing, q.until = false, 0, 0
 	case q.over && (q.shed > 0 || q.left > 0 && q.least > q.maxWait/4 || growth > max(q.served/8, 4)):
-		q.until = now
+		q.until, q.calm = now, 0
+	case q.over && q.calm < enough-1:
+		q.calm++
 	case stood && 4*(q.left+growth) >= 3*q.served: // so many have come
 		q.standing++
 		if !q.observes && q.mustTurnAway(now) {
 			if !q.over {
 				q.since = now
 			}
-			q.over, q.until = true, now
+			q.over, q.until, q.calm = true, now, 0
 		}
 	default:
 		q.over, q.standing = false, 0
