@@ -156,7 +156,7 @@ func (l *Loop) run(t *task) {
 func (l *Loop) turnAway(t *task, count *uint64) {
 	c := t.conn
 	sysAbort(c.fd)
-	c.abort = true
+	c.abort, c.turned = true, true
 	c.shed = count == &l.counts.Shed
 	if t.state == taskPaused {
 		t.cancel = true

@@ -74,7 +74,8 @@ type Conn struct {
 	unread   bool  // its job was started to read, and has not
 	sticky   bool  // a short read does not tell that there is no more
 	sent     uint8 // bytes, 255 if more
-	shed     bool  // it is turned away: it has waited too long
+	turned   bool  // it is turned away before it was served,
+	shed     bool  // because it has waited too long
 	exposed  bool  // the descriptor has been handed out
 	abort    bool  // SetLinger says how it is closed
 	silent   bool  // it ends without a close_notify alert

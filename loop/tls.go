@@ -121,8 +121,8 @@ func (t *TLSConn) begin(ctx context.Context) error {
 	if err != nil && c.rd.deadline != 0 && c.rd.deadline <= c.l.clock() && !errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err) // an engine was cancelled
 	}
-	if err != nil && c.shed {
-		err = ErrOverloaded
+	if err != nil && c.turned {
+		err = c.whyTurnedAway()
 	}
 	c.limit = 0
 	if err == nil {
