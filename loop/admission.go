@@ -123,9 +123,8 @@ func (l *Loop) serveNew(t *task) {
 		w, _ := tcpinfo.Of(c.fd)
 		gone = w.Closed || w.Ended && c.tls != nil
 	}
-	if !early {
-		wait += c.waited
-	}
+	// What it has waited in the kernel was judged there: of that queue this one
+	// does not know whether it gets shorter.
 	switch {
 	case gone:
 		q.Gone(wait)
@@ -137,7 +136,7 @@ func (l *Loop) serveNew(t *task) {
 	}
 	if !early {
 		c.admitted = true
-		l.counts.countWait(time.Duration(wait))
+		l.counts.countWait(time.Duration(wait + c.waited))
 	}
 	l.run(t)
 }

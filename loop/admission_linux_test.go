@@ -145,6 +145,48 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// A crowd that has come at once is served to the last, however long it has waited.
+func TestCrowdIsServed(t *testing.T) {
+	CheckLeaks(t)
+	l, err := New(Config{MaxWait: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(context.Background()) }()
+	n, err := l.Listen("tcp", "127.0.0.1:0", HandlerFunc(func(_ context.Context, c *Conn) error {
+		time.Sleep(2 * time.Millisecond) // keeps the thread: 600 ms in all
+		_, err := c.Write([]byte("x"))
+		return err
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	released := make(chan bool)
+	l.Post(func() { <-released })
+	var crowd []net.Conn
+	for range 300 {
+		c, err := net.Dial("tcp", n.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		crowd = append(crowd, c)
+	}
+	time.Sleep(300 * time.Millisecond) // it has to be older than 20 times MaxWait
+	close(released)
+	for _, c := range crowd {
+		if b, err := io.ReadAll(c); string(b) != "x" {
+			t.Fatalf("read %q, error %v", b, err)
+		}
+	}
+	if s := l.Stats(); s.Shed != 0 {
+		t.Errorf("%d were turned away", s.Shed)
+	}
+	l.Shutdown(context.Background())
+	<-ended
+}
+
 // A client that has gone before its turn costs no handshake; nor is a client
 // turned away that has only ended its side, where that is no TLS.
 func TestGoneBeforeAccept(t *testing.T) {
