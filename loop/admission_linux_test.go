@@ -148,7 +148,7 @@ func TestOverload(t *testing.T) {
 // A crowd that has come at once is served to the last, however long it has waited.
 func TestCrowdIsServed(t *testing.T) {
 	CheckLeaks(t)
-	l, err := New(Config{MaxWait: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	l, err := New(Config{MaxWait: 10 * time.Millisecond, AcceptsPerTurn: 4, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
