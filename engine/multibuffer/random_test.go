@@ -35,7 +35,9 @@ func testRandom(t *testing.T, cfg Config, rnd *rand.Rand) {
 	var all []<-chan error
 	for range clients {
 		key := keys[rnd.IntN(len(keys))]
+		begun := make(chan bool, 1)
 		c, done := client(t, l, func(ctx context.Context) error {
+			begun <- true
 			j, _ := jobs.FromContext(ctx)
 			paused = append(paused, j)
 			for range rounds {
@@ -56,6 +58,7 @@ func testRandom(t *testing.T, cfg Config, rnd *rand.Rand) {
 			})
 		}
 		if rnd.IntN(6) == 0 {
+			receive(t, begun) // or it would not be served at all
 			reset(t, c)
 		}
 	}
