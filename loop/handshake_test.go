@@ -143,7 +143,9 @@ func TestTLSHooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("hello", "handshake", "returned", "close")
-	connect(t, addr).Close() // without a word
+	wordless := connect(t, addr)
+	eventually(t, "it is accepted", func() bool { return settle(t, l).Conns == 1 })
+	wordless.Close()
 	want("hello", "failed", "close")
 	garbage := connect(t, addr)
 	send(t, garbage, "GET / HTTP/1.1\r\n\r\n")

@@ -250,12 +250,15 @@ func TestTLSClientVanishes(t *testing.T) {
 	l := newLoop(t, loop.Config{})
 	addr := serve(t, l, tlsEcho())
 	hello := clientHello(t)
+	accepted := uint64(0)
 	for i := 0; i <= len(hello); i += 1 + len(hello)/20 {
 		for _, rst := range []bool{false, true} {
 			c := connect(t, addr)
 			if _, err := c.Write(hello[:i]); err != nil {
 				t.Fatal(err)
 			}
+			accepted++
+			eventually(t, "it is accepted", func() bool { return l.Stats().Accepted == accepted })
 			if rst {
 				reset(t, c)
 			} else {
