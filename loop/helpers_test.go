@@ -243,18 +243,21 @@ func reset(t testing.TB, c net.Conn) {
 	c.Close()
 }
 
-// pair returns both ends of a connection: the loop's, in a job that runs fn,
-// whose error comes from the channel, and the other.
+// pair returns both ends of a connection: the loop's, in a job that has begun to
+// run fn, whose error comes from the channel, and the other.
 func pair(t testing.TB, l *loop.Loop, fn func(ctx context.Context, c *loop.Conn) error) (net.Conn, <-chan error) {
 	t.Helper()
-	done := make(chan error, 1)
+	begun, done := make(chan bool, 1), make(chan error, 1)
 	addr := serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) (err error) {
 		err = errLeft
 		defer func() { done <- err }()
+		begun <- true
 		err = fn(ctx, c)
 		return err
 	}))
-	return connect(t, addr), done
+	c := connect(t, addr)
+	receive(t, begun) // a client that has gone before would not be served
+	return c, done
 }
 
 func send(t testing.TB, c net.Conn, s string) {
