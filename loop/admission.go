@@ -7,16 +7,16 @@ import (
 	"github.com/jobloop/jobloop/internal/tcpinfo"
 )
 
-// A connection waits twice: in the kernel, to be accepted, and with the loop, to
-// be served. Both queues are first come, first served, and each has a record that
-// says when somebody who has waited too long is turned away (see package
-// admission). The kernel's is made shorter meanwhile.
+// A connection waits twice: in the kernel until it is accepted, and in the loop
+// until it is served. Both queues are first come, first served. Each has an
+// admission.Queue, which decides when connections that have waited too long are
+// turned away. While they are, the kernel's queue is made shorter.
 
-// maxTurnedAway is the most connections that a listener turns away in a turn.
+// maxTurnedAway is the most connections a listener turns away in one turn.
 const maxTurnedAway = 32
 
-// admit decides about a connection that has just been accepted, and says how
-// long it has waited. The queue in the kernel is first come, first served.
+// admit decides whether to keep a connection that has just been accepted, and
+// returns how long it waited in the kernel.
 func (n *Listener) admit(fd int) (age time.Duration, ok bool) {
 	w, known := tcpinfo.Of(fd)
 	if !n.tcp || !known {
@@ -33,7 +33,7 @@ func (n *Listener) admit(fd int) (age time.Duration, ok bool) {
 		c.Shed++
 		return 0, false
 	}
-	if w.Ended { // without TLS the client may have asked, and wait for the answer
+	if w.Ended { // without TLS, the client may have sent a request and await the answer
 		n.queue.Doubt()
 	}
 	return w.Age, true
@@ -58,21 +58,22 @@ func (n *Listener) review() {
 	if limit := q.Limit(); limit != was {
 		n.setBacklog(limit)
 	}
-	if q.Over() { // it has to end, even if nobody comes any more
+	if q.Over() { // overload must end even if no further client connects
 		l.setTimer(&n.reviews, l.after(2*l.cfg.MaxWait))
 	}
 }
 
-// kernelQueue notes how many connections wait in the kernel.
+// kernelQueue records how many connections wait in the kernel.
 func (n *Listener) kernelQueue(waiting int) {
 	n.l.counts.Backlog += uint64(waiting) - uint64(n.waiting)
 	n.waiting = waiting
 }
 
-// setBacklog makes the queue in the kernel shorter; 0 is for what it was. The
-// socket may be shared with other processes: what was is restored in the end.
+// setBacklog makes the queue in the kernel shorter; a limit of 0 restores its
+// original length. Other processes may share the socket, so closing the listener
+// restores it too.
 func (n *Listener) setBacklog(limit int) {
-	if n.backlog == 0 { // it is not known what it was
+	if n.backlog == 0 { // the original length is unknown
 		return
 	}
 	n.shortened = limit > 0
@@ -84,24 +85,25 @@ func (n *Listener) setBacklog(limit int) {
 	}
 }
 
-// reviewTimer is the timer of a Listener's queue.
+// reviewTimer expires when a Listener's queue has to be reviewed, or when its
+// last call is over.
 type reviewTimer Listener
 
 func (t *reviewTimer) expire(int64) {
 	n := (*Listener)(t)
 	if n.last > 0 && !n.l.draining {
-		n.closeNow() // there was no room for those who wait
+		n.closeNow() // no room was found for the connections that still wait
 		return
 	}
 	n.review()
 }
 
-// goneAfter is how long a connection has to have waited with the loop for it to
-// be asked whether its client is still there.
+// goneAfter is how long a connection must have waited in the loop before the
+// loop checks whether its client is still there.
 const goneAfter = int64(5 * time.Millisecond)
 
-// serveNew starts the job of a new connection, or goes on with its handshake, if
-// it is not too late.
+// serveNew starts the job of a new connection, or continues its handshake,
+// unless it has waited too long.
 func (l *Loop) serveNew(t *task) {
 	c, q := t.conn, l.queue
 	now := l.clock()
@@ -113,7 +115,7 @@ func (l *Loop) serveNew(t *task) {
 		q.Empty()
 	}
 	early := t.state == taskPaused
-	if c == nil || c.fd < 0 || t.cancel || c.admitted && !early { // its time was up; it is closed; or it goes over to TLS
+	if c == nil || c.fd < 0 || t.cancel || c.admitted && !early { // timed out, closed, or already admitted and now switching to TLS
 		l.run(t)
 		return
 	}
@@ -123,8 +125,8 @@ func (l *Loop) serveNew(t *task) {
 		w, _ := tcpinfo.Of(c.fd)
 		gone = w.Closed || w.Ended && c.tls != nil
 	}
-	// What it has waited in the kernel was judged there: of that queue this one
-	// does not know whether it gets shorter.
+	// Only the wait in the loop counts here. The wait in the kernel has been
+	// judged by the listener's queue.
 	switch {
 	case gone:
 		q.Gone(wait)
@@ -150,8 +152,8 @@ func (l *Loop) run(t *task) {
 	l.start(t)
 }
 
-// turnAway ends a new connection. A handshake that has begun counts as served
-// already.
+// turnAway resets a new connection. One whose handshake has begun was already
+// counted as served, so count is left alone.
 func (l *Loop) turnAway(t *task, count *uint64) {
 	c := t.conn
 	sysAbort(c.fd)
@@ -178,5 +180,5 @@ func (c *Conn) whyTurnedAway() error {
 	return ErrClientGone
 }
 
-// sysAbort has fd's peer told by a reset when it is closed.
+// sysAbort makes closing fd send a reset to the peer.
 func sysAbort(fd int) { setLinger(fd, 0) }

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// What a job waits for outside the loop, and how it honours its context.
+// How a job waits for something outside the loop, and honours its context.
 
-// Await pauses the job that ctx carries until done has been called. It calls
-// begin at once, in the job, to begin what is to be waited for: on a goroutine,
-// or by anything else that calls back.
+// Await pauses the job that ctx carries until done has been called. It first
+// calls begin, inside the job. begin starts the work to wait for, on a goroutine
+// or through anything else that can call back.
 //
 //	err := loop.Await(ctx, func(done func()) {
 //		go func() {
@@ -19,11 +19,13 @@ import (
 //		}()
 //	})
 //
-// done may be called from any goroutine, in begin too, and more than once. What
-// happened before it is seen by the job. When Await returns an error, what begin
-// has begun may go on, and done be called just now or later. The error is ctx's when ctx ends, jobs.ErrCanceled when the job is cancelled, and
-// ErrNotInJob when Await is not called inside the job that ctx carries; then
-// begin is not called. A job that waits here costs nothing.
+// done may be called from any goroutine, from begin itself, and more than once.
+// The job sees everything that happened before done was called.
+//
+// Await returns ctx's error when ctx ends, and jobs.ErrCanceled when the job is
+// cancelled. The work may then still be running, and may call done later. If
+// Await is not called inside the job that ctx carries, it returns ErrNotInJob
+// and does not call begin. A job that waits here uses no CPU time.
 func Await(ctx context.Context, begin func(done func())) error {
 	t, err := currentTask(ctx)
 	if err != nil {
@@ -43,9 +45,9 @@ func Await(ctx context.Context, begin func(done func())) error {
 	return t.until(ctx, called.Load, unblock)
 }
 
-// until pauses t's job, in which the caller is, until cond is true: whoever
-// makes it so sends a message that resumes t. If the job may not pause, the
-// thread waits for unblock.
+// until pauses t's job, which is the caller's, until cond is true. The code that
+// makes cond true also sends a message that resumes t. If the job may not pause,
+// until blocks the thread until unblock is closed.
 func (t *task) until(ctx context.Context, cond func() bool, unblock <-chan struct{}) error {
 	defer t.resumeAfter(ctx)()
 	for !cond() {
@@ -71,8 +73,8 @@ func (t *task) until(ctx context.Context, cond func() bool, unblock <-chan struc
 	return nil
 }
 
-// resumeAfter has t's job resumed when ctx ends, until the function it returns
-// is called. After that it may be resumed once for nothing.
+// resumeAfter makes the loop resume t's job when ctx ends, unless stop is called
+// first. One spurious resume may still come after stop.
 func (t *task) resumeAfter(ctx context.Context) (stop func()) {
 	if ctx.Done() == nil {
 		return func() {}
@@ -81,9 +83,9 @@ func (t *task) resumeAfter(ctx context.Context) (stop func()) {
 	return func() { s() }
 }
 
-// Sleep pauses the job that ctx carries for at least d. It is called from
-// inside that job. It returns ctx's error when ctx ends before, and
-// jobs.ErrCanceled when the job is cancelled.
+// Sleep pauses the job that ctx carries for at least d. It must be called inside
+// that job; elsewhere it returns ErrNotInJob. It returns ctx's error if ctx ends
+// first, and jobs.ErrCanceled if the job is cancelled.
 func Sleep(ctx context.Context, d time.Duration) error {
 	t, err := currentTask(ctx)
 	if err != nil {

@@ -6,32 +6,36 @@ import (
 	"time"
 )
 
-// How a connection ends. The kernel resets a connection that is closed while
-// bytes of the peer's are unread, or still come, and drops what it has not sent
-// yet: the peer would lose the end of the answer. So the loop shuts the sending
-// side first, drops what still comes, for a bounded time and amount, and closes
-// when the peer has closed. That needs no job.
+// How a connection ends. If a socket is closed while bytes from the peer are
+// unread or still arriving, the kernel resets the connection and drops what it
+// has not sent yet. The peer would lose the end of the answer. So the loop first
+// shuts the sending side, then discards what still arrives, up to a time and size
+// limit, and closes the socket when the peer has closed. This is called
+// lingering. It needs no job.
 
 const (
-	// lingerSize is the most bytes that are taken from a peer meanwhile.
+	// lingerSize is the most bytes discarded from a lingering peer.
 	lingerSize = 1 << 20
-	// drainLinger is how long it lasts at most while the loop shuts down, and how
-	// long a client may take then that has connected and not been served yet.
+	// drainLinger bounds lingering while the loop shuts down. It also bounds how
+	// long a client that has connected may then take to send its first request.
 	drainLinger = 500 * time.Millisecond
-	// minLingering is how many may linger at a time at least.
+	// minLingering is how many connections may linger at a time if Config.MaxJobs
+	// is less.
 	minLingering = 1024
-	// maxFlush bounds the sending of what is left if Config.WriteTimeout does not.
+	// maxFlush bounds the sending of the remaining output if Config.WriteTimeout
+	// is negative.
 	maxFlush = 30 * time.Second
 )
 
-// Close closes the connection. Reads and writes that wait end with
-// net.ErrClosed. What has been written is sent: the loop lingers with the
-// connection, as Config.LingerTimeout says, if the peer has not closed its
-// side yet. Close may be called from any goroutine and does not wait. A second
-// call is net.ErrClosed.
+// Close closes the connection. Reads and writes in progress return
+// net.ErrClosed. Data already written is still sent: if the peer has not closed
+// its side yet, the loop lets the connection linger for up to
+// Config.LingerTimeout. Close does not wait, and may be called from any
+// goroutine. A second call returns net.ErrClosed.
 func (c *Conn) Close() error { return c.close(connCutting) }
 
-// close closes the connection, which is to be in state meanwhile.
+// close asks the loop to close the connection. state is connClosing or
+// connCutting.
 func (c *Conn) close(state connState) error {
 	for {
 		s := c.state.Load()
@@ -42,11 +46,11 @@ func (c *Conn) close(state connState) error {
 			break
 		}
 	}
-	c.l.send(message{conn: c}) // if the loop has ended, it has closed it
+	c.l.send(message{conn: c}) // a loop that has ended has closed the connection
 	return nil
 }
 
-// shut begins the end of the connection, on the loop's goroutine.
+// shut begins to close the connection, on the loop's goroutine.
 func (c *Conn) shut() {
 	l := c.l
 	switch s := c.state.Load(); {
@@ -73,8 +77,8 @@ func (c *Conn) shut() {
 	c.flush()
 }
 
-// mustLinger reports whether closing the connection at once could cost the peer
-// something that was written.
+// mustLinger reports whether the peer could lose written data if the connection
+// were closed at once.
 func (c *Conn) mustLinger() bool {
 	l := c.l
 	switch {
@@ -86,9 +90,9 @@ func (c *Conn) mustLinger() bool {
 	return c.sent > 0 && c.reason != io.EOF
 }
 
-// closeAfter has the connection closed after d, if it is not before.
+// closeAfter closes the connection after d unless it has been closed by then.
 func (c *Conn) closeAfter(d time.Duration) {
-	if d < 0 { // a bound that the user does not want for his own waits
+	if d < 0 { // no limit for the user's own waits, but closing needs one
 		d = maxFlush
 	}
 	if c.l.draining {
@@ -98,7 +102,7 @@ func (c *Conn) closeAfter(d time.Duration) {
 	c.l.setTimer(&c.timer, c.rd.limit)
 }
 
-// flush sends what is left, then shuts the sending side.
+// flush sends the remaining output, then shuts the sending side.
 func (c *Conn) flush() {
 	err := c.send(nil)
 	if err == nil && len(c.out) > 0 {
@@ -115,14 +119,14 @@ func (c *Conn) flush() {
 	}
 }
 
-// discard drops what the peer still sends.
+// discard reads and drops what the peer still sends.
 func (c *Conn) discard() {
 	buf := c.l.scratchBuffer()
 	for c.taken < lingerSize {
 		n, err := sysRead(c.fd, buf)
 		if n > 0 {
 			c.taken += n
-		} else if err == nil || !wouldBlock(err) { // its end, or an error
+		} else if err == nil || !wouldBlock(err) { // the peer's end, or an error
 			break
 		} else if !interrupted(err) {
 			return
@@ -137,14 +141,14 @@ func (c *Conn) closeNow() {
 		return
 	}
 	fd := c.fd
-	if c.exposed { // a duplicate may keep the registration alive
+	if c.exposed { // a duplicate of the descriptor may keep the registration alive
 		c.l.poller.remove(fd)
 	}
 	defer sysClose(fd) // even if a hook ends the goroutine
 	c.l.claim(fd)
 }
 
-// lost is told that the connection no longer has its descriptor.
+// lost is called when the connection no longer owns its descriptor.
 func (c *Conn) lost() {
 	l := c.l
 	state := c.state.Swap(connClosed)
@@ -167,8 +171,8 @@ func (c *Conn) lost() {
 	l.descriptorFreed()
 }
 
-// ended is called when the connection is being closed, and when its job has
-// ended after that: nobody serves it any more then.
+// ended is called when the connection is being closed, and again when its job
+// ends after that. Then nobody serves it any more.
 func (c *Conn) ended() {
 	c.next = nil
 	if c.tls != nil && c.task == nil {
@@ -176,7 +180,8 @@ func (c *Conn) ended() {
 	}
 }
 
-// closeLingering closes some of what only lingers, because descriptors are needed.
+// closeLingering closes up to 16 lingering connections to free descriptors, and
+// returns how many.
 func (l *Loop) closeLingering() (closed int) {
 	for fd := 0; fd < len(l.slots) && l.lingering > 0 && closed < 16; fd++ {
 		if c := l.slots[fd].conn; c != nil && c.state.Load() >= connFlushing {
@@ -187,14 +192,14 @@ func (l *Loop) closeLingering() (closed int) {
 	return closed
 }
 
-// closeOneLingering closes an accepted connection that waits for nothing but its
-// peer's end, in favour of a new one, and reports whether there was any.
+// closeOneLingering closes one accepted connection that only waits for its peer
+// to close, to make room for a new one. It reports whether it found any.
 func (l *Loop) closeOneLingering(like func(*Conn) bool) bool {
 	for range len(l.slots) {
 		if l.lingering == 0 {
 			return false
 		}
-		l.lingerScan = (l.lingerScan + 1) % len(l.slots) // not always from the first
+		l.lingerScan = (l.lingerScan + 1) % len(l.slots) // go on from the last one closed
 		if c := l.slots[l.lingerScan].conn; c != nil && c.counted && c.state.Load() == connLingering && like(c) {
 			c.closeNow()
 			return true

@@ -10,108 +10,116 @@ import (
 
 // Config configures a Loop. The zero value is a good configuration.
 type Config struct {
-	// MaxJobs is the most jobs at a time, 0 for 10,000. When that many are
-	// alive no connection is accepted, and no job started, until one ends. Some
-	// are kept for connections that have been served before (their handshake is
-	// done, or their handler has parked them): one for each that is parked, but a
-	// quarter of MaxJobs at most, rounded down. New connections cannot have these.
-	// Jobs that other jobs start are counted apart: see Loop.Go.
+	// MaxJobs is the most jobs that may be alive at a time; 0 means 10,000. At the
+	// limit, no connection is accepted and no job is started until one ends.
+	//
+	// Some jobs are reserved for connections that have been served before: their
+	// handshake is done, or their handler has parked them. One job is reserved for
+	// each such connection that is parked, up to a quarter of MaxJobs, rounded
+	// down. New connections cannot use these.
+	//
+	// Jobs started by other jobs are counted separately: see Loop.Go.
 	MaxJobs int
 
 	// InitialJobs is how many coroutines are made when the loop starts.
 	InitialJobs int
 
-	// MaxQueued is the most calls of Go and Post that may wait for the loop, 0 for
-	// 65,536. Further ones get ErrQueueFull.
+	// MaxQueued is the most calls of Go and Post that may wait for the loop; 0
+	// means 65,536. Further calls return ErrQueueFull.
 	MaxQueued int
 
-	// AcceptsPerTurn is the most connections a listener accepts in a turn of
-	// the loop, 0 for 1. Work in progress comes first: while more of them wait
-	// for the loop, others wait in the kernel, where they cost less.
+	// AcceptsPerTurn is the most connections a listener accepts in one turn of
+	// the loop; 0 means 1. Work in progress comes first: while accepted
+	// connections wait for the loop, others wait in the kernel, where they cost
+	// less. A turn that takes long may accept more, up to 64 times as many.
 	AcceptsPerTurn int
 
-	// Backlog is the most connections to a listener that wait in the kernel
-	// until they are accepted, 0 for as many as the system allows. Further ones
-	// have to try again. Under overload MaxWait makes it shorter by itself.
+	// Backlog is the most connections that may wait in the kernel to be accepted
+	// by one listener; 0 means as many as the system allows. Clients beyond the
+	// limit have to try again. Under overload the loop reduces it: see MaxWait.
 	Backlog int
 
-	// MaxWait is how long a new connection may wait to be served, in the kernel
-	// and with the loop, when more come than can be served: 0 for 100 ms, negative
-	// for as long as it likes. Less than 20 ms makes little sense: the kernel
-	// counts in steps of 4 or 10 ms.
+	// MaxWait is how long a new connection may wait to be served when more arrive
+	// than can be served. The wait in the kernel and the wait in the loop are
+	// measured separately. 0 means 100 ms; negative means no limit. Less than
+	// 20 ms makes little sense, because the kernel counts in steps of 4 or 10 ms.
 	//
-	// New connections are served in the order in which they have come. All are
-	// served as long as their number gets smaller, as it does after many have
-	// come at once; or as long as nobody gives up and they wait for less than 20
-	// times MaxWait. Otherwise those that have waited longer than MaxWait are
-	// reset until nobody has to wait any more. Since that is work too, the kernel
-	// keeps no more meanwhile than can be served or reset in time. It drops the
-	// first packets (SYN) of others, whose systems send them again after a second.
+	// New connections are served in the order in which they arrive. After a burst
+	// all are served, as long as the queue gets shorter. A queue that does not get
+	// shorter is tolerated as long as no client gives up and nobody waits longer
+	// than 20 times MaxWait. Otherwise the loop resets connections that have
+	// waited longer than MaxWait, until nobody has to wait any more. Resetting is
+	// work too, so the kernel's queue is meanwhile limited to what can be served
+	// or reset in time. The kernel drops the first packets (SYN) of further
+	// clients, which send them again after a second.
 	//
-	// A client that is reset and comes again at once counts as a new one. So when
-	// this has gone on for 300 times twice MaxWait, a minute, it ends, and begins
-	// again only if clients give up again, or wait that long. How long a
-	// connection has waited in the kernel only Linux tells, and of TCP; elsewhere
-	// only its wait with the loop counts.
+	// A client that is reset and reconnects at once counts as a new one, which can
+	// look like overload. So the resetting stops after 300 times twice MaxWait, a
+	// minute by default. It starts again only if clients give up or wait longer
+	// than 20 times MaxWait.
+	//
+	// Only Linux reports how long a connection has waited in the kernel, and only
+	// for TCP. Elsewhere only the wait in the loop counts.
 	MaxWait time.Duration
 
-	// MaxConns is the most connections that are accepted and not closed, 0 for
-	// no bound but that of descriptors. Further ones are reset; but if one that is
-	// open only waits for its peer to close it too, that one is closed instead. In
-	// a Group it bounds those of all loops together. Whoever has given up or
-	// waited too long is not counted as refused.
+	// MaxConns is the most connections that may be open at a time; 0 means no
+	// limit but that of descriptors. Further connections are reset. If one only
+	// lingers (see LingerTimeout), that one is closed instead. In a Group the
+	// limit applies to all loops together. Clients that have given up or waited
+	// too long do not count as refused.
 	MaxConns int
 
-	// MaxConnsPerAddress is the most connections of each client, 0 for no bound: a
-	// client is an IPv4 address, or the first 64 bits of an IPv6 address. Further
-	// ones are reset. Unix sockets have no addresses. In a Group it bounds those
-	// of all loops together.
+	// MaxConnsPerAddress is the most connections a client may have open; 0 means
+	// no limit. A client is an IPv4 address, or the first 64 bits of an IPv6
+	// address. Further connections are reset. Unix sockets are not limited, since
+	// they have no addresses. In a Group the limit applies to all loops together.
 	MaxConnsPerAddress int
 
-	// Accept, if not nil, is asked whether to accept a connection from an
-	// address; if not, it is reset. Closed, if not nil, is called when a
-	// connection that was accepted is closed, and no more is sent or received on
-	// it: a limiter of one's own counts up in one and down in the other. They are
-	// called on the goroutine of the loop, outside any job, and must not wait; but
-	// at the end of a loop Closed is called on other goroutines too. The loops of
-	// a Group call them at the same time.
+	// Accept, if not nil, decides whether to accept a connection from an address;
+	// if it returns false, the connection is reset. Closed, if not nil, is called
+	// when an accepted connection has been closed and nothing more is sent or
+	// received on it. A custom limiter can count up in Accept and down in Closed.
+	//
+	// Both are called on the loop's goroutine, outside any job, and must not wait.
+	// When a loop ends, Closed is also called on other goroutines. The loops of a
+	// Group may call them at the same time.
 	Accept func(remote net.Addr) bool
 	Closed func(remote net.Addr)
 
-	// PollInterval is how soon a job is resumed that has paused without a
-	// descriptor and without a callback to wait for, 0 for a millisecond. When
-	// that is for nothing it is left alone for longer and longer, up to 256 times
-	// that. A minute is the most.
+	// PollInterval is how soon the loop resumes a job that has paused with neither
+	// a descriptor nor a callback to wait for; 0 means a millisecond, and a minute
+	// is the most. If the job pauses again each time, the interval doubles, up to
+	// 256 times PollInterval.
 	PollInterval time.Duration
 
-	// IdleTimeout bounds a Read, and the wait of a parked connection, that has
-	// no deadline of its own: 0 for two minutes, negative for no bound.
+	// IdleTimeout bounds each Read, and each wait of a parked connection, that has
+	// no deadline of its own. 0 means two minutes; negative means no limit.
 	IdleTimeout time.Duration
 
-	// WriteTimeout bounds each wait of a Write that has no deadline of its own:
-	// 0 for 30 seconds, negative for no bound.
+	// WriteTimeout bounds each wait of a Write that has no deadline of its own.
+	// 0 means 30 seconds; negative means no limit.
 	WriteTimeout time.Duration
 
-	// LingerTimeout is how long a connection that has been closed is kept, without
-	// a job, until its peer has closed it too: 0 for 5 seconds, negative for not
-	// at all. A peer that is still sending when the kernel closes a connection
-	// would lose the end of what was written to it. No more than a megabyte is
-	// taken from the peer meanwhile, and no more connections linger than MaxJobs
-	// says, or 1,024.
+	// LingerTimeout is how long a closed connection is kept, without a job, until
+	// its peer has closed it too. 0 means 5 seconds; negative means not at all.
+	// Without lingering, a peer that is still sending would lose the end of what
+	// was written to it. The loop discards at most a megabyte from a lingering
+	// peer. At most MaxJobs connections linger at a time, or 1,024 if MaxJobs is
+	// less.
 	LingerTimeout time.Duration
 
-	// BlockedAfter is how long a job may keep the thread before that is logged,
-	// with the job's stack, and counted in Stats: 0 for a second, negative for no
-	// such watch.
+	// BlockedAfter is how long a job may keep the thread before the loop logs it,
+	// with the job's stack, and counts it in Stats. 0 means a second; negative
+	// turns the check off.
 	BlockedAfter time.Duration
 
-	// Logger is told of jobs that panic (at error level), of jobs that keep the
-	// thread and of listeners that cannot accept (warn), and of jobs that return
-	// an error (debug). nil for slog.Default.
+	// Logger gets jobs that panic (at error level), jobs that keep the thread and
+	// listeners that cannot accept (warn), and errors that jobs return (debug).
+	// nil means slog.Default.
 	Logger *slog.Logger
 }
 
-// ErrInvalidConfig is New's answer to a Config it cannot work with.
+// ErrInvalidConfig is returned by New for a Config it cannot use.
 var ErrInvalidConfig = errors.New("loop: invalid configuration")
 
 func (c Config) withDefaults() (Config, error) {

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// A connection has one timer, for the deadlines of both its sides, for being
-// parked, for its handshake and for its end.
+// A connection has one timer for everything: the deadlines of both sides,
+// parking, the handshake and closing.
 
-// limit is when a wait on side s that begins now has to end: at its deadline,
-// or if it has none when bound has passed; 0 for never.
+// limit returns when a wait on side s that begins now has to end: at its
+// deadline, or without a deadline after bound. 0 means never.
 func (l *Loop) limit(s *side, bound time.Duration) int64 {
 	if s.deadline == 0 && bound > 0 {
 		return l.after(bound)
@@ -18,19 +18,20 @@ func (l *Loop) limit(s *side, bound time.Duration) int64 {
 	return s.deadline
 }
 
-// schedule makes the connection's timer expire at limit, if that is not 0, or
-// earlier. Most limits are replaced by later ones before they pass: then the
-// timer stays where it is, and finds out when it expires.
+// schedule makes the connection's timer expire at limit or earlier, unless limit
+// is 0. Most limits are replaced by later ones before they pass. The timer is not
+// moved then; expire schedules it again.
 func (c *Conn) schedule(limit int64) {
 	if limit != 0 && (c.timer.index == 0 || limit < c.timer.when) {
 		c.l.setTimer(&c.timer, limit)
 	}
 }
 
-// postpone is schedule for a long wait, in which a timer left where it is could
-// wake the loop for nothing: one that would expire in the first half is moved.
+// postpone is schedule for a long wait, during which a timer that was not moved
+// could wake the loop for nothing. A timer that would expire in the first half of
+// the wait is moved.
 func (c *Conn) postpone(limit int64) {
-	for _, other := range [...]int64{c.wr.limit, c.limit} { // another job writes, say
+	for _, other := range [...]int64{c.wr.limit, c.limit} { // another job may be writing
 		if other != 0 && (limit == 0 || other < limit) {
 			limit = other
 		}
@@ -42,7 +43,7 @@ func (c *Conn) postpone(limit int64) {
 	c.schedule(limit)
 }
 
-// expire wakes who has waited long enough.
+// expire acts on the limits that have passed, and schedules the rest.
 func (c *Conn) expire(now int64) {
 	if c.state.Load() >= connFlushing {
 		if c.rd.limit > now {
@@ -74,30 +75,30 @@ func (c *Conn) expire(now int64) {
 	}
 }
 
-// overdue ends a connection whose handshake has taken too long, wherever that
-// is.
+// overdue ends a connection whose handshake has taken too long, whatever it
+// waits for.
 func (c *Conn) overdue() {
 	c.limit = 0
 	t := c.task
 	switch {
-	case t == nil: // it waits for its first bytes
+	case t == nil: // for its first bytes
 		c.notServed()
-	case t.state == taskStarting: // and for a job, whose task start will free
+	case t.state == taskStarting: // for a job; start will free the task
 		t.cancel, t.conn, c.task = true, nil, nil
 		c.notServed()
 	case t.waitsElsewhere(): // for a key engine
 		t.cancelPaused()
 	default: // for the peer; a hook may have set another deadline
-		c.rd.deadline, c.wr.deadline = 1, 1 // which has passed
+		c.rd.deadline, c.wr.deadline = 1, 1 // in the past
 		c.rd.wake()
 		c.wr.wake()
 	}
 }
 
-// SetDeadline sets the read and write deadlines, also for waits in progress;
-// the zero time means none. Operations that have not ended by then end with
-// os.ErrDeadlineExceeded. Setting a deadline makes no system call and is cheap
-// enough to do before each read.
+// SetDeadline sets the read and write deadlines, including those of waits in
+// progress. The zero time means no deadline. Operations that have not finished by
+// then return os.ErrDeadlineExceeded. Setting a deadline makes no system call and
+// is cheap enough to do before each read.
 func (c *Conn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
@@ -127,7 +128,7 @@ func (c *Conn) setDeadline(s *side, t time.Time, bound time.Duration) error {
 	}
 	s.deadline = c.l.at(t)
 	if s.deadline != 0 && s.deadline < c.l.now+int64(time.Second) && s.deadline <= c.l.clock() {
-		s.deadline = 1 // it has passed, though the loop's time of this turn may not tell
+		s.deadline = 1 // it has passed, even if l.now, the time of this turn, is before it
 	}
 	if s.waiters == nil && (s != &c.rd || c.state.Load() != connParked) {
 		return nil

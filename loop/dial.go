@@ -16,30 +16,33 @@ import (
 
 // Dialer connects to addresses. The zero value is ready to use.
 type Dialer struct {
-	// Timeout bounds the whole of Dial, 0 for 30 seconds. With several
-	// addresses to try, each gets its share of what is left.
+	// Timeout bounds the whole of Dial; 0 means 30 seconds. If there are several
+	// addresses to try, each gets an equal share of the time left.
 	Timeout time.Duration
 
-	// LocalAddr is the address to connect from, nil for the system's choice. It
-	// is a *net.TCPAddr or a *net.UnixAddr, as the network is.
+	// LocalAddr is the address to connect from; nil leaves the choice to the
+	// system. It is a *net.TCPAddr or a *net.UnixAddr, matching the network.
 	LocalAddr net.Addr
 
-	// Resolver looks names up, nil for net.DefaultResolver. It works on a
+	// Resolver looks up names; nil means net.DefaultResolver. It runs on a
 	// goroutine of its own.
 	Resolver *net.Resolver
 }
 
-// Dial is Dial of the zero Dialer.
+// Dial connects to an address with the zero Dialer.
 func Dial(ctx context.Context, network, address string) (*Conn, error) {
 	return new(Dialer).Dial(ctx, network, address)
 }
 
-// Dial connects to an address from inside the job that ctx carries, and pauses
-// the job meanwhile. Networks and addresses are those of net.Dial: "tcp",
-// "tcp4", "tcp6" and "unix". When ctx ends before, that is the error: errors.Is
-// finds context.Canceled or context.DeadlineExceeded. The connection belongs to
-// the job's loop, and is closed by Close or when the loop ends; ctx has no power
-// over it. Errors are *net.OpError, but for ErrNotInJob.
+// Dial connects to an address and pauses the job that ctx carries meanwhile. It
+// must be called inside that job; elsewhere it returns ErrNotInJob. All other
+// errors are *net.OpError.
+//
+// The network is "tcp", "tcp4", "tcp6" or "unix", and the address is as in
+// net.Dial. If ctx ends before the connection is made, errors.Is finds
+// context.Canceled or context.DeadlineExceeded in the error. The connection
+// belongs to the job's loop. It is closed by Close, or when the loop ends; ctx no
+// longer affects it.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	t, err := currentTask(ctx)
 	if err != nil {
@@ -50,7 +53,7 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, erro
 		timeout = 30 * time.Second
 	}
 	limit := t.loop.after(timeout)
-	if end, ok := ctx.Deadline(); ok && t.job.PauseBlocked() { // nothing else ends it then
+	if end, ok := ctx.Deadline(); ok && t.job.PauseBlocked() { // a blocked wait does not see ctx end
 		limit = min(limit, t.loop.at(end))
 	}
 	targets, err := d.resolve(ctx, t, network, address, limit)
@@ -99,7 +102,7 @@ func (d *Dialer) connect(ctx context.Context, t *task, ra sockaddr, limit int64)
 	}
 	fd, err := sysConnect(ra, la)
 	if err != nil && acceptError(errors.Unwrap(err)) == acceptLater && l.closeLingering() > 0 {
-		fd, err = sysConnect(ra, la) // with a descriptor of theirs
+		fd, err = sysConnect(ra, la) // with one of their descriptors
 	}
 	if err != nil {
 		return nil, err
@@ -132,7 +135,7 @@ func (c *Conn) connected(ctx context.Context, limit int64) error {
 		stop := context.AfterFunc(ctx, func() {
 			c.l.send(message{call: func() {
 				if !over {
-					c.wr.deadline = 1 // which has passed
+					c.wr.deadline = 1 // in the past
 					c.wr.wake()
 				}
 			}})
@@ -146,13 +149,13 @@ func (c *Conn) connected(ctx context.Context, limit int64) error {
 		if cerr := ctx.Err(); cerr != nil {
 			return cerr
 		}
-		if errno, ok := c.reason.(syscall.Errno); ok { // a look has taken it from the socket
+		if errno, ok := c.reason.(syscall.Errno); ok { // look has taken it from the socket
 			return os.NewSyscallError("connect", errno)
 		}
 		if err == nil {
 			var done bool
 			if done, err = sysConnected(c.fd); !done && err == nil {
-				err = c.usable(&c.wr) // why await has returned, if not for an event
+				err = c.usable(&c.wr) // await may have returned for another reason than an event
 			}
 			if done && err == nil {
 				c.wr.deadline, c.wr.ready = 0, true
@@ -165,8 +168,8 @@ func (c *Conn) connected(ctx context.Context, limit int64) error {
 	}
 }
 
-// unspecified returns the address that means any of this host's, of the family
-// of ra.
+// unspecified returns the unspecified address of ra's family, which stands for
+// any address of this host.
 func unspecified(ra sockaddr) netip.Addr {
 	if a, ok := netAddr(ra).(*net.TCPAddr); ok && a.IP.To4() == nil {
 		return netip.IPv6Unspecified()
@@ -174,7 +177,7 @@ func unspecified(ra sockaddr) netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
-// resolve returns the addresses to try, before limit.
+// resolve returns the addresses to try. It must finish before limit.
 func (d *Dialer) resolve(ctx context.Context, t *task, network, address string, limit int64) ([]sockaddr, error) {
 	switch network {
 	case "unix":
@@ -225,7 +228,7 @@ func (d *Dialer) lookUp(ctx context.Context, t *task, network, host, service str
 	if r == nil {
 		r = net.DefaultResolver
 	}
-	// If the job is cancelled, or ctx ends, the result is dropped.
+	// The result is dropped if the job is cancelled or ctx ends.
 	type result struct {
 		ips  []netip.Addr
 		port int

@@ -18,7 +18,7 @@ type poller struct {
 	fd     int
 	wakeFD int // an eventfd, edge-triggered: it never has to be read
 	buf    []unix.EpollEvent
-	coarse bool // waits are in milliseconds: there is no epoll_pwait2
+	coarse bool // waits have millisecond precision, because epoll_pwait2 is missing
 }
 
 func newPoller() (*poller, error) {
@@ -57,7 +57,7 @@ func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) erro
 		}
 	}
 	err := p.ctl(unix.EPOLL_CTL_MOD, fd, gen, bits)
-	if isErrno(err, unix.ENOENT) { // closed and opened again since
+	if isErrno(err, unix.ENOENT) { // it has been closed and opened again since
 		err = p.ctl(unix.EPOLL_CTL_ADD, fd, gen, bits)
 	}
 	return err
@@ -120,8 +120,8 @@ func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
 }
 
 func (p *poller) wake() error {
-	// What is written is added to a counter that nobody takes back: by ones,
-	// it reaches its maximum, where writing fails, after 2^64 calls.
+	// Each write adds 1 to a counter that is never reset. Writing fails only at
+	// its maximum, after 2^64 calls.
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
 	_, err := unix.Write(p.wakeFD, one[:])
@@ -142,14 +142,13 @@ func (p *poller) epollWait(buf []unix.EpollEvent, timeout time.Duration) (int, e
 	}
 	if !p.coarse {
 		n, err := epollWait2(p.fd, buf, timeout)
-		// Linux before 5.11 does not know it, and sandboxes that are older than
-		// it forbid it.
+		// Linux before 5.11 does not have it, and old sandboxes forbid it.
 		if err != unix.ENOSYS && err != unix.EPERM {
 			return n, err
 		}
 		p.coarse = true
 	}
-	// Rounded up, no timer fires early.
+	// Rounded up, so that no timer fires early.
 	ms := int(min((timeout+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
 	return unix.EpollWait(p.fd, buf, ms)
 }
@@ -166,8 +165,9 @@ func epollWait2(fd int, buf []unix.EpollEvent, timeout time.Duration) (int, erro
 	return int(n), nil
 }
 
-// epollPoll is a wait that cannot block, and so need not tell the scheduler
-// that it might. (epoll_pwait, because not every architecture has epoll_wait.)
+// epollPoll is a wait that cannot block, so it does not have to announce itself
+// to the Go scheduler. It uses epoll_pwait because not every architecture has
+// epoll_wait.
 func epollPoll(fd int, buf []unix.EpollEvent) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd),
 		uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
@@ -177,29 +177,29 @@ func epollPoll(fd int, buf []unix.EpollEvent) (int, error) {
 	return int(n), nil
 }
 
-// reusePort is the socket option that makes the kernel deal connections to the
-// listeners of one address: on Linux it does since 3.9.
+// reusePort is the socket option that makes the kernel distribute connections
+// among the listeners of one address. Linux has it since 3.9.
 const reusePort = unix.SO_REUSEPORT
 
-// bindAddressOnly lets a socket that is bound to an address and no port have its
-// port chosen when it connects: one that other connections, to other peers, may
-// have too (Linux 4.2). It is a wish: without it, ports end sooner.
+// bindAddressOnly makes a socket that is bound to an address without a port get
+// its port only when it connects (Linux 4.2). Connections to different peers can
+// then share a port. It is optional: without it, ports run out sooner.
 func bindAddressOnly(fd int) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 }
 
-// seesUrgent: events tell of urgent data.
+// seesUrgent says that events report urgent data.
 const seesUrgent = true
 
-// acceptInherits: an accepted socket has its listener's TCP_NODELAY.
+// acceptInherits says that accepted sockets inherit their listener's TCP_NODELAY.
 const acceptInherits = true
 
 func socket(family, typ int) (int, error) {
 	return unix.Socket(family, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 }
 
-// accept uses package syscall, because x/sys makes a system call more, to ask
-// each socket that it returns an address of for its protocol.
+// accept uses package syscall because x/sys makes an additional system call: it
+// asks each accepted socket for its protocol.
 func accept(fd int) (int, unix.Sockaddr, error) {
 	nfd, sa, err := syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 	switch sa := sa.(type) {

@@ -9,13 +9,13 @@ import (
 )
 
 // Group is several loops, each on a thread of its own. It is made by NewGroup.
-// A connection stays on the loop that it was given to.
+// A connection stays on the loop it was given to.
 type Group struct {
 	loops []*Loop
 }
 
-// NewGroup returns a group of n loops with the same configuration. n below 1
-// is ErrInvalidConfig; other errors are New's.
+// NewGroup returns a group of n loops with the same configuration. It returns
+// ErrInvalidConfig if n is less than 1; other errors are those of New.
 func NewGroup(n int, cfg Config) (*Group, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("%w: a group of %d loops", ErrInvalidConfig, n)
@@ -37,7 +37,8 @@ func NewGroup(n int, cfg Config) (*Group, error) {
 func (g *Group) Loops() []*Loop { return g.loops }
 
 // Run runs the loops, each on a goroutine of its own, until all have ended. If
-// one fails, the others are closed; the errors are joined.
+// one fails, the others are closed. If ctx ends, Run returns context.Cause(ctx);
+// otherwise it returns the loops' errors, joined.
 func (g *Group) Run(ctx context.Context) error {
 	errs := make([]error, len(g.loops))
 	var wg sync.WaitGroup
@@ -49,7 +50,7 @@ func (g *Group) Run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	if err := ctx.Err(); err != nil { // the same for all
+	if err := ctx.Err(); err != nil { // every loop returned the same error
 		return context.Cause(ctx)
 	}
 	return errors.Join(errs...)
@@ -114,10 +115,10 @@ func (n *GroupListener) Close() error {
 }
 
 // Listen accepts connections at an address, as Loop.Listen does, for all loops
-// of the group. Where the kernel deals connections to several sockets at one
-// address (Linux, FreeBSD and DragonFly, for TCP), each loop has its own, and
-// gives to another what it has no job for; elsewhere one loop accepts and deals
-// them out.
+// of the group. On Linux, FreeBSD and DragonFly, each loop has its own TCP
+// socket, and the kernel distributes the connections. A loop that has no job left
+// passes its connections to another. On other systems, and for Unix sockets, one
+// loop accepts all connections and distributes them.
 func (g *Group) Listen(network, address string, h Handler) (*GroupListener, error) {
 	if len(g.loops) == 1 || network == "unix" || reusePort == 0 {
 		ln, err := listen(network, address, false)
@@ -144,9 +145,9 @@ func (g *Group) Listen(network, address string, h Handler) (*GroupListener, erro
 	return n, nil
 }
 
-// Serve accepts connections from a listener of package net, as Loop.Serve
-// does: the first loop accepts, and gives each to the loop that has the fewest
-// jobs.
+// Serve accepts connections from a listener of package net, as Loop.Serve does.
+// The first loop accepts each connection, and gives it to the loop that has the
+// fewest jobs.
 func (g *Group) Serve(ln net.Listener, h Handler) (*GroupListener, error) {
 	first := g.loops[0]
 	deal := func() *Loop { return g.leastLoaded(first) }
@@ -160,8 +161,9 @@ func (g *Group) Serve(ln net.Listener, h Handler) (*GroupListener, error) {
 	return &GroupListener{[]*Listener{a}}, nil
 }
 
-// roomFor returns the loop that is to serve a connection which l is to accept: l,
-// or another that has room if l has none; nil if all are full. l calls it.
+// roomFor returns the loop that will serve the next connection l accepts: l
+// itself, or if l is full another loop that has room. It returns nil if all are
+// full. It is called on l's goroutine.
 func (g *Group) roomFor(l *Loop) *Loop {
 	if l.hasRoom() {
 		return l
@@ -169,13 +171,14 @@ func (g *Group) roomFor(l *Loop) *Loop {
 	return g.leastLoaded(l)
 }
 
-// seemsToHaveRoom is hasRoom for the goroutines of other loops.
+// seemsToHaveRoom is hasRoom as seen from another loop's goroutine.
 func (l *Loop) seemsToHaveRoom() bool {
 	return !l.full.Load() && l.load.Load() < int64(l.cfg.MaxJobs) && l.dealt.Load() <= int64(l.cfg.AcceptsPerTurn) && !l.ShuttingDown()
 }
 
-// leastLoaded returns the loop with the fewest jobs, nil if all are full. Among
-// equals they take turns. It is called by one of them, which accepts.
+// leastLoaded returns the loop with the fewest jobs, or nil if all are full.
+// Equal loops take turns. It is called on the goroutine of accepts, the loop that
+// accepts the connection.
 func (g *Group) leastLoaded(accepts *Loop) *Loop {
 	var best *Loop
 	var least int64

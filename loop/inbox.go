@@ -14,17 +14,17 @@ type inbox struct {
 	mu     sync.Mutex
 	msgs   []message
 	spare  []message
-	wakes  map[jobs.Job]struct{} // jobs that Wake has been called for
+	wakes  map[jobs.Job]struct{} // jobs for which a Wake is in msgs
 	closed bool
 
-	n        atomic.Int32 // len(msgs), for a look without the lock
-	queued   atomic.Int32 // calls of Go and Post that the loop has not taken up
+	n        atomic.Int32 // len(msgs), to be read without the lock
+	queued   atomic.Int32 // calls of Go and Post that the loop has not processed
 	sleeping atomic.Bool  // the loop may be in a blocking wait
 }
 
-// message is one of: a job to start, a function to call, a job or a task to
-// wake, a task to resume wherever it has paused, a connection to close, an
-// accepted descriptor to serve, a listener.
+// message is one of: a job to start, a function to call, a job or task to wake,
+// a task to resume wherever it has paused, a connection to close, an accepted
+// connection to serve, or a listener to register.
 type message struct {
 	start   func(context.Context) error
 	call    func()
@@ -37,8 +37,8 @@ type message struct {
 	bounded bool // counted in inbox.queued
 }
 
-// send gives the loop a message. It does not block, and makes a system call
-// only if the loop sleeps.
+// send gives the loop a message. It does not block, and makes a system call only
+// if the loop may be asleep.
 func (l *Loop) send(m message) error {
 	in := &l.in
 	in.mu.Lock()
@@ -56,7 +56,7 @@ func (l *Loop) sendLocked(m message) error {
 	return l.wakeIfAsleep()
 }
 
-// sendBounded is send for calls whose number only MaxQueued limits.
+// sendBounded is send for the calls that MaxQueued limits.
 func (l *Loop) sendBounded(m message) error {
 	if int(l.in.queued.Add(1)) > l.cfg.MaxQueued {
 		l.in.release()
@@ -72,8 +72,8 @@ func (l *Loop) sendBounded(m message) error {
 
 func (in *inbox) release() { in.queued.Add(-1) }
 
-// wakeIfAsleep is called with the inbox locked: once it is closed, the poller
-// may be too.
+// wakeIfAsleep must be called with the inbox locked and not closed: once it is
+// closed, the poller may be closed too.
 func (l *Loop) wakeIfAsleep() error {
 	if l.in.sleeping.CompareAndSwap(true, false) {
 		return l.poller.wake()
@@ -81,7 +81,7 @@ func (l *Loop) wakeIfAsleep() error {
 	return nil
 }
 
-// takeMessages acts on what is in the inbox.
+// takeMessages processes the messages in the inbox.
 func (l *Loop) takeMessages() {
 	in := &l.in
 	if in.n.Load() == 0 {
@@ -100,7 +100,7 @@ func (l *Loop) takeMessages() {
 		l.take(&msgs[i])
 	}
 	clear(msgs)
-	if cap(msgs) <= 4096 { // a burst's memory is not kept
+	if cap(msgs) <= 4096 { // the memory of a burst is not kept
 		in.mu.Lock()
 		in.spare = msgs[:0]
 		in.mu.Unlock()
@@ -108,7 +108,7 @@ func (l *Loop) takeMessages() {
 }
 
 func (l *Loop) take(m *message) {
-	if m.bounded && m.start == nil { // a job counts until it starts
+	if m.bounded && m.start == nil { // a job is counted until it starts
 		l.in.release()
 	}
 	switch {
@@ -134,11 +134,11 @@ func (l *Loop) take(m *message) {
 	}
 }
 
-// wake resumes t's job, or if that does not wait for a wake just now, makes its
-// next pause end at once. A call that comes too late, for a job that has ended,
-// may wake the next one on the same task: a spurious resume, no more.
+// wake resumes t's job. If the job is not waiting for a wake, its next pause ends
+// at once. A call that comes too late, after the job has ended, may wake the next
+// job on the same task. That is only a spurious resume.
 func (t *task) wake() {
-	if t.wait.CallbackTaken() { // once more, from here on, it has to be taken
+	if t.wait.CallbackTaken() { // reset, so that the job has to take it again
 		t.wait.SetCallback(t.loop.wakeCallback, t)
 	}
 	if t.state == taskPaused && !t.inLoop {
@@ -163,25 +163,26 @@ func (l *Loop) wakeTask(arg any) error {
 	return err
 }
 
-// maxHelpers is how many jobs that other jobs have started there may be, in
-// jobs that Config.MaxJobs allows.
+// maxHelpers is how many helpers (jobs started by other jobs) there may be, as a
+// multiple of Config.MaxJobs.
 const maxHelpers = 4
 
-// Go starts fn as a job on the loop, from any goroutine. The context carries
-// the job and the loop to functions such as Sleep and Dial; it has the values
-// of Run's context but is never done, since a job that waited for that would
-// stop its thread: a cancelled job learns of it from jobs.ErrCanceled, the
-// error of what it pauses in.
+// Go starts fn as a job on the loop. It may be called from any goroutine.
 //
-// An error that fn returns is logged at debug level. Go returns ErrQueueFull
-// when Config.MaxQueued calls wait, ErrShutdown once Shutdown has been called, and
-// ErrClosed when the loop has ended. A job that has not been started when the loop
-// ends never is.
+// The context carries the job and the loop to functions such as Sleep and Dial.
+// It has the values of Run's context, but it is never done: a job that waited on
+// its Done channel would block the thread. A cancelled job gets jobs.ErrCanceled
+// from whatever it pauses in.
 //
-// Called inside a job of the same loop, Go starts a helper: a job that is not
-// counted in Config.MaxJobs, so that a job may wait for it even if the loop is
-// full. There may be four times as many helpers as jobs; then Go returns
-// ErrTooManyJobs at once, and nothing waits for anything.
+// An error that fn returns is logged at debug level. Go returns ErrQueueFull when
+// Config.MaxQueued calls are waiting, ErrShutdown once Shutdown has been called,
+// and ErrClosed when the loop has ended. When the loop ends, jobs that have not
+// started are dropped.
+//
+// Called inside a job of the same loop, Go starts a helper. A helper does not
+// count towards Config.MaxJobs, so a job may wait for it even if the loop is full.
+// There may be four times MaxJobs helpers. Beyond that Go returns ErrTooManyJobs
+// at once, so that jobs cannot deadlock waiting for helpers.
 func (l *Loop) Go(fn func(ctx context.Context) error) error {
 	if fn == nil {
 		return jobs.ErrNoFunc
@@ -197,7 +198,7 @@ func (l *Loop) Go(fn func(ctx context.Context) error) error {
 	return l.sendBounded(message{start: fn})
 }
 
-// refused is why a loop that shuts down takes no more jobs.
+// refused returns the reason why a loop that shuts down takes no more jobs.
 func (l *Loop) refused() error {
 	if l.stopping.Load() == stopNow {
 		return ErrClosed
@@ -219,9 +220,10 @@ func (l *Loop) goHelper(fn func(ctx context.Context) error) error {
 	return nil
 }
 
-// Post calls fn on the loop's goroutine, outside any job, from any goroutine.
-// Functions are called in the order of the calls of Post. fn must not block. Its
-// errors are Go's from outside a job.
+// Post makes the loop call fn on its goroutine, outside any job. It may be called
+// from any goroutine. Functions are called in the order in which they were
+// posted. fn must not block. Post returns ErrQueueFull when Config.MaxQueued calls
+// are waiting, and ErrClosed when the loop has ended.
 func (l *Loop) Post(fn func()) error {
 	if fn == nil {
 		return jobs.ErrNoFunc
@@ -229,11 +231,12 @@ func (l *Loop) Post(fn func()) error {
 	return l.sendBounded(message{call: fn})
 }
 
-// Wake resumes a paused job of this loop, from any goroutine. If the job runs,
-// or waits for something of this package (a Conn, Sleep, Await), its next Pause
-// ends at once instead: a wake is not lost. Several before the loop sees to
-// them are one. It does nothing to a job that has ended. However much else
-// waits for the loop, its only error is ErrClosed.
+// Wake resumes a paused job of this loop. It may be called from any goroutine.
+//
+// No wake is lost: if the job is running, or waits for something of this package
+// (a Conn, Sleep, Await), its next Pause ends at once. Several wakes that the loop
+// has not processed yet count as one. Waking a job that has ended does nothing.
+// Config.MaxQueued does not limit Wake: its only error is ErrClosed.
 func (l *Loop) Wake(j jobs.Job) error {
 	in := &l.in
 	in.mu.Lock()

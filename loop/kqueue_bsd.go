@@ -17,13 +17,13 @@ import (
 // poller is the kqueue(2) poller. See poller.go for what its methods do.
 type poller struct {
 	fd    int
-	pipeR int // OpenBSD, and NetBSD before 10, have no EVFILT_USER: a pipe wakes everywhere
+	pipeR int // wakes the poller: OpenBSD, and NetBSD before 10, have no EVFILT_USER
 	pipeW int
 	buf   []unix.Kevent_t
 }
 
 func newPoller() (*poller, error) {
-	// No kqueue is inherited by fork(2), but by exec(2) without the flag.
+	// fork(2) does not inherit a kqueue, but exec(2) does without this flag.
 	fd, err := unix.Kqueue()
 	if err != nil {
 		return nil, os.NewSyscallError("kqueue", err)
@@ -52,15 +52,15 @@ func (p *poller) add(fd int, gen generation) error {
 	)
 }
 
-// filters are the two that a descriptor can have.
+// filters are the two filters a descriptor can have.
 var filters = [...]struct {
 	event  waitctx.Events
 	filter int
 }{{waitctx.Readable, unix.EVFILT_READ}, {waitctx.Writable, unix.EVFILT_WRITE}}
 
 func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) error {
-	// A filter is a registration of its own: one may fire and the other stay
-	// armed. Adding it once more changes nothing.
+	// The two filters are separate registrations: one may fire while the other
+	// stays armed. Adding an armed filter again changes nothing.
 	for _, f := range filters {
 		var err error
 		if ev&f.event != 0 {
@@ -85,7 +85,7 @@ func (p *poller) armed(fd int, gen generation, ev waitctx.Events) bool {
 }
 
 func (p *poller) remove(fd int) error {
-	// Closing a descriptor deletes its filters: nothing to do then.
+	// A closed descriptor has no filters left; delete ignores that.
 	if err := p.delete(fd, unix.EVFILT_READ); err != nil {
 		return err
 	}
@@ -117,9 +117,9 @@ func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
 			p.drainPipe()
 			continue
 		}
-		// EV_EOF of EVFILT_READ: the peer has shut its side; of EVFILT_WRITE: this
-		// side is shut, or nobody is left to read. With it comes the socket's error,
-		// if it has one.
+		// EV_EOF on EVFILT_READ means that the peer has shut its side. On
+		// EVFILT_WRITE it means that this side is shut, or that no reader is left.
+		// Fflags then holds the socket's error, if it has one.
 		eof := k.Flags&unix.EV_EOF != 0
 		e := event{fd: fd, gen: generationOf(k), failed: eof && k.Fflags != 0}
 		switch int(k.Filter) {
@@ -139,7 +139,7 @@ func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
 
 func (p *poller) wake() error {
 	_, err := unix.Write(p.pipeW, []byte{0})
-	if err == unix.EAGAIN { // full: it has been woken before
+	if err == unix.EAGAIN { // the pipe is full: a wake is pending already
 		return nil
 	}
 	return os.NewSyscallError("write pipe", err)
@@ -158,10 +158,10 @@ func (p *poller) delete(fd, filter int) error {
 	return err
 }
 
-// The generation travels in udata, whose type differs from system to system:
-// *byte, or an integer on NetBSD, always of at least a pointer's size. The
-// runtime objects to a pointer that points nowhere, so a generation is the
-// address of its byte in here.
+// generations turns a generation into a pointer for udata, and back. The type of
+// udata differs between systems: an integer on NetBSD, *byte elsewhere, always of
+// at least a pointer's size. The Go runtime does not allow invalid pointers, so a
+// generation is passed as the address of its byte in this array.
 var generations [maxGeneration + 1]byte
 
 func kevent(fd, filter, flags int, gen generation) unix.Kevent_t {
@@ -206,27 +206,29 @@ func (p *poller) drainPipe() {
 	}
 }
 
-// reusePort is the socket option that makes the kernel deal connections to the
-// listeners of one address, 0 if there is none. SO_REUSEPORT does so on
-// DragonFly; on FreeBSD since 12 it is SO_REUSEPORT_LB, a name that the other
-// systems do not have; elsewhere one listener gets all.
+// reusePort is the socket option that makes the kernel distribute connections
+// among the listeners of one address, or 0 if there is none. On DragonFly it is
+// SO_REUSEPORT. On FreeBSD since 12 it is SO_REUSEPORT_LB, a name that the other
+// systems do not define. Elsewhere one listener gets all connections.
 var reusePort = map[string]int{
 	"dragonfly": unix.SO_REUSEPORT,
 	"freebsd":   0x10000,
 }[runtime.GOOS]
 
-// bindAddressOnly: these systems choose the port when a socket is bound.
+// bindAddressOnly does nothing: these systems choose the port when a socket is
+// bound.
 func bindAddressOnly(int) {}
 
-// seesUrgent: each system has its own way to tell of urgent data, some have none.
+// seesUrgent is false: each system reports urgent data in its own way, or not at
+// all.
 const seesUrgent = false
 
-// acceptInherits: FreeBSD's accepted sockets have their listener's TCP_NODELAY,
-// those of the other systems are not documented to.
+// acceptInherits is false: on FreeBSD, accepted sockets inherit their listener's
+// TCP_NODELAY, but the other systems do not document it.
 const acceptInherits = false
 
-// Darwin has neither SOCK_NONBLOCK nor accept4(2), so the flags are set after
-// the call, under the lock that keeps a fork from coming between.
+// Darwin has neither SOCK_NONBLOCK nor accept4(2). So the functions below set the
+// flags after the call, under the lock that keeps a fork from coming in between.
 
 func socket(family, typ int) (int, error) {
 	syscall.ForkLock.RLock()
@@ -252,7 +254,7 @@ func accept(fd int) (int, unix.Sockaddr, error) {
 		return -1, nil, err
 	}
 	if nfd, err = nonblocking(nfd); err != nil {
-		return -1, nil, unix.ECONNABORTED // it is not the listener's error
+		return -1, nil, unix.ECONNABORTED // an error of the connection, not the listener
 	}
 	return nfd, sa, nil
 }

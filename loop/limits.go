@@ -9,20 +9,22 @@ import (
 	"sync/atomic"
 )
 
-// Who may connect: Config.MaxConns, Config.MaxConnsPerAddress, Config.Accept.
+// Limits on who may connect: Config.MaxConns, Config.MaxConnsPerAddress and
+// Config.Accept.
 
-// census counts the connections that a loop, or the loops of a group together,
-// have accepted and not closed yet.
+// census counts the connections that have been accepted and not closed yet, by
+// one loop or by all loops of a group together.
 type census struct {
 	conns atomic.Int64
 
 	mu      sync.Mutex
-	clients map[netip.Prefix]int // only if they are bounded
+	clients map[netip.Prefix]int // only used if MaxConnsPerAddress is set
 }
 
-// client returns the addresses whose connections are counted together: one IPv4
-// address, or the first 64 bits of an IPv6 address, for a subscriber has at least
-// all that begin with them (RFC 6177). It is the zero Prefix if sa has neither.
+// client returns the range of addresses whose connections are counted together.
+// It is one IPv4 address, or the first 64 bits of an IPv6 address, since a
+// subscriber gets at least a /64 (RFC 6177). For other kinds of address it is the
+// zero Prefix.
 func client(sa sockaddr) netip.Prefix {
 	a, ok := netAddr(sa).(*net.TCPAddr)
 	if !ok {
@@ -37,7 +39,8 @@ func client(sa sockaddr) netip.Prefix {
 	return p
 }
 
-// enter counts a connection, if the client may have one more.
+// enter counts one more connection of client p, unless it already has most of
+// them. It reports whether it did.
 func (s *census) enter(p netip.Prefix, most int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +62,7 @@ func (s *census) leave(p netip.Prefix) {
 	}
 }
 
-// enter counts a connection from remote, or refuses it.
+// enter counts a connection from remote and reports true, or refuses it.
 func (l *Loop) enter(remote sockaddr) bool {
 	s := l.census
 	if most := l.cfg.MaxConnsPerAddress; most > 0 {
@@ -78,7 +81,8 @@ func (l *Loop) enter(remote sockaddr) bool {
 	return l.cfg.Accept == nil || l.mayAccept(remote)
 }
 
-// mayAccept asks Config.Accept. One that panics, or ends the goroutine, refuses.
+// mayAccept asks Config.Accept. If that panics, or ends the goroutine, the
+// connection is refused.
 func (l *Loop) mayAccept(remote sockaddr) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -93,7 +97,7 @@ func (l *Loop) mayAccept(remote sockaddr) (ok bool) {
 	return l.cfg.Accept(netAddr(remote))
 }
 
-// leave is told that a connection from remote, which was counted, is closed.
+// leave is called when a counted connection from remote has been closed.
 func (l *Loop) leave(remote sockaddr) {
 	l.uncount(remote)
 	if l.cfg.Closed != nil {

@@ -22,24 +22,24 @@ type Listener struct {
 	l       *Loop
 	fd      int
 	addr    net.Addr
-	local   sockaddr     // of its connections; nil: each has its own
-	given   net.Listener // a Unix socket's, to be closed at the end
+	local   sockaddr     // the local address of its connections; nil: they differ
+	given   net.Listener // a Unix listener from the user, closed at the end
 	tcp     bool
 	handler Handler
-	deal    func() *Loop // which loop is to serve a connection, nil if none can; nil: this one
+	deal    func() *Loop // returns the loop to serve the next connection, nil if none can; if deal is nil, l does
 
 	registered bool
-	ready      bool // connections may wait
+	ready      bool // connections may be waiting
 	parked     bool // not polled, because there was no room for a connection
-	resting    bool // after an error that time may heal
+	resting    bool // after an error that may go away with time
 	rest       timer
 	last       int // connections still to be accepted before it is closed; 0: it is not being closed
 	closed     atomic.Bool
 
-	queue     *admission.Queue // of the kernel
-	waiting   int              // connections in it, when last looked
-	dropped   uint32           // that it did not take, by then
-	backlog   int              // how many it may take when it is not made shorter; 0: unknown
+	queue     *admission.Queue // decides about the kernel's queue
+	waiting   int              // length of the kernel's queue when last checked
+	dropped   uint32           // connections the kernel had dropped by then
+	backlog   int              // full length of the kernel's queue; 0: unknown
 	shortened bool
 	reviews   timer
 }
@@ -47,24 +47,25 @@ type Listener struct {
 type acceptOutcome uint8
 
 const (
-	acceptDrained acceptOutcome = iota // none is left
-	acceptNext                         // this one is gone, the next may do
+	acceptDrained acceptOutcome = iota // no connection is waiting
+	acceptNext                         // this connection failed, the next may work
 	acceptLater                        // descriptors or memory have run out
 	acceptFailed                       // the listener is of no use any more
 )
 
 // restInterval is how long a listener rests when the process or the system has
-// no descriptor left. It ends early when a connection of the loop is closed.
+// run out of descriptors. The rest ends early when a connection of the loop is
+// closed.
 const restInterval = 100 * time.Millisecond
 
-// dealInterval is how soon a listener looks again whether another loop of its
-// group has room.
+// dealInterval is how often a listener checks whether another loop of its group
+// has room.
 const dealInterval = 5 * time.Millisecond
 
-// Listen accepts connections at an address and runs h as a job for each.
-// Networks are those of net.Listen that have connections: "tcp", "tcp4",
-// "tcp6" and "unix". It may be called from any goroutine, before Run too: the
-// kernel queues connections from now on.
+// Listen accepts connections at an address and runs h as a job for each. The
+// network is "tcp", "tcp4", "tcp6" or "unix", as in net.Listen. Listen may be
+// called from any goroutine, even before Run: the kernel queues connections from
+// now on.
 func (l *Loop) Listen(network, address string, h Handler) (*Listener, error) {
 	ln, err := listen(network, address, false)
 	if err != nil {
@@ -73,15 +74,16 @@ func (l *Loop) Listen(network, address string, h Handler) (*Listener, error) {
 	return l.adopt(ln, h, nil)
 }
 
-// Serve accepts connections from a listener of package net (given by systemd,
-// say) and runs h as a job for each. It takes ln over, and closes it: at once,
-// or when the Listener is closed if ln is a Unix socket's, which knows whether
-// its file is to be removed then. It may be called from any goroutine.
+// Serve accepts connections from a listener of package net, such as one passed by
+// systemd, and runs h as a job for each. It takes over ln and closes it. A TCP
+// listener is closed at once. A Unix listener is closed together with the
+// Listener, because it may have to remove its socket file then. Serve may be
+// called from any goroutine.
 func (l *Loop) Serve(ln net.Listener, h Handler) (*Listener, error) {
 	return l.adopt(ln, h, nil)
 }
 
-// listen opens a listener, with reuse one of several at the same address.
+// listen opens a listener. With reuse it may be one of several at one address.
 func listen(network, address string, reuse bool) (net.Listener, error) {
 	switch network {
 	case "tcp", "tcp4", "tcp6", "unix":
@@ -89,14 +91,14 @@ func listen(network, address string, reuse bool) (net.Listener, error) {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
 	}
 	lc := net.ListenConfig{KeepAlive: -1}
-	lc.SetMultipathTCP(false) // its sockets have fewer options, and it is not free
+	lc.SetMultipathTCP(false) // MPTCP sockets have fewer options, and a cost
 	if reuse {
 		lc.Control = func(_, _ string, rc syscall.RawConn) error { return setReusePort(rc) }
 	}
 	return lc.Listen(context.Background(), network, address)
 }
 
-// adopt takes a listener over. It closes ln, also if there is an error.
+// adopt takes over a listener. It closes ln, even on an error.
 func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, error) {
 	if h == nil {
 		ln.Close()
@@ -115,7 +117,7 @@ func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, 
 	if _, ok := ln.(*net.UnixListener); ok && err == nil {
 		n.given = ln
 	} else if cerr := ln.Close(); err == nil && cerr != nil {
-		// Left open, it would have the Go runtime wake up for every connection.
+		// Left open, it would wake the Go runtime for every connection.
 		sysClose(fd)
 		err = cerr
 	}
@@ -136,7 +138,7 @@ func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, 
 	return n, nil
 }
 
-// register begins to accept, on the loop's goroutine.
+// register starts accepting, on the loop's goroutine.
 func (n *Listener) register() {
 	l := n.l
 	if l.ending {
@@ -157,7 +159,7 @@ func (n *Listener) register() {
 	}
 }
 
-// poll has the poller report connections. If it cannot, the listener rests,
+// poll makes the poller report connections. If that fails, the listener rests
 // and tries again.
 func (n *Listener) poll() {
 	err := n.l.poller.add(n.fd, n.l.slots[n.fd].gen)
@@ -167,7 +169,7 @@ func (n *Listener) poll() {
 	}
 }
 
-// restFrom leaves the listener alone for a while.
+// restFrom makes the listener rest after err.
 func (n *Listener) restFrom(err error) {
 	n.l.warn("cannot accept connections for now", slog.String("address", n.addr.String()), slog.Any("error", err))
 	n.l.counts.AcceptsPaused++
@@ -175,30 +177,31 @@ func (n *Listener) restFrom(err error) {
 	n.l.setTimer(&n.rest, n.l.after(restInterval))
 }
 
-// Addr returns the address the listener accepts at.
+// Addr returns the address at which the listener accepts.
 func (n *Listener) Addr() net.Addr { return n.addr }
 
-// Close stops accepting, and does not wait for it: clients that have connected
-// already are accepted before, as soon as there is room for them, but within 5
-// seconds. Only then is the address free again. Connections that were accepted stay open. Close may be
-// called from any goroutine.
+// Close stops accepting new connections. It does not wait, and may be called from
+// any goroutine. Clients that have already connected are still accepted, as soon
+// as there is room for them but within 5 seconds. The address is free only after
+// that. Accepted connections stay open.
 func (n *Listener) Close() error {
 	if n.closed.Swap(true) {
 		return &net.OpError{Op: "close", Net: n.addr.Network(), Addr: n.addr, Err: net.ErrClosed}
 	}
-	n.l.send(message{call: n.lastCall}) // if the loop has ended, it has closed it
+	n.l.send(message{call: n.lastCall}) // a loop that has ended has closed the listener
 	return nil
 }
 
-// lastCallTimeout is how long a listener that is being closed waits for room.
+// lastCallTimeout is how long a listener that is being closed waits until there
+// is room for the clients that have connected.
 const lastCallTimeout = 5 * time.Second
 
-// maxLastCall is how many connections are accepted before a listener is closed,
-// where the kernel does not tell how many there are.
+// maxLastCall is the most connections that are accepted before a listener is
+// closed, where the kernel does not report how many are waiting.
 const maxLastCall = 4096
 
-// lastCall has the listener closed when those who wait have been accepted, but
-// not who comes now.
+// lastCall closes the listener after the connections that now wait have been
+// accepted. Later ones are not accepted.
 func (n *Listener) lastCall() {
 	n.closed.Store(true)
 	if !n.registered || n.last > 0 {
@@ -211,7 +214,7 @@ func (n *Listener) lastCall() {
 	}
 	if n.last == 0 {
 		n.closeNow()
-	} else if !n.l.draining { // Shutdown has a context
+	} else if !n.l.draining { // Shutdown's context bounds a shutdown
 		n.l.setTimer(&n.reviews, n.l.after(lastCallTimeout))
 	}
 }
@@ -231,7 +234,7 @@ func (n *Listener) closeNow() {
 	if n.shortened {
 		n.setBacklog(0)
 	}
-	l.poller.remove(n.fd) // the process it came from may keep the socket open
+	l.poller.remove(n.fd) // another process may keep the socket open
 	l.claim(n.fd)
 	n.release()
 }
@@ -249,19 +252,19 @@ func (l *Loop) closeListeners() {
 	}
 }
 
-// event is told that connections wait.
+// event is called when connections are waiting.
 func (n *Listener) event() {
 	n.ready = true
 	if !n.parked && (n.resting || n.target() == nil) {
-		// Every further connection would wake the loop to no purpose.
+		// Otherwise every further connection would wake the loop for nothing.
 		n.parked = true
 		n.l.counts.AcceptsPaused++
 		n.l.poller.remove(n.fd)
 	}
 }
 
-// target returns the loop that is to serve the next connection, nil if none has
-// room for it.
+// target returns the loop that will serve the next connection, or nil if none
+// has room for it.
 func (n *Listener) target() *Loop {
 	switch {
 	case n.deal != nil:
@@ -275,8 +278,8 @@ func (n *Listener) target() *Loop {
 // hasRoom reports whether a new connection would find a job.
 func (l *Loop) hasRoom() bool { return l.load.Load()+int64(l.reserve()) < int64(l.cfg.MaxJobs) }
 
-// reserveRoom counts a connection that is to be accepted for l, unless it is full:
-// other loops may accept for it at the same time.
+// reserveRoom counts a connection that is about to be accepted for l, unless l is
+// full. It is atomic because other loops may accept for l at the same time.
 func (l *Loop) reserveRoom() bool {
 	if l.load.Add(1) > int64(l.cfg.MaxJobs) {
 		l.load.Add(-1)
@@ -285,9 +288,9 @@ func (l *Loop) reserveRoom() bool {
 	return true
 }
 
-// canAccept reports whether the listener is to accept. While new connections wait
-// for the loop already, others wait in the kernel, where they cost less, and are
-// not forgotten if another process listens too.
+// canAccept reports whether the listener should accept a connection. While
+// accepted connections wait for the loop, others are left in the kernel. They
+// cost less there, and another process that shares the socket can take them.
 func (n *Listener) canAccept() bool {
 	if !n.ready || n.resting {
 		return false
@@ -308,9 +311,9 @@ func (l *Loop) canAccept() bool {
 // acceptAll accepts a bounded number of connections from each listener.
 func (l *Loop) acceptAll() {
 	if len(l.listeners) > 0 {
-		l.now = l.clock() // of those who have come since, the kernel knows the age
+		l.now = l.clock() // ages are measured back from now
 	}
-	for i := 0; i < len(l.listeners); i++ { // an accept may close its listener
+	for i := 0; i < len(l.listeners); i++ { // accept may close its listener
 		n := l.listeners[i]
 		n.review()
 		budget, turnedAway := l.accepts(), 0
@@ -334,7 +337,7 @@ func (l *Loop) waitsForOthers() bool {
 	return false
 }
 
-// accept accepts a connection, and reports whether it is one to be served.
+// accept accepts a connection, and reports whether it will be served.
 func (n *Listener) accept() bool {
 	if n.parked {
 		if n.poll(); n.parked {
@@ -367,10 +370,10 @@ func (n *Listener) accept() bool {
 	case acceptNext:
 	case acceptLater:
 		if n.l.closeLingering() > 0 {
-			return false // their descriptors may do
+			return false // their descriptors may be enough
 		}
 		n.restFrom(os.NewSyscallError("accept", err))
-		if n.last > 0 { // it cannot wait for that
+		if n.last > 0 { // a listener that is being closed does not wait
 			n.closeNow()
 		}
 	case acceptFailed:
@@ -397,13 +400,13 @@ func (l *Loop) descriptorFreed() {
 	}
 }
 
-// accepted decides about a new connection, and reports whether it is to be
-// served. If so, the loop gets it that has reserved room for it.
+// accepted decides about a new connection, and reports whether it will be served.
+// If so, it is given to the loop to, where room has been reserved.
 func (n *Listener) accepted(to *Loop, fd int, remote sockaddr) bool {
 	l := n.l
 	l.counts.Accepted++
 	entered := false
-	defer func() { // also if a hook ends the goroutine
+	defer func() { // runs even if a hook ends the goroutine
 		if !entered {
 			to.load.Add(-1)
 			sysAbort(fd)
@@ -423,12 +426,12 @@ func (n *Listener) accepted(to *Loop, fd int, remote sockaddr) bool {
 	}
 	d := deal{fd: fd, remote: remote, local: n.local, began: l.now - int64(age), tcp: n.tcp, handler: n.handler}
 	if to == l {
-		l.load.Add(-1) // if it gets a job, that counts
+		l.load.Add(-1) // if it gets a job, the job is counted instead
 		l.serveAccepted(&d)
 		return true
 	}
 	to.dealt.Add(1)
-	if errors.Is(to.send(message{deal: &d}), ErrClosed) { // another error does not keep it from arriving
+	if errors.Is(to.send(message{deal: &d}), ErrClosed) { // despite any other error it has arrived
 		to.dealt.Add(-1)
 		to.load.Add(-1)
 		d.drop(l)
@@ -441,13 +444,13 @@ func (n *Listener) accepted(to *Loop, fd int, remote sockaddr) bool {
 type deal struct {
 	fd            int
 	local, remote sockaddr
-	began         int64 // when it was made; loops have one clock
+	began         int64 // when it was made; all loops share one clock
 	tcp           bool
 	handler       Handler
 }
 
-// drop closes a connection that nobody will serve. l is the loop whose goroutine
-// this is, or one that has ended.
+// drop closes a connection that nobody will serve. l is the loop of the calling
+// goroutine, or a loop that has ended.
 func (d *deal) drop(l *Loop) {
 	sysClose(d.fd)
 	l.leave(d.remote)
@@ -461,7 +464,7 @@ func (l *Loop) takeDeal(d *deal) {
 
 func (l *Loop) serveAccepted(d *deal) {
 	if d.local == nil {
-		d.local = sysLocalAddr(d.fd) // now: a socket that was reset knows it no more, on some systems
+		d.local = sysLocalAddr(d.fd) // now, because on some systems a socket forgets it after a reset
 	}
 	c, err := l.newConn(d.fd, d.local, d.remote, d.tcp)
 	if err != nil {

@@ -1,31 +1,32 @@
-// Package loop is an event loop that runs jobs: ordinary blocking code, many
-// pieces of it on one thread. Where a job would wait for a socket, a timer or
-// a key engine it pauses, the loop runs others, and resumes it when what it
-// waits for is ready.
+// Package loop is an event loop that runs jobs. A job is ordinary blocking code,
+// and many jobs share one thread. When a job would wait for a socket, a timer or
+// a key engine, it pauses, and the loop runs other jobs. The loop resumes it when
+// what it waits for is ready.
 //
-// A server is a [Loop], a [Handler] that is run as a job for each connection,
-// and [Loop.Listen]; [TLSHandler] puts crypto/tls in between. A program with
-// more than one core to use has a [Group] of loops. [Loop.Go] starts a job
-// that belongs to no connection; inside a job, [Sleep] and [Dial] wait without
-// blocking. A [Conn] is a net.Conn, so that libraries which take one, and
-// start no goroutine of their own, work on it as they are.
+// A server consists of a [Loop], a [Handler] that runs as a job for each
+// connection, and a call of [Loop.Listen]. [TLSHandler] adds crypto/tls. To use
+// several cores, make a [Group] of loops. [Loop.Go] starts a job that belongs to
+// no connection. Inside a job, [Sleep] and [Dial] wait without blocking the
+// thread. A [Conn] is a net.Conn. Libraries that take a net.Conn and start no
+// goroutines of their own work on it unchanged.
 //
 // # Rules
 //
-// Run locks its goroutine to its thread, and all jobs of the loop run there. They
-// are the loop's to resume and to cancel: jobs.Job's Resume and Cancel are not for
-// its users.
-// A job that waits in any way the loop does not know of (a channel, a
-// contended mutex, a file, net.Dial) stops all the others meanwhile. A mutex
-// that is held over a pause and wanted by another job of the loop is a
-// deadlock. What must block belongs on a goroutine of its own: [Await] pauses
-// the job until it is done.
+// Run locks its goroutine to its thread, and all jobs of the loop run there. Only
+// the loop resumes and cancels its jobs: do not call their Resume and Cancel.
 //
-// The methods of Conn and TLSConn are for jobs of their loop, except Close,
-// which may be called from any goroutine. Where other functions may be called
-// from, their comments say; where a comment says "the loop's goroutine", that
-// includes jobs. A goroutine that a job starts is outside the job: what would
-// have to pause returns [ErrNotInJob] there.
+// A job that waits in a way the loop does not know of (a channel, a contended
+// mutex, a file, net.Dial) blocks all other jobs. A mutex that one job holds
+// while it pauses, and that another job of the loop wants, is a deadlock. Code
+// that must block belongs on a goroutine of its own: [Await] pauses the job until
+// that goroutine is done. Package jobsync has a mutex, channels and groups that
+// pause jobs instead of blocking them.
+//
+// The methods of Conn and TLSConn are for jobs of their loop. Only Close,
+// LocalAddr and RemoteAddr may be called from any goroutine. The comments of other
+// functions say from where they may be called; "the loop's goroutine" includes
+// jobs. A goroutine that a job starts is outside the job: calls that would have to
+// pause return [ErrNotInJob] there.
 package loop
 
 import (
@@ -47,47 +48,47 @@ type Loop struct {
 	cfg    Config
 	poller *poller
 	pool   *jobs.Pool
-	jobCtx context.Context // what the contexts of jobs derive from
+	jobCtx context.Context // the parent of all jobs' contexts
 	epoch  time.Time
 	now    int64 // as of the last wait for events, on the loop's clock
 
 	slots      []slot // by descriptor
 	conns      int    // open
-	lingering  int    // closed, but for their peers
-	lingerScan int    // where closeOneLingering has got to
+	lingering  int    // closed, but still waiting for the peer
+	lingerScan int    // where closeOneLingering stopped
 	listeners  []*Listener
 
 	tasks []*task // of all jobs alive or to be started
 	queues
-	queue     *admission.Queue // of fresh
+	queue     *admission.Queue // decides about early and fresh
 	freeTasks *task
-	current   *task // whose job has the thread
+	current   *task // the task whose job has the thread
 	census    *census
 
 	timers   timerHeap
-	nextTrim int64 // when the pool is trimmed; 0: it need not be
+	nextTrim int64 // when the pool is trimmed next; 0: no need to
 	peakJobs int   // most jobs at a time since the last trim
 
 	beforeSleep    hooks
 	afterJobs      hooks
 	locals         map[any]any
 	warned         int64           // when warn last logged
-	wakeCallback   func(any) error // wakeTask, made into a value once
-	added, deleted []int           // scratch of learn
-	scratch        []byte          // for bytes that nobody keeps
+	wakeCallback   func(any) error // wakeTask as a value, made once
+	added, deleted []int           // scratch space of learn
+	scratch        []byte          // see scratchBuffer
 	events         [256]event
 
 	in        inbox
 	dog       watchdog
-	steps     uint64         // what the watchdog is told
-	goroutine atomic.Uintptr // Run's, while it runs
-	load      atomic.Int64   // tasks, but for helpers, and connections that are to become one
-	dealt     atomic.Int64   // connections that other loops have sent, and it has not taken yet
-	full      atomic.Bool    // other loops are not to send any
-	stopping  atomic.Int32   // a stopLevel
+	steps     uint64         // progress counter for the watchdog
+	goroutine atomic.Uintptr // Run's goroutine, while it runs
+	load      atomic.Int64   // tasks except helpers, plus connections that will need one
+	dealt     atomic.Int64   // connections sent by other loops and not taken yet
+	full      atomic.Bool    // other loops should send no connections
+	stopping  atomic.Int32   // stopNot, stopDrain or stopNow
 	draining  bool
 	ending    bool  // in teardown
-	counts    Stats // of the loop's goroutine
+	counts    Stats // belongs to the loop's goroutine
 	stats     published
 
 	mu      sync.Mutex // guards the following
@@ -110,8 +111,8 @@ type slot struct {
 	gen   generation
 }
 
-// start is when the clock of all loops began, so that one can tell another a
-// time.
+// start is the zero of the clock that all loops share. Because of it, loops can
+// exchange times.
 var start = time.Now()
 
 // New returns a loop that is not running yet. Its errors are ErrInvalidConfig,
@@ -139,10 +140,10 @@ func FromContext(ctx context.Context) (*Loop, bool) {
 	return l, ok
 }
 
-// Run runs the loop on the calling goroutine, which it locks to its thread,
-// until Close or Shutdown is called, and then returns nil; or until ctx is
-// done, and then returns context.Cause(ctx). In every case it ends as Close
-// says.
+// Run runs the loop on the calling goroutine, which it locks to its thread. It
+// returns nil after Close or Shutdown, and context.Cause(ctx) after ctx has ended.
+// Before it returns, it closes everything and cancels all jobs, as described at
+// Close. A second call returns ErrRunning, or ErrClosed once the loop has ended.
 func (l *Loop) Run(ctx context.Context) error {
 	l.mu.Lock()
 	switch {
@@ -159,9 +160,9 @@ func (l *Loop) Run(ctx context.Context) error {
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	// The pool's coroutines remember that their creator was locked, and to
-	// which thread: it is made here, and closed before the thread is unlocked.
-	pool, err := jobs.NewPool(0, l.cfg.InitialJobs) // room bounds it
+	// The pool's coroutines remember that their creator was locked, and to which
+	// thread. So the pool is made here, and closed before the thread is unlocked.
+	pool, err := jobs.NewPool(0, l.cfg.InitialJobs) // no limit here: the loop's room limits it
 	if err != nil {
 		l.end()
 		return err
@@ -171,7 +172,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { l.stop(stopNow) })()
 	defer l.beginWatch()()
 
-	defer func() { // also if a function that the loop calls ends its goroutine
+	defer func() { // runs even if a function that the loop calls ends the goroutine
 		defer l.end()
 		l.teardown()
 	}()
@@ -184,7 +185,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	return nil
 }
 
-// loop turns until it is told to stop.
+// loop runs turns until it is told to stop.
 func (l *Loop) loop() error {
 	l.now = l.clock()
 	for {
@@ -208,18 +209,19 @@ func (l *Loop) idle() bool {
 	if l.busy() {
 		return false
 	}
-	l.takeMessages() // a connection to be closed, perhaps, that has something to send
+	l.takeMessages() // one may close a connection that still has output
 	return !l.busy()
 }
 
-// busy reports whether a loop that shuts down has something to wait for: jobs,
-// connections that linger or may still be served, and those to be accepted.
+// busy reports whether a loop that shuts down still has to wait for something:
+// jobs, connections that linger or may still be served, or listeners with
+// connections to accept.
 func (l *Loop) busy() bool {
 	return len(l.tasks) > 0 || l.parked > 0 || l.lingering > 0 || len(l.listeners) > 0
 }
 
-// turn polls once, and does what there is to do: first what is in progress,
-// then what is new. It blocks in the poller if there is nothing.
+// turn polls once, then runs what is ready: first work in progress, then new
+// work. If nothing is ready, it blocks in the poller.
 func (l *Loop) turn() error {
 	if err := l.poll(); err != nil {
 		return err
@@ -241,7 +243,7 @@ func (l *Loop) turn() error {
 func (l *Loop) poll() error {
 	timeout := l.timeout()
 	if timeout != 0 && len(l.beforeSleep) > 0 {
-		// Is there really nothing? Then gathered work has waited long enough.
+		// If there really is nothing to do, gathered work has waited long enough.
 		n, err := l.poller.wait(l.events[:], 0)
 		if err != nil {
 			return err
@@ -255,14 +257,14 @@ func (l *Loop) poll() error {
 	}
 	if timeout != 0 {
 		l.in.sleeping.Store(true)
-		// A message that came before the flag was up has not woken the poller.
+		// A message sent before the flag was set has not woken the poller.
 		if l.in.n.Load() > 0 || l.mustStop() {
 			timeout = 0
 		}
 	}
 	n, err := l.poller.wait(l.events[:], timeout)
 	l.in.sleeping.Store(false)
-	// What is in progress may be behind many that are new.
+	// Events of work in progress may be queued behind many of new work.
 	for batch := 1; err == nil && n == len(l.events) && batch < maxBatches; batch++ {
 		l.dispatch(n)
 		n, err = l.poller.wait(l.events[:], 0)
@@ -274,17 +276,17 @@ func (l *Loop) poll() error {
 	return nil
 }
 
-// maxBatches is the most batches of events that a turn takes.
+// maxBatches is the most batches of events that one turn takes.
 const maxBatches = 64
 
-// mustStop reports whether loop has a call of Shutdown or Close to act on.
+// mustStop reports whether there is a call of Shutdown or Close to act on.
 func (l *Loop) mustStop() bool {
 	level := l.stopping.Load()
 	return level == stopNow || level == stopDrain && !l.draining
 }
 
-// timeout is how long the loop may sleep: 0 if there is something to do,
-// negative if nothing but an event can change that.
+// timeout returns how long the loop may sleep: 0 if there is something to do,
+// negative if only an event can end the sleep.
 func (l *Loop) timeout() time.Duration {
 	if l.hasWork() || l.in.n.Load() > 0 || l.canAccept() {
 		return 0
@@ -293,7 +295,7 @@ func (l *Loop) timeout() time.Duration {
 	if len(l.timers) > 0 && (next == 0 || l.timers[0].when < next) {
 		next = l.timers[0].when
 	}
-	if l.waitsForOthers() { // and they do not say when they have room
+	if l.waitsForOthers() { // other loops do not announce when they have room
 		if soon := l.after(dealInterval); next == 0 || soon < next {
 			next = soon
 		}
@@ -315,7 +317,7 @@ func (l *Loop) dispatch(n int) {
 		}
 		s := &l.slots[e.fd]
 		if e.gen != s.gen {
-			continue // of a descriptor that has been closed, and reused perhaps
+			continue // the descriptor has been closed since, and perhaps reused
 		}
 		if s.conn != nil {
 			s.conn.event(e)
@@ -329,7 +331,7 @@ func (l *Loop) dispatch(n int) {
 	}
 }
 
-// slot returns the record of fd. The pointer is good until the next call.
+// slot returns the record of fd. The pointer is valid until the next call.
 func (l *Loop) slot(fd int) *slot {
 	if fd >= len(l.slots) {
 		grown := make([]slot, max(fd+1, 2*len(l.slots), 64))
@@ -339,9 +341,9 @@ func (l *Loop) slot(fd int) *slot {
 	return &l.slots[fd]
 }
 
-// claim gives fd's slot to a new owner, and tells the old one. If that has not
-// given it up, the descriptor has been closed behind the loop's back, and its
-// number used again.
+// claim gives fd's slot to a new owner and tells the old one. An old owner that
+// has not given it up had its descriptor closed behind the loop's back, and the
+// number has been used again.
 func (l *Loop) claim(fd int) *slot {
 	s := l.slot(fd)
 	old := *s
@@ -355,8 +357,8 @@ func (l *Loop) claim(fd int) *slot {
 	return l.slot(fd)
 }
 
-// scratchBuffer returns memory for bytes that are not kept. It is used up
-// before anything else is called.
+// scratchBuffer returns memory for bytes that are not kept. The caller must be
+// done with it before calling anything else that may use it.
 func (l *Loop) scratchBuffer() []byte {
 	if l.scratch == nil {
 		l.scratch = make([]byte, scratchSize)
@@ -366,12 +368,12 @@ func (l *Loop) scratchBuffer() []byte {
 
 const scratchSize = 80 << 10 // see TLSConn.Write
 
-// trimInterval is how often the memory of coroutines that a burst of jobs has
-// left behind is given back.
+// trimInterval is how often the loop frees coroutines that a burst of jobs has
+// left behind.
 const trimInterval = time.Second
 
-// trim ends the coroutines that were not needed at any time in the last
-// interval, and looks again after another one until none is left over.
+// trim ends the coroutines that were not needed at any time in the last interval.
+// It checks again after each interval until none are left over.
 func (l *Loop) trim() {
 	s := l.pool.Stats()
 	busy := s.Paused
@@ -391,8 +393,8 @@ func (l *Loop) trim() {
 	}
 }
 
-// warnInterval is the least time between two warnings, which may have one cause
-// and come with every connection.
+// warnInterval is the shortest time between two warnings. Otherwise one cause
+// could produce a warning for every connection.
 const warnInterval = time.Second
 
 func (l *Loop) warn(msg string, attrs ...slog.Attr) {
@@ -403,6 +405,6 @@ func (l *Loop) warn(msg string, attrs ...slog.Attr) {
 }
 
 func (l *Loop) log(level slog.Level, msg string, attrs ...slog.Attr) {
-	defer func() { recover() }() // of a handler's panic there is nobody to tell
+	defer func() { recover() }() // a panic of the log handler cannot be logged
 	l.cfg.Logger.LogAttrs(context.Background(), level, msg, attrs...)
 }

@@ -2,26 +2,27 @@ package loop
 
 import "time"
 
-// What the loop's jobs wait in, in the order of service: what is in progress goes
-// before what is new, and whoever has been served before goes before strangers.
+// queues are the queues in which the loop's jobs wait, in the order of service.
+// Work in progress goes before new work, and connections that have been served
+// before go before new ones.
 //
-//   - ready: paused jobs that can go on
-//   - helpers: jobs that jobs have started
-//   - starts: connections that were parked and have something to read
-//   - calls: functions of Loop.Go
-//   - shaking: paused handshakes that can go on, and that much was done for
-//   - early: paused handshakes that nothing was done for yet
+//   - ready: paused jobs that can continue
+//   - helpers: jobs started by jobs
+//   - starts: parked connections that have something to read
+//   - calls: functions given to Loop.Go
+//   - shaking: paused handshakes that can continue, with much work already done
+//   - early: paused handshakes that can continue, with hardly any work done
 //   - fresh: new connections
 //
-// All jobs of the first three are run in a turn. The others are often long (a
-// handshake's signature takes a millisecond), and what is in progress must not
-// wait for many of them: a turn ends after some time, and the next one begins
-// with what has become ready meanwhile.
+// A turn runs all jobs of the first three, as far as MaxJobs allows. Jobs in the
+// others often take long (a handshake's signature takes a millisecond), and work
+// in progress must not wait for many of them. So after some time the turn ends,
+// and the next one begins with what has become ready meanwhile.
 //
-// Clients may send their hellos but for the last byte, so that their handshakes wait
-// in jobs, and then all last bytes at once. That gives them no right to go before
-// others: early and fresh take turns, and whoever has waited too long in either is
-// turned away.
+// Clients could send all of their hello but the last byte, so that their
+// handshakes wait in jobs, and then send all last bytes at once. This must not put
+// them ahead of others. So early and fresh take turns, and connections that have
+// waited too long in either are turned away.
 type queues struct {
 	ready   taskList
 	helpers taskList
@@ -32,35 +33,35 @@ type queues struct {
 	fresh   taskList
 
 	nhelpers int // helpers alive or to be started
-	parked   int // connections
-	resting  int // those of them that have been served before
+	parked   int // parked connections
+	resting  int // parked connections that have been served before
 
-	share     time.Duration // of the last turn for new work
-	earlyNext bool          // whose turn it is
+	share     time.Duration // for new work, in the last turn
+	earlyNext bool          // early's turn is next, not fresh's
 }
 
-// paused are the lists of paused jobs that can go on.
+// paused returns the queues of paused jobs that can continue.
 func (q *queues) paused() [3]*taskList { return [...]*taskList{&q.ready, &q.shaking, &q.early} }
 
-// unstarted are the lists of jobs to be started.
+// unstarted returns the queues of jobs to be started.
 func (q *queues) unstarted() [4]*taskList {
 	return [...]*taskList{&q.helpers, &q.starts, &q.calls, &q.fresh}
 }
 
-// nunstarted counts the jobs to be started.
+// nunstarted returns the number of jobs to be started.
 func (q *queues) nunstarted() int { return q.helpers.n + q.starts.n + q.calls.n + q.fresh.n }
 
 const (
-	// leastShare is how long a turn goes on with new work at least. It does one
-	// piece in any case.
+	// leastShare is the least time for new work in a turn. The first piece of new
+	// work is done in any case.
 	leastShare = 200 * time.Microsecond
-	// partForNew is the part of a turn that is for new work when what is in
-	// progress takes long: or clients who are served before would starve it.
+	// partForNew gives new work at least 1/8 of the time that work in progress
+	// takes in a turn. Otherwise old clients could starve it.
 	partForNew = 8
 )
 
-// runReady resumes the jobs that are ready, and then starts new ones. What
-// they make ready is for the next turn: the poller comes first.
+// runReady resumes the jobs that are ready, and then starts new ones. Jobs that
+// these make ready have to wait for the next turn: the poller comes first.
 func (l *Loop) runReady() {
 	l.share = leastShare
 	if l.ready.n == 0 && l.shaking.n == 0 && l.early.n == 0 && l.nunstarted() == 0 {
@@ -94,7 +95,7 @@ func (l *Loop) runReady() {
 		}
 		l.start(l.calls.pop())
 	}
-	turn.pieces = 0 // one at least, whatever functions have taken
+	turn.pieces = 0 // do at least one more, however long the functions took
 	for range l.shaking.n {
 		if turn.over() {
 			return
@@ -113,8 +114,8 @@ func (l *Loop) runReady() {
 	}
 }
 
-// nextNew returns the queue of early and fresh whose turn it is, nil if neither has
-// something that there is room for.
+// nextNew returns the queue whose turn it is, early or fresh. It returns nil if
+// neither has a job that there is room for.
 func (l *Loop) nextNew() *taskList {
 	fresh := l.fresh.n > 0 && l.roomForNew()
 	switch {
@@ -128,14 +129,15 @@ func (l *Loop) nextNew() *taskList {
 	return nil
 }
 
-// newWork is what a turn does of new work.
+// newWork limits the new work done in one turn.
 type newWork struct {
 	l      *Loop
 	end    int64
 	pieces int
 }
 
-// over is asked before each piece, and reports whether it has to wait.
+// over is called before each piece of new work. It reports whether that has to
+// wait for the next turn.
 func (w *newWork) over() bool {
 	now := w.l.clock()
 	if w.end == 0 {
@@ -145,27 +147,28 @@ func (w *newWork) over() bool {
 	return w.pieces > 1 && now > w.end
 }
 
-// accepts is how many connections a listener may accept in a turn, and how many
-// may wait for the loop when it accepts one more: Config.AcceptsPerTurn, or so many
-// times as many as turns are longer.
+// accepts returns how many connections a listener may accept in a turn, and how
+// many may wait for the loop when it accepts another: Config.AcceptsPerTurn times
+// the length of the last turn's share for new work, in units of leastShare.
 func (l *Loop) accepts() int {
 	return l.cfg.AcceptsPerTurn * int(min(max(l.share/leastShare, 1), 64))
 }
 
-// alive is how many jobs there are that Config.MaxJobs bounds.
+// alive returns how many jobs there are that count towards Config.MaxJobs.
 func (l *Loop) alive() int { return len(l.tasks) - l.nhelpers - l.starts.n - l.calls.n - l.fresh.n }
 
-// room reports whether Config.MaxJobs allows to start another job.
+// room reports whether Config.MaxJobs allows another job to start.
 func (l *Loop) room() bool { return l.alive() < l.cfg.MaxJobs }
 
-// roomForNew reports whether it allows to start one for a new connection.
+// roomForNew reports whether Config.MaxJobs allows a job to start for a new
+// connection.
 func (l *Loop) roomForNew() bool { return l.alive()+l.reserve() < l.cfg.MaxJobs }
 
-// reserve is how many jobs are kept for the connections that rest, and have been
-// served before: strangers cannot use up all jobs and keep them out.
+// reserve returns how many jobs are reserved for parked connections that have
+// been served before. New clients cannot use up all jobs and keep these out.
 func (l *Loop) reserve() int { return min(l.resting, l.cfg.MaxJobs/reservedShare) }
 
-// reservedShare says what part of Config.MaxJobs is reserved at most.
+// reservedShare is the divisor of Config.MaxJobs that gives the largest reserve.
 const reservedShare = 4
 
 // hasWork reports whether a turn of the loop would run a job.
@@ -182,7 +185,7 @@ func (t *task) ready() {
 		return
 	case c == nil || c.tls == nil || c.tls.handshake == handshakeDone || t.cancel:
 		l.ready.push(t)
-	case t.waitsFor == c && c.sent < muchSent: // for a hello
+	case t.waitsFor == c && c.sent < muchSent: // it has waited for a hello
 		t.since = l.clock()
 		l.early.push(t)
 	default:
@@ -191,9 +194,10 @@ func (t *task) ready() {
 	t.queued = true
 }
 
-// muchSent is how many bytes a server has sent when much was done for a handshake.
-// A HelloRetryRequest, which costs nothing, has half of that (RFC 8446, section
-// 4.1.4); with a certificate it is many times as much.
+// muchSent is how many bytes the server must have sent for a handshake to count
+// as one with much work done. A HelloRetryRequest, which costs no work, is half as
+// long (RFC 8446, section 4.1.4). A flight with a certificate is many times as
+// long.
 const muchSent = 200
 
 // isNew reports whether the connection has not been served yet.

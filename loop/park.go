@@ -5,30 +5,34 @@ import (
 	"os"
 )
 
-// A parked connection is open and has no job. This file gives the job back, and
-// starts another.
+// A parked connection is open but has no job. This file gives its job back, and
+// starts a new one when it is needed.
 
-// Park makes the connection stay open, without a job, when the handler
-// returns. A job with h (nil for the handler that is running) is started when
-// there is something to read: bytes, the peer's end, or that the read deadline
-// (without one, Config.IdleTimeout) has passed or the loop is shutting down,
-// which Read then tells. It is called from inside the connection's own job, and
-// always returns nil, for a handler to do what there is to do and end with it:
+// Park keeps the connection open without a job after the handler returns. When
+// there is something to read, a job with h is started; if h is nil, the running
+// handler is used again. "Something to read" is bytes, the peer's end, or an error
+// that Read will return: the read deadline or else Config.IdleTimeout has passed,
+// or the loop is shutting down.
+//
+// Park must be called inside the connection's own job. It always returns nil, so
+// that a handler can end with it:
 //
 //	for c.Readable() {
 //		...
 //	}
 //	return c.Park(nil)
 //
-// After io.EOF, or when its deadline has passed and Read has told so, parking
-// the connection again without setting a later one closes it. So does parking it
-// without a Read, or a Readable that says no, when the handler was called because
-// there is something to read.
+// In these cases, parking the connection closes it:
+//
+//   - Read has returned io.EOF.
+//   - Read has returned os.ErrDeadlineExceeded, and no later deadline was set.
+//   - The handler was called because there is something to read, and neither
+//     called Read nor got false from Readable.
 //
 // Data that a library has buffered above the connection does not count as
-// something to read: use it up first. Without a read deadline, each time the
-// connection is parked the idle timeout starts anew: set one if a peer that
-// trickles bytes is not to stay.
+// something to read: use it up first. The idle timeout starts again each time the
+// connection is parked. To get rid of a peer that trickles bytes, set a read
+// deadline.
 func (c *Conn) Park(h Handler) error {
 	if t := c.task; t != nil && h == nil {
 		h = t.handler
@@ -40,8 +44,8 @@ func (c *Conn) Park(h Handler) error {
 // served is called when the connection's job has ended.
 func (c *Conn) served() {
 	c.task = nil
-	// What a Read has told once would start one job after another: a connection
-	// that has ended or is overdue, and is parked all the same, is closed.
+	// A connection that has ended or is overdue would start one job after another.
+	// So it is closed even if it was parked.
 	over := c.reason == io.EOF || c.reason == errGone || c.tls != nil && c.tls.over
 	if c.next != nil && c.unread && !over {
 		c.l.warn("connection closed: its handler was called because there is something to read, and parked it without a Read")
@@ -57,7 +61,7 @@ func (c *Conn) served() {
 	case c.next == nil || over || c.l.stopping.Load() == stopNow || shuttingDown,
 		!c.state.CompareAndSwap(connOpen, connParked):
 		c.shut()
-		c.ended() // if it was being closed before
+		c.ended() // in case it was being closed already
 	case c.heard && c.l.draining:
 		c.unpark(ErrShutdown)
 	case c.reason != nil, c.readable():
@@ -67,7 +71,7 @@ func (c *Conn) served() {
 	}
 }
 
-// rest begins the wait of a parked connection.
+// rest starts the wait of a parked connection.
 func (c *Conn) rest() {
 	l := c.l
 	c.rests, c.reserves = true, !c.isNew()
@@ -96,7 +100,7 @@ func (c *Conn) rise() {
 }
 
 // hurry bounds the wait of a parked connection while the loop shuts down. Its
-// client has not been heard of, and may have sent something by now.
+// client has not sent a request yet, but one may be on its way.
 func (c *Conn) hurry() {
 	if limit := c.l.after(drainLinger); c.rd.limit == 0 || limit < c.rd.limit {
 		c.rd.limit = limit
@@ -104,9 +108,9 @@ func (c *Conn) hurry() {
 	c.schedule(c.rd.limit)
 }
 
-// Readable reports whether a Read would return at once: with bytes, the peer's
-// end, or an error. A handler that has nothing to read may park the connection
-// instead of waiting in a job.
+// Readable reports whether a Read would return at once, with bytes, the peer's
+// end, or an error. If not, a handler can park the connection instead of waiting
+// in its job.
 func (c *Conn) Readable() bool {
 	switch {
 	case c.usable(&c.rd) != nil:
@@ -126,13 +130,13 @@ func (c *Conn) readable() bool {
 		return c.rd.ready
 	}
 	if c.rd.deadline != 0 && c.rd.deadline <= c.l.now {
-		return false // its timer will tell
+		return false // the timer will end the wait
 	}
 	return c.tls.fill()
 }
 
-// unpark starts the job of a parked connection; reads will fail with err if it
-// is not nil.
+// unpark queues a job for a parked connection. If err is not nil, reads will fail
+// with it once the bytes that have arrived are used up.
 func (c *Conn) unpark(err error) {
 	if !c.state.CompareAndSwap(connParked, connOpen) {
 		return // it is being closed
@@ -144,7 +148,7 @@ func (c *Conn) unpark(err error) {
 	c.rd.limit = 0
 	if err != nil && !c.gone() {
 		c.reason = err
-		c.rd.ready = true // what has arrived already is read before
+		c.rd.ready = true // bytes that have arrived are read first
 	}
 	c.serve(h)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// How a connection's methods wait, and who may.
+// How the methods of a connection wait, and who may call them.
 
 func (s *side) wake() {
 	for t := s.waiters; t != nil; t = t.waitNext {
@@ -31,8 +31,8 @@ func (s *side) remove(t *task) {
 	}
 }
 
-// usable returns the error that an operation must end with, nil if it may
-// begin.
+// usable returns nil if an operation on side s may go on, or the error that must
+// end it.
 func (c *Conn) usable(s *side) error {
 	switch {
 	case c.state.Load() >= connClosing:
@@ -41,20 +41,22 @@ func (c *Conn) usable(s *side) error {
 		return os.ErrDeadlineExceeded
 	}
 	if t := c.l.current; t != nil && t.cancel && t.ops >= fairShare {
-		t.job.Pause() // which ends a job that does not listen, in the end
+		t.job.Pause() // in the end, this stops a cancelled job that ignores errors
 		return jobs.ErrCanceled
 	}
 	return nil
 }
 
-// await waits until side s may be ready, or usable says why it never will.
+// await waits until side s may be ready, or usable has an error. It also returns
+// nil in the second case, but an error if the job is cancelled or the wait has
+// taken longer than bound.
 func (c *Conn) await(s *side, ev waitctx.Events, bound time.Duration) error {
 	l := c.l
 	t := l.current
 	if t == nil || !t.job.Inside() {
 		return l.outside()
 	}
-	end := int64(0) // of this wait; another job may wait here too, until another time
+	end := int64(0) // of this wait; another job may wait on s with another end
 	if bound > 0 {
 		end = l.after(bound)
 	}
@@ -81,13 +83,13 @@ func (c *Conn) await(s *side, ev waitctx.Events, bound time.Duration) error {
 	}
 }
 
-// within has the waits on side s looked at when its deadline passes, or if it has
-// none at end, unless that is done earlier.
+// within makes sure that the waits on side s are checked when its deadline
+// passes, or at end if it has no deadline.
 func (c *Conn) within(s *side, end int64) {
 	if s.deadline != 0 {
 		end = s.deadline
 	}
-	if end != 0 && (s.limit <= c.l.now || end < s.limit) { // 0 is the past
+	if end != 0 && (s.limit <= c.l.now || end < s.limit) { // a limit of 0 is in the past too
 		s.limit = end
 		c.schedule(end)
 	}
@@ -98,7 +100,8 @@ func (t *task) waited(s *side) {
 	s.remove(t)
 }
 
-// outside is why a call that is not made inside the running job cannot wait.
+// outside returns the error for a call that would have to wait and is not made
+// inside the running job.
 func (l *Loop) outside() error {
 	if l.current == nil && l.here() {
 		return ErrWouldBlock
@@ -106,9 +109,9 @@ func (l *Loop) outside() error {
 	return ErrNotInJob
 }
 
-// here reports whether the caller is inside the running job, or if there is none
-// on the loop's goroutine. On another goroutine the answer is no, but asking is a
-// data race, as the call that asks is: see onLoop.
+// here reports whether the caller is inside the running job, or, if no job is
+// running, on the loop's goroutine. On another goroutine it returns false, but the
+// call is a data race there, as is the call being checked. See also onLoop.
 func (l *Loop) here() bool {
 	if t := l.current; t != nil {
 		return t.job.Inside()
@@ -117,7 +120,7 @@ func (l *Loop) here() bool {
 	return g == 0 || g == goroutine.ID()
 }
 
-// block waits for code that may not pause.
+// block blocks the thread until side s is ready, for a job that may not pause.
 func (c *Conn) block(s *side, ev waitctx.Events) error {
 	for {
 		timeout := time.Duration(-1)
@@ -128,7 +131,7 @@ func (c *Conn) block(s *side, ev waitctx.Events) error {
 		if ready || err != nil {
 			s.ready = true
 			if err == nil && s == &c.wr {
-				c.sendKept() // the loop cannot
+				c.sendKept() // the loop has no chance to do so
 			}
 			return err
 		}
@@ -138,9 +141,9 @@ func (c *Conn) block(s *side, ev waitctx.Events) error {
 	}
 }
 
-// fairShare is how many system calls a job may make in a row that moved bytes,
-// before others that are ready have their turn. 64 reads by crypto/tls are
-// about a megabyte. A job that is cancelled may make as many to say goodbye.
+// fairShare is how many system calls that move bytes a job may make in a row
+// before other ready jobs get their turn. 64 reads by crypto/tls are about a
+// megabyte. A cancelled job may make as many to say goodbye.
 const fairShare = 64
 
 // moved counts an operation of the job that did not have to wait.
@@ -152,7 +155,7 @@ func (c *Conn) moved() {
 	if t.ops++; t.ops < fairShare || t.cancel {
 		return
 	}
-	if !t.job.Inside() { // another goroutine: the job that runs is not the caller's
+	if !t.job.Inside() { // the caller is on another goroutine
 		return
 	}
 	t.ops = 0

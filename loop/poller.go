@@ -7,43 +7,45 @@ package loop
 //	newPoller() (*poller, error)
 //	close() error
 //
-//	// add reports fd's readiness in both directions, edge-triggered, until
-//	// the fd is removed or closed. What is ready already is reported first.
+//	// add makes wait report fd's readiness in both directions, edge-triggered,
+//	// until fd is removed or closed. It also reports what is ready already.
 //	add(fd int, gen generation) error
 //
-//	// arm reports once when fd is, or becomes, ready for one of the events,
-//	// and then not before it is armed again. fresh says that fd is not known
-//	// to the poller yet; a wrong guess costs a system call, no more.
+//	// arm makes wait report once when fd is, or becomes, ready for one of the
+//	// events. After that fd has to be armed again. fresh says that the poller
+//	// does not know fd yet; a wrong guess only costs a system call.
 //	arm(fd int, gen generation, ev waitctx.Events, fresh bool) error
 //
-//	// armed reports whether what arm has armed for ev is armed still: it is not
+//	// armed reports whether fd, armed with ev before, is still armed. It is not
 //	// if the descriptor has been closed since, even if its number is in use
 //	// again.
 //	armed(fd int, gen generation, ev waitctx.Events) bool
 //
-//	// remove ends add and arm. A descriptor the kernel does not know of, or
-//	// that has been closed, is no error.
+//	// remove undoes add and arm. It returns no error if the kernel does not know
+//	// the descriptor, or if it has been closed.
 //	remove(fd int) error
 //
-//	// wait fills events and returns their number: at once if the timeout is
-//	// 0, when there is one if it is negative, and else after the timeout at
-//	// the earliest. It returns 0 early when woken or interrupted.
+//	// wait fills events and returns how many there are. It returns at once if
+//	// the timeout is 0, and as soon as there is an event otherwise. Without an
+//	// event it returns 0 after the timeout, not before; with a negative timeout
+//	// never. When woken or interrupted, it may return 0 early.
 //	wait(events []event, timeout time.Duration) (int, error)
 //
-//	// wake makes a wait, the one in progress or the next, return. It may be
+//	// wake makes the wait in progress return, or else the next one. It may be
 //	// called from any goroutine; the other methods may not.
 //	wake() error
 //
-// Beside them stand what else differs from kernel to kernel: socket, accept,
-// the option by which the kernel deals connections to several listeners, the one
-// by which it chooses a port late, and whether the poller sees urgent data.
+// The same files contain what else differs between kernels: socket, accept, the
+// option that makes the kernel distribute connections among several listeners,
+// the option that makes it choose a port late, and whether the poller sees urgent
+// data.
 //
-// An event carries the generation its descriptor was registered under, so that
-// one for a descriptor that was closed and reused within a batch of events can
-// be told from one for its new owner.
+// An event carries the generation under which its descriptor was registered. If
+// a descriptor is closed and reused within one batch of events, the generation
+// tells events of the old owner from those of the new one.
 
-// generation numbers the owners of a descriptor number. A few bits are enough:
-// they only have to differ within one batch of events.
+// generation numbers the successive owners of a descriptor. A few bits are
+// enough: generations only have to differ within one batch of events.
 type generation uint16
 
 const maxGeneration = 1<<12 - 1
@@ -57,6 +59,6 @@ type event struct {
 	readable bool
 	writable bool
 	eof      bool // the peer will send no more
-	urgent   bool // the peer has sent urgent data; only where seesUrgent
-	failed   bool // the socket may have an error: it has to be asked
+	urgent   bool // the peer has sent urgent data; only set if seesUrgent
+	failed   bool // the socket may have an error and has to be asked
 }

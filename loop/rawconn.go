@@ -9,9 +9,9 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// SyscallConn gives access to the descriptor, under the rules of the other
-// methods. The descriptor is non-blocking; the functions given to Read and
-// Write return false where it would block.
+// SyscallConn gives access to the descriptor, under the same rules as the other
+// methods. The descriptor is non-blocking. The functions given to Read and Write
+// must return false where it would block.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if c.state.Load() >= connClosing {
 		return nil, c.opError("raw", net.ErrClosed)

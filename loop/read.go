@@ -27,7 +27,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// readNow is Read for those who must not wait: it returns ErrWouldBlock.
+// readNow is Read without waiting: where Read would wait, it returns
+// ErrWouldBlock.
 func (c *Conn) readNow(p []byte) (int, error) {
 	err := c.usable(&c.rd)
 	switch {
@@ -40,7 +41,7 @@ func (c *Conn) readNow(p []byte) (int, error) {
 		n, err := sysRead(c.fd, p)
 		switch {
 		case n > 0:
-			if n < len(p) && !c.sticky { // what comes later, an edge will tell
+			if n < len(p) && !c.sticky { // an edge will announce further bytes
 				c.rd.ready = false
 			}
 			return n, nil
@@ -59,10 +60,10 @@ func (c *Conn) readNow(p []byte) (int, error) {
 	return 0, ErrWouldBlock
 }
 
-// readEnd returns the error of a read of 0 bytes: io.EOF, or the socket's.
+// readEnd returns the error for a read of 0 bytes: io.EOF or the socket's error.
 func (c *Conn) readEnd() error {
 	if errno, ok := c.reason.(syscall.Errno); ok && errno != errnoEPIPE {
-		return c.failed("read", errno) // a look has taken it from the socket
+		return c.failed("read", errno) // look has taken it from the socket
 	}
 	if !c.gone() {
 		c.reason = io.EOF

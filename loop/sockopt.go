@@ -2,22 +2,23 @@ package loop
 
 import "net"
 
-// SetNoDelay chooses whether small writes are sent at once (true, as at first)
-// or gathered (TCP_NODELAY).
+// SetNoDelay sets whether small writes are sent at once (true, the default) or
+// gathered (TCP_NODELAY).
 func (c *Conn) SetNoDelay(on bool) error {
 	return c.control(func(fd int) error { return setNoDelay(fd, on) })
 }
 
-// SetKeepAlive chooses whether the kernel probes an idle peer (SO_KEEPALIVE).
-// At first it does not: the idle timeout finds dead peers.
+// SetKeepAlive sets whether the kernel probes an idle peer (SO_KEEPALIVE). By
+// default it does not, because the idle timeout finds dead peers.
 func (c *Conn) SetKeepAlive(on bool) error {
 	return c.control(func(fd int) error { return setKeepAlive(fd, on) })
 }
 
-// SetLinger makes the connection close as the system does it, at once, and sets
-// what that does with unsent data (SO_LINGER): with 0 it is dropped and the
-// connection reset, with more closing blocks the loop for at most so many
-// seconds, with less it is sent in the background.
+// SetLinger makes Close close the socket at once, without the loop's own
+// lingering, and sets what the kernel then does with unsent data (SO_LINGER). If
+// sec is 0, the data is dropped and the connection reset. If sec is negative, the
+// data is sent in the background. If sec is positive, closing blocks the loop for
+// up to that many seconds.
 func (c *Conn) SetLinger(sec int) error {
 	err := c.control(func(fd int) error { return setLinger(fd, sec) })
 	c.abort = c.abort || err == nil
@@ -34,14 +35,14 @@ func (c *Conn) SetWriteBuffer(n int) error {
 	return c.control(func(fd int) error { return setBuffer(fd, true, n) })
 }
 
-// CloseRead shuts the reading side: reads return io.EOF.
+// CloseRead shuts the reading side. Reads then return io.EOF.
 func (c *Conn) CloseRead() error { return c.shutdown(&c.rd, false) }
 
-// CloseWrite shuts the writing side: the peer reads io.EOF.
+// CloseWrite shuts the writing side. The peer then reads io.EOF.
 func (c *Conn) CloseWrite() error { return c.shutdown(&c.wr, true) }
 
-// shutdown shuts a side. Not every kernel tells the poller of it, so who waits
-// has to look.
+// shutdown shuts a side. Not every kernel reports that to the poller, so it wakes
+// the waiting jobs itself.
 func (c *Conn) shutdown(s *side, write bool) error {
 	if c.state.Load() >= connClosing {
 		return c.opError("close", net.ErrClosed)

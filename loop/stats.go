@@ -7,59 +7,59 @@ import (
 	"time"
 )
 
-// Stats counts what a loop does. Those without another word are totals since
-// the loop was made.
+// Stats counts what a loop does. Fields marked "now" are current values; all
+// others are totals since the loop was made.
 type Stats struct {
-	JobsRunning  uint64 // of the moment: 1 while jobs have the thread
-	JobsPaused   uint64 // of the moment
-	JobsQueued   uint64 // of the moment: to be started when the pool has room
+	JobsRunning  uint64 // now: 1 while jobs have the thread
+	JobsPaused   uint64 // now
+	JobsQueued   uint64 // now: jobs to be started when there is room
 	JobsStarted  uint64
-	JobsFinished uint64 // including those canceled and panicked
+	JobsFinished uint64 // including those cancelled and panicked
 	JobsCanceled uint64
-	JobsPanicked uint64 // in a panic, or in runtime.Goexit
-	JobsBlocked  uint64 // times a job has kept the thread for Config.BlockedAfter
-	PoolSize     uint64 // of the moment: coroutines, with and without a job
+	JobsPanicked uint64 // ended by a panic or by runtime.Goexit
+	JobsBlocked  uint64 // times a job kept the thread for Config.BlockedAfter
+	PoolSize     uint64 // now: coroutines, with and without a job
 
-	Conns         uint64 // of the moment: open connections
-	Lingering     uint64 // of the moment: connections that wait for their peers to close them too
-	AcceptsPaused uint64 // times a listener was left alone for want of jobs or descriptors
-	Turns         uint64 // of the loop
-	Events        uint64 // reported by the poller
+	Conns         uint64 // now: open connections
+	Lingering     uint64 // now: closed connections that wait for their peers to close too
+	AcceptsPaused uint64 // times a listener was left alone for lack of jobs or descriptors
+	Turns         uint64 // turns of the loop
+	Events        uint64 // events reported by the poller
 
-	// Accepted connections are those taken out of the kernel's queue. Each is
-	// counted in one of the following, but for those that wait still (for the
-	// client's first bytes, or a job), and those that have ended so: they were
-	// closed, their time was up, or the loop has shut down. In a Group another loop
-	// may have accepted a connection than the one which serves it: the sums of all
-	// loops match.
+	// Accepted counts the connections taken out of the kernel's queue. Each is also
+	// counted in one of the following fields, except those still waiting for the
+	// client's first bytes or a job, and those that ended while waiting: they were
+	// closed, they timed out, or the loop shut down. In a Group, one loop may accept
+	// a connection that another serves; only the sums of all loops match.
 	Accepted       uint64
 	Gone           uint64 // the client had given up before it was served
-	Shed           uint64 // turned away because they had waited too long: see Config.MaxWait
+	Shed           uint64 // turned away after waiting too long: see Config.MaxWait
 	RefusedConns   uint64 // turned away by Config.MaxConns
-	RefusedAddress uint64 // by Config.MaxConnsPerAddress
-	RefusedAccept  uint64 // by Config.Accept
-	Waits          Waits  // those that were served: how long they had waited
+	RefusedAddress uint64 // turned away by Config.MaxConnsPerAddress
+	RefusedAccept  uint64 // turned away by Config.Accept
+	Waits          Waits  // served, by how long they had waited
 
-	// Of Linux, TCP, as of when that was last looked at: under load every 200 ms,
-	// or twice Config.MaxWait.
-	Backlog      uint64 // of the moment: connections that wait in the kernel
-	BacklogDrops uint64 // attempts to connect that it has dropped because the backlog was full; clients try again
+	// The following are known only for TCP on Linux. They are updated every 200 ms
+	// under load, or every two Config.MaxWait.
+	Backlog      uint64 // now: connections that wait in the kernel
+	BacklogDrops uint64 // connection attempts dropped because the backlog was full; clients try again
 }
 
-// Waits is a histogram of how long connections have waited before they were
-// served: in the kernel, where it tells, and with the loop, but not for what the
-// client has to send first.
+// Waits is a histogram of how long connections waited before they were served. It
+// includes the wait in the kernel, where that is known, and the wait in the loop,
+// but not the wait for the client's first bytes.
 type Waits struct {
-	Counts [16]uint64 // Counts[i]: shorter than WaitBound(i), and not shorter than WaitBound(i-1)
-	Sum    uint64     // of all, in nanoseconds
+	Counts [16]uint64 // Counts[i]: waits of at least WaitBound(i-1) and less than WaitBound(i)
+	Sum    uint64     // of all waits, in nanoseconds
 }
 
-// numWaits is the number of classes: from a millisecond to 16 seconds, and more.
+// numWaits is the number of classes. Their bounds go from 1 ms to 16 s, and the
+// last class has no bound.
 const numWaits = len(Waits{}.Counts)
 
-// WaitBound is the upper bound of Counts[i] of a Waits: 1 ms, 2 ms, 4 ms and so on.
-// The last one, 15, has none: its bound is the longest Duration there is. It panics
-// if i is negative.
+// WaitBound returns the upper bound of Waits.Counts[i]: 1 ms, 2 ms, 4 ms and so
+// on. The last class, 15, has no bound: WaitBound returns the longest Duration for
+// it. It panics if i is negative.
 func WaitBound(i int) time.Duration {
 	if i >= numWaits-1 {
 		return math.MaxInt64
@@ -101,7 +101,7 @@ func (s *Stats) fields() [numStats]*uint64 {
 const numStats = 23 + numWaits
 
 // published is the copy of the counts that other goroutines read. The loop
-// brings it up to date at the end of each turn.
+// updates it at the end of each turn.
 type published [numStats]atomic.Uint64
 
 // Stats returns the loop's counts as of its last turn. It may be called from
@@ -111,11 +111,11 @@ func (l *Loop) Stats() Stats {
 	for i, f := range s.fields() {
 		*f = l.stats[i].Load()
 	}
-	s.JobsBlocked = l.dog.blocked.Load() // the loop itself cannot tell in time
+	s.JobsBlocked = l.dog.blocked.Load() // a blocked loop cannot publish it
 	return s
 }
 
-// publish brings the published counts up to date.
+// publish updates the published counts.
 func (l *Loop) publish() {
 	p := l.pool.Stats()
 	c := &l.counts
@@ -132,7 +132,7 @@ func (l *Loop) publish() {
 		l.full.Store(full)
 	}
 	for i, f := range c.fields() {
-		if l.stats[i].Load() != *f { // a load is cheap, a store is not
+		if l.stats[i].Load() != *f { // a load is cheaper than a store
 			l.stats[i].Store(*f)
 		}
 	}

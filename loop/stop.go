@@ -31,9 +31,8 @@ func (l *Loop) stop(level int32) {
 }
 
 // Close ends the loop: listeners and connections are closed, and jobs are
-// cancelled. It may be called from any goroutine and does not wait: Run
-// returns when all is done. It always returns nil, and a second call does
-// nothing.
+// cancelled. It may be called from any goroutine and does not wait; Run returns
+// when everything is done. It always returns nil. A second call does nothing.
 func (l *Loop) Close() error {
 	l.stop(stopNow)
 	l.mu.Lock()
@@ -42,24 +41,31 @@ func (l *Loop) Close() error {
 		l.ended = true
 	}
 	l.mu.Unlock()
-	if idle { // there is no Run to do it
+	if idle { // Run is not there to do it
 		l.release()
 		close(l.done)
 	}
 	return nil
 }
 
-// Shutdown ends the loop gently: it accepts what has connected already and then
-// closes the listeners, lets the jobs go on until they end, wakes the parked
-// connections so that they can say goodbye (their reads end with ErrShutdown),
-// and lets what has been written be sent. Clients that have connected, or made
-// their handshake, and not asked for anything yet have half a second to do so.
-// It returns nil when the loop has ended. If ctx ends first, the rest is
-// cancelled as by Close, and Shutdown returns ctx's error at once: Run returns
-// when all is done, which a job that does not give the thread back may delay.
+// Shutdown ends the loop gracefully. The loop
 //
-// It may be called from any goroutine but the loop's own, where it would wait
-// for itself: in a job, or in a function that the loop calls, it is ErrOnLoop.
+//   - accepts the clients that have connected already, then closes its listeners,
+//   - lets jobs run until they end,
+//   - wakes parked connections, whose reads return ErrShutdown, so that they can
+//     say goodbye,
+//   - and sends what has been written.
+//
+// Clients that have not sent a request yet, after connecting or after their
+// handshake, have half a second to do so.
+//
+// Shutdown returns nil when the loop has ended. If ctx ends first, the rest is
+// cancelled as by Close, and Shutdown returns ctx's error at once. Run returns
+// when everything is done; a job that does not give back the thread delays it.
+//
+// Shutdown may be called from any goroutine except the loop's own, where it would
+// wait for itself. In a job, or in a function that the loop calls, it returns
+// ErrOnLoop.
 func (l *Loop) Shutdown(ctx context.Context) error {
 	if l.onLoop() {
 		return ErrOnLoop
@@ -68,7 +74,7 @@ func (l *Loop) Shutdown(ctx context.Context) error {
 	started := l.running
 	l.mu.Unlock()
 	if !started {
-		l.Close() // Run may have been called meanwhile
+		l.Close() // also right if Run has been called meanwhile
 	} else {
 		l.stop(stopDrain)
 	}
@@ -82,7 +88,7 @@ func (l *Loop) Shutdown(ctx context.Context) error {
 }
 
 // onLoop reports whether the caller is on the loop's goroutine, or inside a job
-// of the loop. Any goroutine may ask. (See here, which costs less.)
+// of the loop. It may be called from any goroutine. The method here is cheaper.
 func (l *Loop) onLoop() bool {
 	if g := l.goroutine.Load(); g != 0 && g == goroutine.ID() {
 		return true
@@ -96,11 +102,11 @@ func (l *Loop) onLoop() bool {
 }
 
 // ShuttingDown reports whether Shutdown or Close has been called. It may be
-// called from any goroutine; a handler that serves many requests on one
-// connection asks it between two.
+// called from any goroutine. A handler that serves many requests on one connection
+// should check it between requests.
 func (l *Loop) ShuttingDown() bool { return l.stopping.Load() != stopNot }
 
-// drain is the beginning of Shutdown, on the loop's goroutine.
+// drain begins a shutdown, on the loop's goroutine.
 func (l *Loop) drain() {
 	if l.draining {
 		return
@@ -124,7 +130,7 @@ func (l *Loop) drain() {
 	}
 }
 
-// endWait ends the wait of a parked connection, because the loop shuts down.
+// endWait ends the wait of a parked connection because the loop shuts down.
 func (c *Conn) endWait() {
 	if c.tls != nil && !c.tls.shaken() {
 		c.notServed()
@@ -135,7 +141,7 @@ func (c *Conn) endWait() {
 
 // teardown ends all jobs and closes everything.
 func (l *Loop) teardown() {
-	l.stopping.Store(stopNow) // also if the poller has failed
+	l.stopping.Store(stopNow) // not set yet if the poller has failed
 	l.draining, l.ending = true, true
 	l.in.mu.Lock()
 	l.in.closed = true
@@ -161,7 +167,8 @@ func (l *Loop) teardown() {
 			q.pop().queued = false
 		}
 	}
-	// Cancelling a job ends it, and takes it off the list. It can start no other.
+	// Cancelling a job ends it and takes it off the list. The job cannot start
+	// another.
 	for len(l.tasks) > 0 {
 		t := l.tasks[len(l.tasks)-1]
 		t.cancel = true
@@ -172,7 +179,7 @@ func (l *Loop) teardown() {
 			c.closeNow()
 		}
 	}
-	if err := l.pool.Close(); err != nil { // a job outside the list of tasks: a defect
+	if err := l.pool.Close(); err != nil { // a bug: a job without a task
 		l.log(slog.LevelError, "pool does not close", slog.Any("error", err))
 	}
 	l.publish()
@@ -188,7 +195,7 @@ func (l *Loop) end() {
 	close(l.done)
 }
 
-// release gives back what New has taken, and what waits in the inbox.
+// release frees what New has allocated, and what is left in the inbox.
 func (l *Loop) release() {
 	l.in.mu.Lock()
 	l.in.closed = true

@@ -18,8 +18,8 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// The system calls that are the same on every Unix. unsupported.go has their
-// counterparts for the rest.
+// The system calls that are the same on every Unix. unsupported.go has stubs for
+// other systems.
 
 type sockaddr = unix.Sockaddr
 
@@ -43,15 +43,15 @@ func sysPeek(fd int) bool {
 	return !wouldBlock(err)
 }
 
-// maxWrite is the most that is written at a time: Darwin and FreeBSD refuse
-// more than 2 GiB-1 with EINVAL.
+// maxWrite is the most bytes written at a time. Darwin and FreeBSD refuse more
+// than 2 GiB-1 with EINVAL.
 const maxWrite = 1 << 30
 
 func sysWrite(fd int, p []byte) (int, error) { return unix.Write(fd, p[:min(len(p), maxWrite)]) }
 
 // sysIsOpen reports whether fd is an open descriptor.
 func sysIsOpen(fd int) bool {
-	if fd > math.MaxInt32 { // the kernel would look at its low bits only
+	if fd > math.MaxInt32 { // the kernel would only look at the low bits
 		return false
 	}
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
@@ -60,8 +60,8 @@ func sysIsOpen(fd int) bool {
 
 func sysClose(fd int) error { return unix.Close(fd) }
 
-// sysPoll waits until fd is ready, or the timeout has passed; a negative
-// timeout means never. It serves code that may not pause.
+// sysPoll waits until fd is ready or the timeout has passed; a negative timeout
+// never passes. It is for code that may not pause.
 func sysPoll(fd int, ev waitctx.Events, timeout time.Duration) (ready bool, err error) {
 	pfd := [1]unix.PollFd{{Fd: int32(fd)}}
 	if ev&waitctx.Readable != 0 {
@@ -90,12 +90,12 @@ func acceptError(err error) acceptOutcome {
 		return acceptFailed
 	case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM, unix.EACCES, unix.ETIMEDOUT,
 		unix.ENETDOWN, unix.ENETUNREACH, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENOPROTOOPT, unix.EOPNOTSUPP:
-		return acceptNext // accept(2) of Linux: errors of the new connection's network
+		return acceptNext // Linux's accept(2) also returns network errors of the new connection
 	}
-	return acceptLater // EMFILE, ENFILE, ENOBUFS, ENOMEM, and what is not known
+	return acceptLater // EMFILE, ENFILE, ENOBUFS, ENOMEM and unknown errors
 }
 
-// dupListener returns a descriptor of its own for ln's socket.
+// dupListener returns a duplicate of ln's descriptor.
 func dupListener(ln net.Listener) (int, error) {
 	sc, ok := ln.(syscall.Conn)
 	if !ok {
@@ -172,13 +172,13 @@ func sysShutdown(fd int, write bool) error {
 	return os.NewSyscallError("shutdown", unix.Shutdown(fd, how))
 }
 
-// sysBacklog sets how many connections may wait for fd, which listens already.
+// sysBacklog sets how many connections may wait for fd, a listening socket.
 func sysBacklog(fd, n int) error {
 	return os.NewSyscallError("listen", unix.Listen(fd, min(n, math.MaxInt32)))
 }
 
-// sysConnect begins to connect a new socket to ra; the socket is connected, or
-// has failed, when it becomes writable.
+// sysConnect starts connecting a new socket to ra. When the socket becomes
+// writable, it is connected or has failed.
 func sysConnect(ra, la sockaddr) (int, error) {
 	family := unix.AF_UNIX
 	switch ra.(type) {
@@ -212,7 +212,7 @@ func sysConnect(ra, la sockaddr) (int, error) {
 	}
 }
 
-// sysConnected tells how a connect ended: done is false if it has not.
+// sysConnected reports whether a connect is done, and its error.
 func sysConnected(fd int) (done bool, err error) {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
@@ -225,8 +225,8 @@ func sysConnected(fd int) (done bool, err error) {
 	return err == nil, nil
 }
 
-// sysSocketError returns the error that fd has failed with, 0 if none, and
-// takes it from the socket.
+// sysSocketError returns the error with which fd has failed, or 0. The kernel
+// returns each error only once.
 func sysSocketError(fd int) syscall.Errno {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
@@ -235,7 +235,7 @@ func sysSocketError(fd int) syscall.Errno {
 	return syscall.Errno(errno)
 }
 
-// sysLocalAddr returns the address of this end, nil if it is not known.
+// sysLocalAddr returns the address of this end, or nil if it is not known.
 func sysLocalAddr(fd int) sockaddr {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
@@ -244,8 +244,8 @@ func sysLocalAddr(fd int) sockaddr {
 	return sa
 }
 
-// isWildcard reports whether sa is an address of a listener whose connections
-// have others.
+// isWildcard reports whether connections to a listener at sa have other local
+// addresses than sa.
 func isWildcard(sa sockaddr) bool {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
@@ -256,7 +256,7 @@ func isWildcard(sa sockaddr) bool {
 	return false
 }
 
-// netAddr turns the kernel's form of an address into package net's.
+// netAddr converts an address from the kernel's form to package net's.
 func netAddr(sa sockaddr) net.Addr {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:

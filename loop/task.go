@@ -12,35 +12,35 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// task is the loop's record of one job. It is reused, with everything that
-// hangs on it, when the job has ended.
+// task is the loop's record of one job. When the job has ended, the task and
+// everything in it is reused.
 type task struct {
 	loop  *Loop
 	job   jobs.Job
 	state taskState
 	wait  waitctx.WaitCtx
 
-	// What it runs: a function of Go's, or a connection's handler.
+	// What the job runs: a function given to Go, or a connection's handler.
 	fn      func(context.Context) error
 	conn    *Conn
 	handler Handler
 
 	index    int           // in loop.tasks
-	next     *task         // in one of the loop's queues, or free
-	queued   bool          // in ready or shaking
-	since    int64         // when it was queued to be started, if for a connection
-	cancel   bool          // is to be cancelled when it next has the thread
+	next     *task         // in one of the loop's queues, or in freeTasks
+	queued   bool          // in ready, shaking or early
+	since    int64         // when it was queued in fresh, starts or early
+	cancel   bool          // to be cancelled when it next gets the thread
 	counted  bool          // in inbox.queued until it starts
 	helper   bool          // started by another job
 	ops      int           // system calls that moved bytes since it was resumed
 	inLoop   bool          // it pauses in a function of this package
-	yielding bool          // and only to let others go first
-	waitsFor *Conn         // and for this connection
+	yielding bool          // it pauses only to let others go first
+	waitsFor *Conn         // the connection it pauses for
 	woken    bool          // a wake came while it did not wait for one
 	watching []*watch      // descriptors of its WaitCtx
-	waitNext *task         // the next one that waits for the same side of a Conn
-	timer    timer         // for Sleep, and to be looked at
-	interval time.Duration // between two looks
+	waitNext *task         // the next task that waits for the same side of a Conn
+	timer    timer         // for Sleep and lookLater
+	interval time.Duration // see lookLater
 	waking   atomic.Bool   // a wake is in the inbox
 	body     func(jobs.Job) error
 }
@@ -101,7 +101,7 @@ func (l *Loop) newTask(q *taskList) *task {
 	return t
 }
 
-// freeTask takes a task whose job has ended, or never began.
+// freeTask frees a task whose job has ended or never began.
 func (l *Loop) freeTask(t *task) {
 	last := len(l.tasks) - 1
 	l.tasks[t.index] = l.tasks[last]
@@ -132,8 +132,8 @@ func (t *task) main(j jobs.Job) error {
 	return t.fn(ctx)
 }
 
-// currentTask returns the task of the job that ctx carries, if that job is
-// the one which is running.
+// currentTask returns the task of the job that ctx carries. It returns
+// ErrNotInJob if that job is not the running one.
 func currentTask(ctx context.Context) (*task, error) {
 	j, ok := jobs.FromContext(ctx)
 	if !ok {
@@ -146,9 +146,9 @@ func currentTask(ctx context.Context) (*task, error) {
 	return t, nil
 }
 
-// pause pauses t's job, in which the caller is. The pause is the loop's own:
-// wakes and events of the job's WaitCtx do not end it. paused is false if
-// pausing is blocked.
+// pause pauses t's job, which is the caller's, for something the loop itself
+// waits for: wakes and events of the job's WaitCtx do not end the pause. paused is
+// false if pausing is blocked.
 func (t *task) pause() (paused bool, err error) {
 	n := t.job.Resumes()
 	t.inLoop = true
@@ -157,13 +157,13 @@ func (t *task) pause() (paused bool, err error) {
 	return t.job.Resumes() != n, err
 }
 
-// waitsElsewhere reports whether the job has paused, and not for its own
-// connection.
+// waitsElsewhere reports whether the job has paused for something other than its
+// own connection.
 func (t *task) waitsElsewhere() bool {
 	return t.state == taskPaused && !t.yielding && t.waitsFor != t.conn
 }
 
-// cancelPaused has a paused job cancelled.
+// cancelPaused makes the loop cancel a paused job.
 func (t *task) cancelPaused() {
 	t.cancel = true
 	t.ready()
@@ -207,7 +207,7 @@ func (l *Loop) resume(t *task) {
 	l.stopped(t, st, err)
 }
 
-// stopped deals with a job that has paused or ended.
+// stopped handles a job that has paused or ended.
 func (l *Loop) stopped(t *task, st jobs.Status, err error) {
 	if st == jobs.StatusPaused {
 		t.state = taskPaused
@@ -215,7 +215,7 @@ func (l *Loop) stopped(t *task, st jobs.Status, err error) {
 		return
 	}
 	c := t.conn
-	if c != nil && (err != nil || t.cancel) { // after Park, perhaps
+	if c != nil && (err != nil || t.cancel) { // it may have called Park before
 		c.next = nil
 	}
 	if c != nil && (t.cancel || st == jobs.StatusError) {
@@ -232,7 +232,7 @@ func (l *Loop) stopped(t *task, st jobs.Status, err error) {
 	}
 }
 
-// closeWait runs the cleanups of descriptors that the job has left registered.
+// closeWait runs the cleanups of the descriptors that the job left registered.
 func (l *Loop) closeWait(t *task) {
 	defer l.recoverPanic("cleanup of a wait descriptor panicked")
 	t.wait.Close()
@@ -278,7 +278,7 @@ func (l *Loop) call(f func()) {
 	f()
 }
 
-// recoverPanic is deferred.
+// recoverPanic recovers from a panic and logs it. It must be deferred.
 func (l *Loop) recoverPanic(msg string) {
 	if v := recover(); v != nil {
 		l.log(slog.LevelError, msg, slog.Any("panic", v), slog.String("stack", string(debug.Stack())))

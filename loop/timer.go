@@ -7,14 +7,13 @@ import (
 	"github.com/jobloop/jobloop/internal/monotonic"
 )
 
-// Times on a loop are nanoseconds since the process began, so that all loops have
-// one clock; 0 means none.
+// Times on a loop are nanoseconds since the process began, so all loops share one
+// clock. 0 means no time.
 
-// timer is an entry in the loop's heap of timers. It is part of what it
-// belongs to.
+// timer is an entry in the loop's heap of timers. It is embedded in its owner.
 type timer struct {
 	when  int64
-	index int // in the heap, plus 1; 0: not there
+	index int // in the heap, plus 1; 0: not in the heap
 	owner interface{ expire(now int64) }
 }
 
@@ -58,7 +57,7 @@ func (l *Loop) stopTimer(t *timer) {
 	}
 }
 
-// runTimers expires what is due.
+// runTimers expires the timers that are due.
 func (l *Loop) runTimers() {
 	if len(l.timers) == 0 {
 		return
@@ -80,7 +79,7 @@ func (l *Loop) at(t time.Time) int64 {
 	return max(monotonic.Since(l.epoch, t), 1)
 }
 
-// after is the time on the loop's clock that is d from now.
+// after returns the time on the loop's clock that is d from now.
 func (l *Loop) after(d time.Duration) int64 {
 	now := max(l.clock(), 1)
 	if at := now + max(int64(d), 0); at > 0 {
@@ -97,9 +96,9 @@ type Timer struct {
 	f func()
 }
 
-// AfterFunc calls f on the loop's goroutine, outside any job, when d has
-// passed. It is for the loop's goroutine; on others the loop begins to count
-// when it next turns.
+// AfterFunc makes the loop call f on its goroutine, outside any job, after d. It
+// may be called from any goroutine. On other goroutines than the loop's, d is
+// counted from the loop's next turn.
 func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	t := &Timer{l: l, f: f}
 	t.t.owner = t
@@ -109,9 +108,9 @@ func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 
 func (t *Timer) expire(int64) { t.l.call(t.f) }
 
-// Stop keeps the function from being called, and reports whether it was still
-// to be called. It is for the loop's goroutine; on others the loop does it
-// when it next turns, and Stop returns false.
+// Stop keeps the function from being called, and reports whether the timer was
+// still running. It may be called from any goroutine. On other goroutines than
+// the loop's, Stop takes effect in the loop's next turn and returns false.
 func (t *Timer) Stop() bool {
 	if !t.l.onLoop() {
 		t.l.send(message{call: func() { t.Stop() }})
@@ -122,9 +121,10 @@ func (t *Timer) Stop() bool {
 	return pending
 }
 
-// Reset makes the function be called when d has passed from now, and reports
-// whether it was still to be called. It is for the loop's goroutine; on others
-// the loop does it when it next turns, and Reset returns false.
+// Reset makes the timer expire after d, and reports whether it was still running.
+// It may be called from any goroutine. On other goroutines than the loop's, Reset
+// takes effect in the loop's next turn, d is counted from then, and Reset returns
+// false.
 func (t *Timer) Reset(d time.Duration) bool {
 	if !t.l.onLoop() {
 		t.l.send(message{call: func() { t.Reset(d) }})

@@ -10,51 +10,53 @@ import (
 	"time"
 )
 
-// TLSHandler is a Handler that speaks TLS: crypto/tls as it is. Handshakes are
-// jobs; a connection holds none before its first bytes arrive.
+// TLSHandler is a Handler that speaks TLS, using the unmodified crypto/tls.
+// Handshakes run in jobs. A connection holds no job before its first bytes arrive.
 type TLSHandler struct {
-	// Config is the server's. Loops that share one resume each other's
-	// sessions. The Conn of a tls.ClientHelloInfo, which its functions get, has a
-	// method NetConn() net.Conn that returns the *Conn.
+	// Config is the server's configuration. Loops that share a Config can resume
+	// each other's sessions. Its callbacks get a tls.ClientHelloInfo whose Conn has
+	// a method NetConn() net.Conn, which returns the *Conn.
 	Config *tls.Config
 
-	// HandshakeTimeout bounds the whole handshake, from when the connection was
-	// made to its end, wherever it waits: to be accepted (as far as that is known:
-	// Linux), for bytes, for a job, for a key engine. 0 is for 10
-	// seconds, negative for no bound but Config.IdleTimeout for each read.
+	// HandshakeTimeout bounds the time from when the connection was made to the end
+	// of its handshake, whatever the handshake waits for: bytes, a job, a key
+	// engine, or to be accepted (where that is known: Linux). 0 means 10 seconds.
+	// Negative means no limit except Config.IdleTimeout for each read.
 	HandshakeTimeout time.Duration
 
-	// Handler is called when the handshake is done. When it returns, the
-	// connection is closed as TLSConn.Close does it; unless it was parked (see
-	// TLSConn.Park): then it is called again when there is something to read.
+	// Handler is called when the handshake is done. When it returns, the connection
+	// is closed as by TLSConn.Close, unless it was parked. A parked connection's
+	// handler is called again when there is something to read (see TLSConn.Park).
 	Handler func(ctx context.Context, c *TLSConn) error
 
-	// The following are called, if they are not nil, on the loop's goroutine,
-	// inside the connection's job or outside any job. They must not wait.
+	// The following functions may be nil. They are called on the loop's goroutine,
+	// inside the connection's job or outside any job, and must not wait.
 
-	// OnHello is called when a connection's first bytes have come, before its
+	// OnHello is called when a connection's first bytes have arrived, before its
 	// handshake.
 	OnHello func(c *TLSConn)
 
-	// OnHandshake is called when a handshake has ended, with the time since the
-	// connection was made and the error, nil if it succeeded. It is called once
-	// for each connection, whatever became of it, but for those that were turned
-	// away when they were accepted: Stats counts them. An error matches
-	// os.ErrDeadlineExceeded if HandshakeTimeout has passed, ErrOverloaded if
-	// the connection had waited too long to be served, and ErrClientGone if its
-	// client had not waited for that.
+	// OnHandshake is called when a handshake has ended. It gets the time since the
+	// connection was made, and the error, or nil if the handshake succeeded. It is
+	// called once for each connection, even if the handshake never began. The
+	// exception is connections turned away when they were accepted, which are only
+	// counted in Stats.
+	//
+	// The error matches os.ErrDeadlineExceeded if HandshakeTimeout has passed,
+	// ErrOverloaded if the connection had waited too long to be served, and
+	// ErrClientGone if the client left before it was served.
 	OnHandshake func(c *TLSConn, took time.Duration, err error)
 
-	// OnClose is called when nobody serves a connection any more, after
-	// OnHandshake and all calls of Handler. What has been written may still be on
-	// its way.
+	// OnClose is called when nobody serves a connection any more, after OnHandshake
+	// and all calls of Handler. Data that was written may still be on its way.
 	OnClose func(c *TLSConn)
 }
 
-// defaultHandshakeTimeout is for a HandshakeTimeout of 0.
+// defaultHandshakeTimeout applies if HandshakeTimeout is 0.
 const defaultHandshakeTimeout = 10 * time.Second
 
-// Serve waits for the first bytes and then does the handshake.
+// Serve parks the connection. When its first bytes arrive, a job does the
+// handshake and then calls Handler.
 func (h *TLSHandler) Serve(ctx context.Context, c *Conn) error {
 	if err := h.valid(); err != nil {
 		return err
@@ -69,12 +71,12 @@ func (h *TLSHandler) valid() error {
 	return nil
 }
 
-// adopt makes c a connection of the handler's, and returns what is to be run
-// when it has got bytes.
+// adopt makes c a TLS connection of h, and returns the Handler to run when bytes
+// have arrived.
 func (h *TLSHandler) adopt(c *Conn) Handler {
 	t := newTLSConn(c)
 	t.h = h
-	c.heard = false // from here on it is another protocol
+	c.heard = false // the protocol changes here
 	timeout := h.HandshakeTimeout
 	if timeout == 0 {
 		timeout = defaultHandshakeTimeout
@@ -91,7 +93,7 @@ func (h *TLSHandler) adopt(c *Conn) Handler {
 // tlsServer is a TLSHandler's connection as the Handler of its jobs.
 type tlsServer TLSConn
 
-// Serve runs the handler, at first after the handshake.
+// Serve does the handshake if necessary, then runs the handler.
 func (s *tlsServer) Serve(ctx context.Context, c *Conn) error {
 	t := (*TLSConn)(s)
 	if t.handshake == handshakeNone && t.h != nil {
@@ -108,10 +110,10 @@ func (s *tlsServer) Serve(ctx context.Context, c *Conn) error {
 // begin does the handshake.
 func (t *TLSConn) begin(ctx context.Context) error {
 	c := t.c
-	// Its own waits end by these, the others by the limit.
+	// The deadlines end waits for this connection; c.limit ends all other waits.
 	c.rd.deadline, c.wr.deadline = c.limit, c.limit
 	if t.h.OnHello != nil {
-		t.handshake = handshakeRunning // it is not for the hook to begin
+		t.handshake = handshakeRunning // so that the hook cannot start the handshake
 		t.h.OnHello(t)
 		t.handshake = handshakeNone
 	}
@@ -119,7 +121,7 @@ func (t *TLSConn) begin(ctx context.Context) error {
 	defer func() { t.report(errNoResult) }() // if a callback panics
 	err := t.HandshakeContext(ctx)
 	if err != nil && c.rd.deadline != 0 && c.rd.deadline <= c.l.clock() && !errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err) // an engine was cancelled
+		err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err) // a wait for an engine was cancelled
 	}
 	if err != nil && c.turned {
 		err = c.whyTurnedAway()
@@ -135,7 +137,7 @@ func (t *TLSConn) begin(ctx context.Context) error {
 	return nil
 }
 
-// report tells the user what has become of the handshake, once.
+// report calls OnHandshake, once for each connection.
 func (t *TLSConn) report(err error) {
 	if t.h == nil || t.h.OnHandshake == nil || t.reported {
 		return
@@ -144,8 +146,8 @@ func (t *TLSConn) report(err error) {
 	t.h.OnHandshake(t, time.Duration(t.c.l.clock()-t.c.began), err)
 }
 
-// notServed ends a connection whose first job has never begun: its time is up,
-// or the loop shuts down.
+// notServed ends a connection whose first job has never started, because its time
+// is up or the loop shuts down.
 func (c *Conn) notServed() {
 	if t := c.tls; t != nil {
 		err := error(os.ErrDeadlineExceeded)

@@ -13,40 +13,41 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// TLSConn is a TLS connection for jobs: crypto/tls as it is, on a Conn. It is a
-// net.Conn, and its methods are for those whom Conn's are for. [TLSHandler]
-// gives one to its Handler; [TLSServer] and [TLSClient] make one of a Conn.
+// TLSConn is a TLS connection for jobs: the unmodified crypto/tls on a Conn. It is
+// a net.Conn. Its methods may be called from the same places as Conn's.
+// [TLSHandler] passes one to its Handler; [TLSServer] and [TLSClient] make one
+// from a Conn.
 //
-// One job may read while another writes. A second one that reads, or writes,
-// gets ErrInUse, and so does whoever uses a connection during its handshake.
+// One job may read while another writes. A second reader or a second writer gets
+// ErrInUse. So does a job that uses the connection while another does its
+// handshake.
 //
-// It behaves as a *tls.Conn does on a goroutine, with these differences:
+// A TLSConn behaves as a *tls.Conn does on a goroutine, except:
 //
-//   - A Read that has plaintext returns it without an error, which the next Read
-//     tells.
+//   - A Read that returns plaintext returns no error with it; the next Read does.
 //   - Renegotiation is refused.
-//   - Close does not tell whether the peer has had the close_notify alert. None is
-//     sent after a Write that has not ended, or not well, when the handler has
-//     panicked or was cancelled, and when the loop is closed: the peer must not
-//     take a part for the whole. Close of the NetConn sends none either.
-//   - CloseWrite after Close is net.ErrClosed.
-//   - When the peer has gone, a Write of several records may report more bytes,
-//     since they go out together.
+//   - Close does not report whether the close_notify alert was sent. No alert is
+//     sent if a Write has failed or is still in progress, if the handler panicked
+//     or was cancelled, or if the loop is closed: the peer must not mistake
+//     truncated data for all of it. Closing the NetConn sends no alert either.
+//   - CloseWrite after Close returns net.ErrClosed.
+//   - If the peer has gone, a Write of several records may report more bytes,
+//     because the records are sent together.
 type TLSConn struct {
 	c    *Conn
 	s    tlsio.Conn
-	h    *TLSHandler                           // whose it is, if any
+	h    *TLSHandler                           // the handler it belongs to, if any
 	next func(context.Context, *TLSConn) error // given to Park
 
 	handshake handshakeState
-	err       error // the handshake's
-	werr      error // what every further Write ends with
-	reading   bool  // a job is in Read, or pauses in it
+	err       error // of the handshake
+	werr      error // returned by every further Write
+	reading   bool  // a job is in Read, possibly paused
 	writing   bool
-	over      bool // Read has told of the end
-	answers   int  // bytes that crypto/tls has queued by itself since nothing was left to be sent
+	over      bool // Read has reported the end
+	answers   int  // bytes that crypto/tls has queued by itself since c.out was last empty
 
-	// What has been read ahead, to see whether there is anything: a byte of
+	// What was read ahead to find out whether there is anything to read: a byte of
 	// plaintext, an error.
 	peeked  byte
 	hasPeek bool
@@ -66,17 +67,17 @@ const (
 
 var _ net.Conn = (*TLSConn)(nil)
 
-// TLSServer returns the server's side of a TLS connection on c. The handshake is
-// done by Handshake, or by the first Read or Write. From here on c is the
-// TLSConn's: nothing else reads or writes it.
+// TLSServer returns the server's side of a TLS connection on c. Handshake, or the
+// first Read or Write, does the handshake. c belongs to the TLSConn from now on:
+// nothing else may read or write it.
 func TLSServer(c *Conn, cfg *tls.Config) *TLSConn {
 	t := newTLSConn(c)
 	t.s.Server((*tlsTransport)(c), cfg)
 	return t
 }
 
-// TLSClient returns the client's side of a TLS connection on c, as TLSServer
-// does the server's. cfg needs a ServerName or InsecureSkipVerify.
+// TLSClient returns the client's side of a TLS connection on c. It is otherwise
+// like TLSServer. cfg needs a ServerName or InsecureSkipVerify.
 func TLSClient(c *Conn, cfg *tls.Config) *TLSConn {
 	t := newTLSConn(c)
 	t.s.Client((*tlsTransport)(c), cfg)
@@ -95,20 +96,20 @@ func (t *TLSConn) NetConn() *Conn { return t.c }
 // Loop returns the loop the connection belongs to.
 func (t *TLSConn) Loop() *Loop { return t.c.l }
 
-// ConnectionState returns the state of the connection when its handshake has
-// succeeded, and the zero value before.
+// ConnectionState returns the state of the connection, or the zero value if its
+// handshake has not succeeded yet.
 func (t *TLSConn) ConnectionState() tls.ConnectionState { return t.s.State() }
 
-// SetValue keeps a value of the user's with the connection.
+// SetValue attaches a value of the user's choice to the connection.
 func (t *TLSConn) SetValue(v any) { t.c.value = v }
 
-// Value returns what SetValue has kept, nil if nothing.
+// Value returns the value attached by SetValue, or nil.
 func (t *TLSConn) Value() any { return t.c.value }
 
-// Park is Conn's Park: h, or with nil the handler that is running, is called
-// again when there is plaintext to read, the peer's end, or whatever else Read
-// has to tell. Plaintext that has come already counts. Of a TLSConn that does not
-// come from a TLSHandler, h must not be nil at first.
+// Park is Conn.Park for TLS. When there is plaintext to read, the peer's end, or
+// an error, h is called; if h is nil, the running handler is called again.
+// Plaintext that has arrived already counts. If the TLSConn does not come from a
+// TLSHandler, h must not be nil the first time.
 func (t *TLSConn) Park(h func(ctx context.Context, c *TLSConn) error) error {
 	switch {
 	case h != nil:
@@ -128,9 +129,9 @@ func (t *TLSConn) Handshake() error {
 	return t.HandshakeContext(jobs.NewContext(l.jobCtx, l.current.job))
 }
 
-// HandshakeContext does the handshake, if it has not been done yet. It is
-// called inside a job, which ctx carries to the keys of engines. If ctx ends
-// before, the connection is closed.
+// HandshakeContext does the handshake if it has not been done yet. It must be
+// called inside a job. ctx should carry that job, because the keys of engines use
+// it. If ctx ends during the handshake, the connection is closed.
 func (t *TLSConn) HandshakeContext(ctx context.Context) error {
 	switch {
 	case t.handshake == handshakeDone:
@@ -146,10 +147,10 @@ func (t *TLSConn) HandshakeContext(ctx context.Context) error {
 	return t.err
 }
 
-// ready says why an operation must not begin, if so. It does the handshake if
-// that has not been done yet.
+// ready returns nil if an operation may begin, or the reason why not. It does the
+// handshake if that has not been done yet.
 func (t *TLSConn) ready(op string) error {
-	if !t.c.l.here() { // here always: two at a time would break more than the connection
+	if !t.c.l.here() { // always checked, since concurrent calls would break more than the connection
 		return t.c.opError(op, ErrNotInJob)
 	}
 	if t.handshake == handshakeDone && t.err == nil {
@@ -158,15 +159,15 @@ func (t *TLSConn) ready(op string) error {
 	return t.Handshake()
 }
 
-// maxAnswers is how much crypto/tls may have queued by itself before the
-// connection is not read from: the peer has to take it first.
+// maxAnswers is how many bytes crypto/tls may queue by itself. Beyond that, the
+// connection is not read from until the peer has taken them.
 const maxAnswers = 4 << 10
 
-// Read reads into p, and pauses the job until there is something. It returns
-// io.EOF when the peer has sent close_notify, and io.ErrUnexpectedEOF when it
-// has gone in the middle of a record. While the peer does not take the answers
-// that crypto/tls owes it (to KeyUpdates), Read waits for that, whatever its
-// deadline, as on a goroutine.
+// Read reads into p, and pauses the job until there is something to read. It
+// returns io.EOF when the peer has sent close_notify, and io.ErrUnexpectedEOF when
+// the connection ended in the middle of a record. If the peer does not take the
+// answers of crypto/tls (to KeyUpdates), Read waits until it does, whatever the
+// read deadline, as a *tls.Conn does.
 func (t *TLSConn) Read(p []byte) (int, error) {
 	t.c.unread = false
 	if err := t.ready("read"); err != nil {
@@ -210,7 +211,7 @@ func (t *TLSConn) readNow(p []byte) (int, error) {
 	}
 	if !t.hasPeek {
 		if err := t.peekErr; err != nil {
-			t.peekErr = nil // not every error is there a second time
+			t.peekErr = nil // returned once; not every error occurs a second time
 			return 0, err
 		}
 		return t.s.Read(p)
@@ -228,22 +229,22 @@ func (t *TLSConn) readNow(p []byte) (int, error) {
 	return n, nil
 }
 
-// Readable reports whether a Read would return at once: with plaintext, the
-// peer's end, or an error. Before the handshake it is false.
+// Readable reports whether a Read would return at once, with plaintext, the
+// peer's end, or an error. Before the handshake it returns false.
 func (t *TLSConn) Readable() bool {
 	something := t.handshake == handshakeDone && !t.reading && t.c.l.here() && t.fill()
 	t.c.unread = t.c.unread && something
 	return something
 }
 
-// fill reports whether there is something to read: plaintext, of which it keeps a
-// byte, or an end.
+// fill reports whether there is something to read: plaintext, the peer's end or
+// an error. It keeps the byte or the error that it has read for the next Read.
 func (t *TLSConn) fill() (something bool) {
 	if t.hasPeek || t.peekErr != nil {
 		return true
 	}
-	something = true // if there is a panic
-	// Code of the user's may be called, a ClientSessionCache's.
+	something = true // the result if there is a panic
+	// The user's code may be called here, such as a ClientSessionCache.
 	defer t.c.l.recoverPanic("a function called by crypto/tls panicked")
 	t.peekErr = errPanicked
 	var b [1]byte
@@ -260,10 +261,12 @@ func (t *TLSConn) fill() (something bool) {
 var errPanicked = errors.New("loop: a function called by crypto/tls panicked")
 
 // Write writes p, and pauses the job while the socket takes no more. When it
-// returns, the socket has taken all of it, or there is an error: then every
-// further Write returns that too, since the peer could not make sense of what
-// follows. But ErrWouldBlock, outside a job, is passing: the loop keeps and sends
-// what n counts, 64 KiB at most, and nothing more can be written before.
+// returns nil, the socket has taken all of p. After an error every further Write
+// returns that error too, because the peer could not make sense of what follows.
+//
+// Outside a job Write may return ErrWouldBlock, which does not affect further
+// Writes. The loop has then kept the n bytes that Write reports, at most 64 KiB,
+// and sends them. Nothing more can be written until they have been sent.
 func (t *TLSConn) Write(p []byte) (int, error) {
 	if err := t.ready("write"); err != nil {
 		return 0, err
@@ -296,7 +299,7 @@ func (t *TLSConn) write(p []byte) (int, error) {
 		if err := c.usable(&c.wr); err != nil {
 			return done, c.opError("write", err)
 		}
-		// The scratch buffer holds SealSize with what records add.
+		// The scratch buffer has room for SealSize bytes plus the records' overhead.
 		sealed, n, err := t.s.Seal(c.l.scratchBuffer()[:0], p[done:])
 		if err == nil {
 			err = c.send(sealed)
@@ -323,7 +326,7 @@ func (t *TLSConn) write(p []byte) (int, error) {
 	}
 }
 
-// flush waits until nothing is left to be sent.
+// flush waits until all output has been sent.
 func (t *TLSConn) flush() error {
 	c := t.c
 	for len(c.out) > 0 {
@@ -333,7 +336,7 @@ func (t *TLSConn) flush() error {
 		if err := c.usable(&c.wr); err != nil {
 			return c.opError("write", err)
 		}
-		if c.gone() { // and what was left is dropped
+		if c.gone() { // the remaining output has been dropped
 			_, err := c.sysWrite(nil)
 			return err
 		}
@@ -341,8 +344,8 @@ func (t *TLSConn) flush() error {
 	return nil
 }
 
-// CloseWrite sends a close_notify alert: the peer reads io.EOF, and reads go on
-// here. Nothing can be written afterwards.
+// CloseWrite sends a close_notify alert, so that the peer reads io.EOF. Reads on
+// this end continue to work. Nothing can be written afterwards.
 func (t *TLSConn) CloseWrite() error {
 	if t.handshake != handshakeDone || t.err != nil {
 		return t.c.opError("close", errNoHandshake)
@@ -368,12 +371,12 @@ func (t *TLSConn) CloseWrite() error {
 	return t.flush()
 }
 
-var errShutdown = errors.New("tls: protocol is shutdown") // as crypto/tls says it
+var errShutdown = errors.New("tls: protocol is shutdown") // the text of crypto/tls
 
 var errNoHandshake = errors.New("loop: the handshake has not been done")
 
-// Close closes the connection, after a close_notify alert and all that has been
-// written. It may be called from any goroutine and does not wait.
+// Close closes the connection, after sending what has been written and a
+// close_notify alert. It does not wait, and may be called from any goroutine.
 func (t *TLSConn) Close() error { return t.c.close(connClosing) }
 
 // LocalAddr returns the address of this end.
@@ -382,8 +385,8 @@ func (t *TLSConn) LocalAddr() net.Addr { return t.c.LocalAddr() }
 // RemoteAddr returns the address of the other end.
 func (t *TLSConn) RemoteAddr() net.Addr { return t.c.RemoteAddr() }
 
-// SetDeadline sets the read and write deadlines, as Conn's SetDeadline does.
-// When a Write has not ended by its deadline, nothing can be written any more.
+// SetDeadline sets the read and write deadlines, as Conn.SetDeadline does. If a
+// Write has not finished by its deadline, nothing can be written any more.
 func (t *TLSConn) SetDeadline(d time.Time) error { return t.c.SetDeadline(d) }
 
 // SetReadDeadline is SetDeadline for reads.
@@ -395,18 +398,18 @@ func (t *TLSConn) SetWriteDeadline(d time.Time) error { return t.c.SetWriteDeadl
 // shaken reports whether the handshake has begun.
 func (t *TLSConn) shaken() bool { return t.handshake != handshakeNone }
 
-// sayGoodbye queues a close_notify alert, if the peer has not had one. After a
-// Write that has not ended, or not well, or when the handler was cancelled or has
-// panicked, it would call a part the whole.
+// sayGoodbye queues a close_notify alert if none has been sent. It does not do so
+// after a Write that failed or is unfinished, or if the handler was cancelled or
+// has panicked: the alert would make truncated data look complete.
 func (t *TLSConn) sayGoodbye() {
 	c := t.c
 	if t.handshake == handshakeDone && t.err == nil && !t.writing && t.werr == nil &&
 		!c.gone() && !c.silent && c.l.stopping.Load() != stopNow {
-		t.s.CloseWrite() // an error is that of a connection which ends anyway
+		t.s.CloseWrite() // errors do not matter: the connection ends anyway
 	}
 }
 
-// tlsTransport is a Conn as the records' carrier.
+// tlsTransport is a Conn as the transport of TLS records.
 type tlsTransport Conn
 
 var _ tlsio.Transport = (*tlsTransport)(nil)

@@ -11,8 +11,8 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// On these systems New returns ErrUnsupported, and nothing below is ever
-// reached: it lets programs that have another way compile.
+// On these systems New returns ErrUnsupported, and nothing below is ever called.
+// It is here so that programs with a fallback compile.
 
 type poller struct{}
 

@@ -9,19 +9,19 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// watch is one descriptor that jobs wait for by their WaitCtx. It is armed for
-// one event; the next job to pause on it arms it again.
+// watch is one descriptor that jobs wait for through their WaitCtx. It is armed
+// for one event; the next job that pauses on it arms it again.
 type watch struct {
 	fd     int
 	gen    generation
 	tasks  []*task
 	armed  waitctx.Events // what the poller will report
-	known  bool           // to the poller
-	always bool           // ready at any time, as regular files are
+	known  bool           // the poller knows it
+	always bool           // always ready, as regular files are
 }
 
-// learn brings what the loop watches up to date after a job has paused, and
-// arms it if the job waits for it.
+// learn updates the watches of a job that has just paused, and arms them if the
+// job waits for its WaitCtx.
 func (l *Loop) learn(t *task) {
 	if len(t.watching) == 0 {
 		l.added = t.wait.AllFDs(l.added[:0])
@@ -29,7 +29,7 @@ func (l *Loop) learn(t *task) {
 	} else {
 		l.added, l.deleted = t.wait.ChangedFDs(l.added[:0], l.deleted[:0])
 	}
-	// Cleared ones first: their numbers may be among the new ones again.
+	// Deleted descriptors first, since their numbers may have been added again.
 	for _, fd := range l.deleted {
 		l.unwatch(t, fd)
 	}
@@ -44,9 +44,9 @@ func (l *Loop) learn(t *task) {
 		t.cancelPaused()
 		return
 	case t.inLoop:
-		t.interval = 0 // it has got on
+		t.interval = 0 // it has made progress
 		return
-	case t.woken: // before it paused
+	case t.woken: // a wake came before it paused
 		t.woken = false
 		t.ready()
 		return
@@ -66,7 +66,8 @@ func (l *Loop) learn(t *task) {
 	}
 }
 
-// mustPoll reports whether nothing will tell when the paused job can go on.
+// mustPoll reports whether the loop has to poll the paused job, because nothing
+// will signal when it can continue.
 func (l *Loop) mustPoll(t *task) bool {
 	switch t.wait.Status() {
 	case waitctx.StatusEAgain:
@@ -77,27 +78,29 @@ func (l *Loop) mustPoll(t *task) bool {
 	return len(t.watching) == 0 && !t.wait.CallbackTaken()
 }
 
-// maxPolls is how many times Config.PollInterval a job is left alone at most that
-// has been polled for nothing again and again.
+// maxPolls limits the time between two polls of a job, as a multiple of
+// Config.PollInterval.
 const maxPolls = 256
 
-// The loop checks after checkInterval at first, and later less often, whether the
-// descriptors a job waits for are the same still. Of one that was closed the
-// poller says nothing, and somebody else may have its number by now.
+// The loop checks from time to time whether the descriptors a job waits for are
+// still the same: first after checkInterval, then less and less often. The poller
+// does not report that a descriptor was closed, and its number may belong to
+// something else by now.
 const (
 	checkInterval    = time.Second
 	maxCheckInterval = 64 * time.Second
 )
 
-// lookLater has the paused job looked at after a while: least at first, and twice
-// as long each time, up to most. Jobs are looked at together, at multiples of it.
+// lookLater sets a timer to check on the paused job. The interval is least at
+// first, and doubles each time up to most. Timers expire at multiples of the
+// interval, so that jobs are checked together.
 func (l *Loop) lookLater(t *task, least, most time.Duration) {
 	t.interval = min(max(2*t.interval, least), most)
 	step := int64(t.interval)
 	l.setTimer(&t.timer, (l.clock()/step+1)*step)
 }
 
-// expire ends a Sleep, polls, or checks what the job waits for.
+// expire ends a Sleep, polls the job, or checks what it waits for.
 func (t *task) expire(int64) {
 	if t.state != taskPaused || t.inLoop || t.loop.mustPoll(t) || !t.watched() {
 		t.ready()
@@ -106,7 +109,7 @@ func (t *task) expire(int64) {
 	t.loop.lookLater(t, checkInterval, maxCheckInterval)
 }
 
-// watched reports whether the poller watches all that the paused job waits for.
+// watched reports whether the poller watches everything the paused job waits for.
 func (t *task) watched() bool {
 	for _, w := range t.watching {
 		if !t.loop.holds(w) || w.armed != 0 && !t.loop.poller.armed(w.fd, w.gen, w.armed) {
@@ -116,16 +119,16 @@ func (t *task) watched() bool {
 	return true
 }
 
-// watch adds fd to those t's job waits for.
+// watch adds fd to the descriptors that t's job waits for.
 func (l *Loop) watch(t *task, fd int) {
 	var w *watch
 	if fd >= len(l.slots) && !sysIsOpen(fd) {
-		// Any number may come from a job. Only those of descriptors, which the
-		// system keeps small, get a slot; armWatch will refuse this one.
+		// A job may pass any number. Only open descriptors, whose numbers the
+		// system keeps small, get a slot. armWatch will refuse this one.
 		w = &watch{fd: fd}
 	} else if s := l.slot(fd); s.watch != nil {
-		// Others wait for the number already; but if one of them has closed it
-		// and not said so, it is another file by now: it is armed anew.
+		// Other jobs already wait for this number. One of them may have closed it
+		// without clearing it, and it may be another file by now: arm it again.
 		w = s.watch
 		w.armed = 0
 	} else {
@@ -138,7 +141,7 @@ func (l *Loop) watch(t *task, fd int) {
 	}
 }
 
-// unwatch is told that the job has cleared fd.
+// unwatch is called when the job has cleared fd.
 func (l *Loop) unwatch(t *task, fd int) {
 	i := slices.IndexFunc(t.watching, func(w *watch) bool { return w.fd == fd })
 	if i < 0 {
@@ -146,10 +149,10 @@ func (l *Loop) unwatch(t *task, fd int) {
 	}
 	w := t.watching[i]
 	if slices.Contains(l.added, fd) {
-		// Registered again: it may be another file by the same number.
+		// It was set again, and may be another file with the same number.
 		w.armed = 0
 	} else if t.wait.Events(fd) != 0 {
-		return // still registered under another key
+		return // still set under another key
 	}
 	t.watching = slices.Delete(t.watching, i, i+1)
 	l.dropWatch(t, w)
@@ -174,14 +177,14 @@ func (l *Loop) dropWatch(t *task, w *watch) {
 	}
 }
 
-// errNoDescriptor is why a watch cannot be armed whose descriptor the loop
-// does not know, or has seen closed.
+// errNoDescriptor is the error for arming a watch whose descriptor was not open,
+// or has been closed since.
 var errNoDescriptor = errors.New("not an open descriptor")
 
-// holds reports whether w still has the slot of its descriptor.
+// holds reports whether w still owns the slot of its descriptor.
 func (l *Loop) holds(w *watch) bool { return w.fd < len(l.slots) && l.slots[w.fd].watch == w }
 
-// forget removes all that the loop knows of what t's job waits for.
+// forget removes all watches of t's job, and its timer.
 func (l *Loop) forget(t *task) {
 	for i, w := range t.watching {
 		l.dropWatch(t, w)
@@ -199,14 +202,14 @@ func (l *Loop) armWatch(w *watch) error {
 	}
 	var ev waitctx.Events
 	for _, t := range w.tasks {
-		if t.state == taskPaused && !t.inLoop { // and not in a Sleep, say
+		if t.state == taskPaused && !t.inLoop { // not in a Sleep, for example
 			ev |= t.wait.Events(w.fd)
 		}
 	}
 	s := &l.slots[w.fd]
 	if s.conn != nil || s.ln != nil {
-		// The socket has a registration of the loop's own, edge-triggered, that
-		// reports what happens from now on. What has happened, poll tells.
+		// The loop itself has registered the socket, edge-triggered. That reports
+		// what happens from now on; poll reports what has happened before.
 		ready, err := sysPoll(w.fd, ev, 0)
 		if ready {
 			w.fire()

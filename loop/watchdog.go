@@ -9,26 +9,25 @@ import (
 	"time"
 )
 
-// watchdog tells of jobs that keep the thread. It looks from a timer's
-// goroutine, since the loop's thread is what may be stuck, and rests while the
-// loop sleeps.
+// watchdog reports jobs that keep the thread. Because the loop's thread may be
+// stuck, it runs on a timer's goroutine. It rests while the loop sleeps.
 type watchdog struct {
-	after    time.Duration // Config.BlockedAfter; not positive: there is no watch
-	period   time.Duration // between two looks
+	after    time.Duration // Config.BlockedAfter; negative: off
+	period   time.Duration // between two checks
 	progress atomic.Uint64 // changes whenever the thread goes to something else
-	armed    atomic.Bool   // a look is to come
+	armed    atomic.Bool   // a check is scheduled
 	over     atomic.Bool   // the loop has ended
-	blocked  atomic.Uint64 // times that a job has been found
+	blocked  atomic.Uint64 // times a blocking job was found
 	timer    *time.Timer
-	run      string // how stacks call Run's goroutine
+	run      string // the name of Run's goroutine in stack traces
 
-	// Of the looks, of which there is one at a time.
-	seen  uint64 // progress at the last one
-	since time.Time
-	told  bool // about it
+	// Used by look, which runs one at a time.
+	seen  uint64    // progress at the last check
+	since time.Time // when progress last changed
+	told  bool      // the lack of progress has been reported
 }
 
-// beginWatch begins the watch, on Run's goroutine.
+// beginWatch starts the watchdog, on Run's goroutine.
 func (l *Loop) beginWatch() (end func()) {
 	d := &l.dog
 	if d.after = l.cfg.BlockedAfter; d.after < 0 {
@@ -40,17 +39,17 @@ func (l *Loop) beginWatch() (end func()) {
 	d.armed.Store(true)
 	d.period = max(d.after/2, time.Millisecond)
 	d.timer = time.AfterFunc(time.Hour, l.look)
-	d.timer.Reset(d.period) // not before look can find it
+	d.timer.Reset(d.period) // only now, because look uses d.timer
 	return func() { d.over.Store(true); d.timer.Stop() }
 }
 
-// step says that the thread goes to something else.
+// step records that the thread goes to something else.
 func (l *Loop) step() {
 	l.steps++
 	l.dog.progress.Store(l.steps)
 }
 
-// wakeDog makes sure that there is a watch while the loop works.
+// wakeDog makes sure that the watchdog is active while the loop works.
 func (l *Loop) wakeDog() {
 	if d := &l.dog; d.timer != nil && !d.armed.Load() {
 		d.armed.Store(true)
@@ -58,7 +57,7 @@ func (l *Loop) wakeDog() {
 	}
 }
 
-// look is called when it is time to look at the loop.
+// look checks on the loop. The timer calls it.
 func (l *Loop) look() {
 	d := &l.dog
 	if d.over.Load() {
@@ -71,7 +70,7 @@ func (l *Loop) look() {
 		d.since = time.Time{}
 		d.armed.Store(false)
 		if d.progress.Load() == n {
-			return // until wakeDog
+			return // wakeDog will start it again
 		}
 		d.armed.Store(true)
 	} else if took := now.Sub(d.since); took >= d.after && !d.told {
@@ -83,11 +82,11 @@ func (l *Loop) look() {
 	d.timer.Reset(d.period)
 }
 
-// maxStacks bounds what is looked through for a stack.
+// maxStacks bounds the dump of all stacks that is searched, in bytes.
 const maxStacks = 64 << 20
 
-// stack returns the stack of what has the thread: Run's goroutine, or the
-// coroutine to which it has passed control.
+// stack returns the stack of what runs on the loop's thread: Run's goroutine, or
+// the coroutine to which it has passed control.
 func (d *watchdog) stack() string {
 	var b []byte
 	for size := 1 << 20; size <= maxStacks; size *= 2 {
@@ -101,7 +100,7 @@ func (d *watchdog) stack() string {
 	byRun := []byte(" in " + d.run + "\n") // the last line of a goroutine's stack
 	for s := range bytes.SplitSeq(append(b, '\n'), []byte("\n\n")) {
 		head, _, _ := bytes.Cut(s, []byte("\n"))
-		if bytes.Contains(head, []byte("[coroutine")) { // it has passed control on, or is to get it
+		if bytes.Contains(head, []byte("[coroutine")) { // it waits for control to come back
 			continue
 		}
 		if bytes.HasPrefix(s, isRun) || bytes.Contains(s, byRun) && bytes.Contains(s, []byte("jobs.(*coroutine).run(")) {

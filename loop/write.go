@@ -10,9 +10,9 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// Write writes p, and pauses the job while the socket takes no more. It
-// returns fewer than len(p) bytes only with an error. Writes that several jobs
-// make at once may be mixed.
+// Write writes p, and pauses the job while the socket takes no more. If it writes
+// fewer than len(p) bytes, it returns an error. Writes by several jobs at the same
+// time may be interleaved.
 func (c *Conn) Write(p []byte) (int, error) {
 	done := 0
 	for {
@@ -37,8 +37,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 }
 
-// writeNow writes what the socket takes. It returns ErrWouldBlock if that is
-// nothing.
+// writeNow writes what the socket takes. It returns ErrWouldBlock if the socket
+// takes nothing.
 func (c *Conn) writeNow(p []byte) (int, error) {
 	if err := c.usable(&c.wr); err != nil {
 		return 0, c.opError("write", err)
@@ -50,21 +50,21 @@ func (c *Conn) writeNow(p []byte) (int, error) {
 		return 0, ErrWouldBlock
 	}
 	if !c.tcp {
-		// Linux gives no edge when a Unix socket whose buffer is full can no
-		// longer be written to, since either end has shut it.
+		// Linux gives no edge when either end shuts a Unix socket whose buffer is
+		// full.
 		c.wr.ready = true
 	}
 	return c.sysWrite(p)
 }
 
-// sysWrite is write(2), of fewer bytes than p has if the socket takes no more.
+// sysWrite writes as many bytes of p as the socket takes, with write(2).
 func (c *Conn) sysWrite(p []byte) (int, error) {
-	if errno, ok := c.reason.(syscall.Errno); ok && c.tcp { // a look has taken it from the socket
+	if errno, ok := c.reason.(syscall.Errno); ok && c.tcp { // look has taken it from the socket
 		return 0, c.failed("write", errno)
 	}
 	if c.gone() {
-		// The kernel would say the same, and send SIGPIPE. crypto/tls says
-		// goodbye on every connection.
+		// The kernel would return the same error and also send SIGPIPE, since
+		// crypto/tls says goodbye on every connection.
 		return 0, c.opError("write", os.NewSyscallError("write", errnoEPIPE))
 	}
 	for c.wr.ready {
@@ -79,7 +79,7 @@ func (c *Conn) sysWrite(p []byte) (int, error) {
 		case wouldBlock(err):
 			c.wr.ready = false
 		default:
-			if isErrno(err, errnoEPIPE) { // this side has been shut, perhaps
+			if isErrno(err, errnoEPIPE) { // perhaps only this side has been shut
 				return 0, c.opError("write", os.NewSyscallError("write", err))
 			}
 			return 0, c.failed("write", err)
@@ -88,8 +88,8 @@ func (c *Conn) sysWrite(p []byte) (int, error) {
 	return 0, ErrWouldBlock
 }
 
-// send sends p after what waits to be sent, and keeps what the socket does not
-// take: the loop will send it.
+// send sends p after the output that is waiting already. It keeps what the socket
+// does not take; the loop will send that later.
 func (c *Conn) send(p []byte) error {
 	for len(c.out) > 0 {
 		n, err := c.sysWrite(c.out)
@@ -119,7 +119,8 @@ func (c *Conn) send(p []byte) error {
 	return nil
 }
 
-// sendKept sends what send has kept. An error is kept for the next Write.
+// sendKept sends the output that send has kept. It saves an error for the next
+// Write.
 func (c *Conn) sendKept() {
 	if len(c.out) == 0 {
 		return
