@@ -8,23 +8,23 @@ import (
 	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
 )
 
-// batch is what is being computed, perhaps by a worker: from startWorker until
-// batcher.done is set, the fields below the line are the worker's, and so is op
-// of the requests.
+// batch is what is being computed, perhaps by a worker. From startWorker until
+// batcher.done is set, the worker owns the fields below the line and the op field
+// of each request.
 type batch struct {
-	reqs    []*request // none: nothing is being computed
+	reqs    []*request // empty: nothing is being computed
 	size    int        // index into keySizes
 	started time.Duration
-	unit    *rsax8.Unit // it and ops are read only, by both
+	unit    *rsax8.Unit // unit and ops are not changed while a worker uses them
 	ops     []*rsax8.Request
 	// ---
 	took    time.Duration
 	failure error // the kernel has panicked
 }
 
-// fill makes a batch of the oldest requests in q. Five take as long as eight, so
-// of five to seven it takes as many as fill the lanes once, if the rest is
-// enough for a batch too.
+// fill makes a batch of the oldest requests in q. Five requests take as long as
+// eight. So if there are five to seven, it takes only the four that fill the lanes
+// once, provided that the rest are enough for another batch.
 func (b *batcher) fill(q *queue) {
 	t := &b.batch
 	t.size = q.head.size
@@ -46,7 +46,7 @@ func (b *batcher) fill(q *queue) {
 	t.unit = b.units[t.size]
 }
 
-// compute does what the batch is for. It may be called by a worker.
+// compute computes the batch. It may be called by a worker.
 func (b *batcher) compute() {
 	t := &b.batch
 	began := b.engine.now()
@@ -59,7 +59,7 @@ func (b *batcher) compute() {
 	b.engine.do(t.unit, t.ops)
 }
 
-// settle takes the results of the computed batch.
+// settle processes the results of the computed batch.
 func (b *batcher) settle() {
 	t := &b.batch
 	now := b.engine.now()
@@ -85,7 +85,7 @@ func (b *batcher) settle() {
 	}
 	if t.failure != nil {
 		b.failure = t.failure
-		b.units[t.size] = nil // whatever state it is in
+		b.units[t.size] = nil // its state is unknown
 	}
 	if b.engine.cfg.OnBatch != nil {
 		b.reports = append(b.reports, report)

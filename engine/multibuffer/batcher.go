@@ -12,19 +12,19 @@ import (
 	"github.com/jobloop/jobloop/jobs"
 )
 
-// maxWait is when a request no longer waits for others, on a loop that is
-// never idle. Even there, partial batches of 2048-bit keys, half a millisecond
-// each at the most, take no more than a twentieth of the time.
+// maxWait is how long a request waits for others on a loop that is never idle.
+// Partial batches of 2048-bit keys take at most half a millisecond, so even there
+// they use no more than a twentieth of the time.
 const maxWait = 10 * time.Millisecond
 
-// keepHook is for how many turns without a request the batcher stays among the
-// loop's BeforeSleep hooks: having one costs the loop a system call whenever
-// it goes to sleep, and adding one allocates.
+// keepHook is how many turns without a request the batcher keeps its BeforeSleep
+// hook. A hook costs the loop a system call whenever it goes to sleep, but adding
+// one allocates.
 const keepHook = 64
 
-// batcher gathers the requests of one loop for one Engine. It is for the
-// loop's goroutine, jobs included; what another one may touch is said where it
-// is. The loop keeps the batcher, and they go together.
+// batcher gathers the requests of one loop for one Engine. It is for the loop's
+// goroutine, jobs included, except where a comment says otherwise. The loop holds
+// it and it lives as long as the loop.
 type batcher struct {
 	engine  *Engine
 	host    engine.Host
@@ -38,13 +38,13 @@ type batcher struct {
 	batch   batch
 	done    atomic.Bool // a worker has computed the batch
 	units   [len(keySizes)]*rsax8.Unit
-	settled []*request // whose jobs are to be made ready
+	settled []*request // requests whose jobs are to be made ready
 	reports []Batch    // for OnBatch
-	failure error      // what the loop is to log
+	failure error      // for the loop to log
 
-	quiet       int    // turns since a request came, while none waits
-	stopSleep   func() // nil: not among the loop's BeforeSleep hooks
-	beforeSleep func() // methods, made into values once
+	quiet       int    // turns without a waiting request since the last one came
+	stopSleep   func() // removes the BeforeSleep hook; nil: there is none
+	beforeSleep func() // onSleep and onComputed as values, made once
 	collect     func()
 }
 
@@ -56,7 +56,7 @@ func batcherOf(e *Engine, host engine.Host) *batcher {
 	b := &batcher{engine: e, host: host}
 	b.beforeSleep, b.collect = b.onSleep, b.onComputed
 	host.SetLocal(e, b)
-	host.AfterJobs(b.onTurn) // for good: it makes no system call
+	host.AfterJobs(b.onTurn) // never removed: it makes no system call
 	return b
 }
 
@@ -86,21 +86,22 @@ func (b *batcher) remove(r *request) {
 	b.waiting--
 }
 
-// wait pauses r's job, in which the caller is, until r is finished. An error
-// is that of Pause, if the job is being cancelled, or that of r's context, if
-// it has ended when the job goes on.
+// wait pauses r's job, which is the caller's, until r is finished. It returns the
+// error of Pause if the job is being cancelled, and that of r's context if this
+// has ended when the job continues.
 //
-// The end of its context does not wake the job, which goes on soon anyway: no
-// request waits longer than maxWait and for the batches before its own. To be
-// told would cost every handshake, since crypto/tls gives each a context that
-// can end, 1 µs and 5 allocations (package engine's BenchmarkContext, on a Xeon).
+// The end of the context does not wake the job. The job continues soon anyway: no
+// request waits longer than maxWait plus the time for the batches before its own.
+// A wake would cost every handshake 1 µs and 5 allocations, because crypto/tls
+// gives each a context that can end (BenchmarkContext in package engine, on a
+// Xeon).
 func (b *batcher) wait(r *request) error {
 	w := r.job.WaitCtx()
 	wasTaken := w.CallbackTaken()
 	r.wake, r.wakeArg, _ = w.Callback()
 	defer func() {
-		// A callback that was taken for nothing would keep the loop from
-		// polling the job at its next pause, whatever that is for.
+		// If the callback stayed taken for nothing, the loop would not poll the
+		// job in its next pause, which may need that.
 		if r.wake != nil && !wasTaken && w.CallbackTaken() {
 			w.SetCallback(r.wake, r.wakeArg)
 		}
@@ -110,7 +111,7 @@ func (b *batcher) wait(r *request) error {
 			return err
 		}
 		if err := r.ctx.Err(); err != nil {
-			if r.finished() { // otherwise release counts it
+			if r.finished() { // if not, release counts it
 				b.engine.stats.canceled.Add(1)
 			}
 			return err
@@ -123,11 +124,11 @@ func (b *batcher) wait(r *request) error {
 			r.state = stateBlocked
 			return nil
 		}
-		w.Callback() // a spurious resume
+		w.Callback() // a spurious resume: take the callback again
 	}
 }
 
-// release is told that the job has done with r, whatever became of it.
+// release is called when the job is done with r, whatever the outcome.
 func (b *batcher) release(r *request) {
 	switch r.state {
 	case stateWaiting:
@@ -135,7 +136,7 @@ func (b *batcher) release(r *request) {
 		b.remove(r)
 	case stateComputing:
 		b.engine.stats.canceled.Add(1)
-		r.abandoned = true // and freed with its batch
+		r.abandoned = true // settle will free it
 		return
 	}
 	b.free.put(r)
@@ -166,9 +167,9 @@ func (b *batcher) onSleep() {
 	}
 }
 
-// run computes a batch that is due, or has a worker compute it, and makes ready
-// the jobs of its requests: until there are some, or no batch is due. So the
-// loop does not go to sleep while requests wait.
+// run computes batches that are due, or lets a worker compute one, and makes the
+// jobs of finished requests ready. It continues until there are such jobs or no
+// batch is due, so the loop does not go to sleep while requests wait.
 func (b *batcher) run(all bool) {
 	for {
 		q := b.due(all)
@@ -176,7 +177,7 @@ func (b *batcher) run(all bool) {
 			break
 		}
 		if b.dropVoid(q) {
-			continue // a batch of the others may not be due
+			continue // the remaining requests may not be due
 		}
 		if q.n < b.engine.cfg.MinBatch {
 			b.leaveAlone(q)
@@ -190,16 +191,17 @@ func (b *batcher) run(all bool) {
 		b.compute()
 		b.settle()
 		if len(b.settled) > 0 {
-			break // the loop looks at its sockets before the next one
+			break // the loop checks its sockets before the next batch
 		}
 	}
 	b.finish()
 }
 
-// due returns the queue that a batch is to be made of now: if several are to,
-// that of the oldest request; nil if none is.
+// due returns the queue from which the next batch is due, or nil if none is. If
+// several are due, it returns the one with the oldest request. With all, every
+// waiting request is due.
 func (b *batcher) due(all bool) *queue {
-	if len(b.batch.reqs) > 0 { // a worker is at it
+	if len(b.batch.reqs) > 0 { // a worker is computing
 		return nil
 	}
 	var best *queue
@@ -215,8 +217,8 @@ func (b *batcher) due(all bool) *queue {
 	return best
 }
 
-// dropVoid takes requests whose context has ended out of the next batch of q,
-// and reports whether there were any.
+// dropVoid removes requests whose context has ended from the next batch of q. It
+// reports whether there were any.
 func (b *batcher) dropVoid(q *queue) (dropped bool) {
 	n := 0
 	for r := q.head; r != nil && n < rsax8.Lanes; {
@@ -234,7 +236,7 @@ func (b *batcher) dropVoid(q *queue) (dropped bool) {
 	return dropped
 }
 
-// leaveAlone leaves all requests in q to crypto/rsa, which their jobs call.
+// leaveAlone leaves all requests in q to crypto/rsa, which their jobs will call.
 func (b *batcher) leaveAlone(q *queue) {
 	b.engine.stats.alone.Add(uint64(q.n))
 	for q.n > 0 {
@@ -246,7 +248,7 @@ func (b *batcher) leaveAlone(q *queue) {
 }
 
 // finish makes the jobs of settled requests ready, in the order in which the
-// requests came, and then tells of the batches.
+// requests came, and then calls OnBatch.
 func (b *batcher) finish() {
 	slices.SortFunc(b.settled, func(r, s *request) int { return cmp.Compare(r.arrival, s.arrival) })
 	for _, r := range b.settled {
@@ -254,11 +256,11 @@ func (b *batcher) finish() {
 	}
 	clear(b.settled)
 	b.settled = b.settled[:0]
-	if cap(b.settled) > 1024 { // a burst's memory is not kept
+	if cap(b.settled) > 1024 { // the memory of a burst is not kept
 		b.settled = nil
 	}
 
-	// Last, and with nothing left to do, as both may panic.
+	// This comes last, because both OnBatch and the failure may panic.
 	reports, failure := b.reports, b.failure
 	b.reports, b.failure = b.reports[:0], nil
 	if failure != nil {

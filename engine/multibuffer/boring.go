@@ -4,6 +4,6 @@ package multibuffer
 
 import "crypto/boring"
 
-// boringEnabled reports whether BoringCrypto, a validated module too, does the
-// program's cryptography.
+// boringEnabled reports whether the program's cryptography is done by
+// BoringCrypto, which is a validated module too.
 func boringEnabled() bool { return boring.Enabled() }

@@ -9,17 +9,18 @@ import (
 	"io"
 )
 
-// encoder makes the encoded messages that RSA signatures are computed from. It
-// keeps the hash functions it has used, and is for one goroutine at a time.
+// encoder makes the encoded messages from which RSA signatures are computed. It
+// keeps the hash functions it has used. It is for one goroutine at a time.
 type encoder struct {
 	hashes [32]hash.Hash // by crypto.Hash
 	block  [64]byte      // of a mask
 }
 
-// encode fills em, which is as long as the modulus, with what crypto/rsa would
-// sign for the same arguments: as a number it is less than a modulus of 8
-// times that many bits. ok is false for everything that crypto/rsa would not
-// sign: it knows its errors, and its panics, best. An error is rand's.
+// encode fills em with what crypto/rsa would sign for the same arguments. em must
+// be as long as the modulus, whose length in bits must be a multiple of 8; as a
+// number, em is then less than the modulus. ok is false for everything that
+// crypto/rsa would not sign, so that the caller can get the error, or the panic,
+// from crypto/rsa. An error is that of rand.
 func (e *encoder) encode(em []byte, rand io.Reader, digest []byte, opts crypto.SignerOpts) (ok bool, err error) {
 	switch opts := opts.(type) {
 	case nil:
@@ -33,8 +34,8 @@ func (e *encoder) encode(em []byte, rand io.Reader, digest []byte, opts crypto.S
 	return encodePKCS1v15(em, digest, opts.HashFunc()), nil
 }
 
-// digestInfo is the DER of the DigestInfo structures of RFC 8017, section 9.2,
-// note 1, up to the digest; for the hash functions that crypto/rsa signs.
+// digestInfo is the DER encoding of the DigestInfo structures of RFC 8017, section
+// 9.2, note 1, up to the digest, for the hash functions that crypto/rsa accepts.
 var digestInfo = map[crypto.Hash]string{
 	0:                 "", // the digest is signed as it is
 	crypto.MD5:        "\x30\x20\x30\x0c\x06\x08\x2a\x86\x48\x86\xf7\x0d\x02\x05\x05\x00\x04\x10",
@@ -71,8 +72,8 @@ func encodePKCS1v15(em, digest []byte, h crypto.Hash) bool {
 	return true
 }
 
-// pss is EMSA-PSS, RFC 8017, section 9.1.1, for moduli whose length in bits is
-// a multiple of 8.
+// pss is EMSA-PSS, RFC 8017, section 9.1.1, for moduli whose length in bits is a
+// multiple of 8.
 func (e *encoder) pss(em []byte, rand io.Reader, digest []byte, opts *rsa.PSSOptions) (ok bool, err error) {
 	h := e.hash(opts.Hash)
 	hashSize := h.Size()
@@ -91,7 +92,7 @@ func (e *encoder) pss(em []byte, rand io.Reader, digest []byte, opts *rsa.PSSOpt
 	// maskedDB || H || bc, where DB = 00 ... 00 01 || salt
 	db := em[:len(em)-hashSize-1]
 	salt := db[len(db)-saltSize:]
-	// h is not in use yet: a reader that pauses the job lets others have it.
+	// h must not be in use yet: if the reader pauses the job, others use h.
 	if _, err := io.ReadFull(rand, salt); err != nil {
 		return false, err
 	}
@@ -111,7 +112,7 @@ func (e *encoder) pss(em []byte, rand io.Reader, digest []byte, opts *rsa.PSSOpt
 	return true, nil
 }
 
-// mask adds MGF1's mask, RFC 8017, section B.2.1, to out.
+// mask combines out with MGF1's mask (RFC 8017, section B.2.1) by XOR.
 func (e *encoder) mask(out []byte, h hash.Hash, seed []byte) {
 	for counter := uint32(0); len(out) > 0; counter++ {
 		h.Reset()
@@ -123,7 +124,7 @@ func (e *encoder) mask(out []byte, h hash.Hash, seed []byte) {
 	}
 }
 
-// hash returns the hash function, the same one each time.
+// hash returns the hash function h, the same one each time.
 func (e *encoder) hash(h crypto.Hash) hash.Hash {
 	if int(h) >= len(e.hashes) {
 		return h.New()

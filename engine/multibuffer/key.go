@@ -15,12 +15,12 @@ import (
 	"github.com/jobloop/jobloop/jobs"
 )
 
-// keySizes are the sizes of keys, in bits, each of which has batches of its own.
+// keySizes are the supported sizes of keys in bits. Each has its own batches.
 var keySizes = [...]int{2048, 3072, 4096}
 
-// Key is an RSA private key whose signatures are gathered in jobs: see
-// ForContext. It is made by Engine.Key. Used as it is, crypto/rsa does its
-// operations. Its methods may be called from any goroutine.
+// Key is an RSA private key. The key that its ForContext returns gathers the
+// signatures of jobs; the Key itself lets crypto/rsa do its operations. It is made
+// by Engine.Key. Its methods may be called from any goroutine.
 type Key struct {
 	engine *Engine
 	rsa    *rsa.PrivateKey
@@ -50,8 +50,8 @@ func (e *Engine) newKey(priv *rsa.PrivateKey) (*Key, error) {
 	return &Key{engine: e, rsa: own, lanes: lanes, size: slices.Index(keySizes[:], lanes.Bits())}, nil
 }
 
-// clone returns the key without what was precomputed, which some versions of
-// crypto/rsa trust without looking whether it belongs to these numbers.
+// clone returns a copy of the key without its precomputed values. Some versions of
+// crypto/rsa trust these without checking that they belong to the key.
 func clone(k *rsa.PrivateKey) *rsa.PrivateKey {
 	own := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Set(k.N), E: k.E}, D: new(big.Int).Set(k.D)}
 	for _, p := range k.Primes {
@@ -63,7 +63,7 @@ func clone(k *rsa.PrivateKey) *rsa.PrivateKey {
 // Public returns the *rsa.PublicKey.
 func (k *Key) Public() crypto.PublicKey { return &k.rsa.PublicKey }
 
-// Sign is rsa.PrivateKey's.
+// Sign signs with rsa.PrivateKey's Sign.
 func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	sig, err := k.rsa.Sign(rand, digest, opts)
 	if err == nil {
@@ -72,25 +72,25 @@ func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 	return sig, err
 }
 
-// Decrypt is rsa.PrivateKey's.
+// Decrypt decrypts with rsa.PrivateKey's Decrypt.
 func (k *Key) Decrypt(rand io.Reader, ciphertext []byte, opts crypto.DecrypterOpts) ([]byte, error) {
 	return k.rsa.Decrypt(rand, ciphertext, opts)
 }
 
-// ForContext returns the key for the job that ctx carries, whose Sign pauses
-// the job until its batch has been computed; if the job is cancelled
-// meanwhile, Sign's error matches jobs.ErrCanceled. It returns k itself if the
-// caller is not inside a job on an engine.Host. engine.GetCertificate calls it
-// for TLS servers.
+// ForContext returns the key for the job that ctx carries. That key's Sign pauses
+// the job until its batch has been computed. If the job is cancelled meanwhile,
+// Sign's error matches jobs.ErrCanceled. ForContext returns k itself if the caller
+// is not inside a job on an engine.Host. For TLS servers, engine.GetCertificate
+// calls ForContext.
 //
-// What it returns is a crypto.Decrypter too, and may be used by any goroutine:
-// outside the job, on a goroutine that it has started for example, it works as
-// k does.
+// The returned key is also a crypto.Decrypter, and may be used by any goroutine.
+// Outside the job, such as on a goroutine that the job has started, it works like
+// k.
 //
-// When ctx has ended, Sign and Decrypt begin nothing and return ctx's error. So
-// does a Sign that waits, when the turn of its batch comes, without being in it;
-// or when the batch has been computed, if it was in it already. That is after 10
-// ms at most, and the time for the batches before it.
+// Once ctx has ended, Sign and Decrypt start nothing and return ctx's error. A
+// Sign that is already waiting returns it when its batch's turn comes, and is left
+// out of the batch. If its batch is already being computed, it returns the error
+// after that. The wait is at most 10 ms plus the time for the batches before it.
 func (k *Key) ForContext(ctx context.Context) crypto.Signer {
 	if _, ok := jobs.FromContext(ctx); !ok {
 		return k
@@ -106,13 +106,13 @@ func (k *Key) ForContext(ctx context.Context) crypto.Signer {
 type jobKey struct {
 	key     *Key
 	batcher *batcher
-	ctx     context.Context // ends operations, and tells whether the caller is inside the job
+	ctx     context.Context // ends operations, and identifies the job
 }
 
 // Public returns the *rsa.PublicKey.
 func (k *jobKey) Public() crypto.PublicKey { return k.key.Public() }
 
-// Decrypt is rsa.PrivateKey's.
+// Decrypt decrypts with rsa.PrivateKey's Decrypt.
 func (k *jobKey) Decrypt(rand io.Reader, ciphertext []byte, opts crypto.DecrypterOpts) ([]byte, error) {
 	if err := k.ctx.Err(); err != nil {
 		return nil, fmt.Errorf("multibuffer: decryption given up: %w", err)
@@ -131,7 +131,7 @@ func (k *jobKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 	}
 	b := k.batcher
 	r := b.newRequest(k.ctx, k.key, job)
-	defer b.release(r) // deferred, as Pause may end a cancelled job with Goexit
+	defer b.release(r) // deferred because Pause may end a cancelled job with Goexit
 	ok, err := b.encoder.encode(r.op.In, rand, digest, opts)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (k *jobKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 	case stateBlocked:
 		return k.key.Sign(rand, digest, opts)
 	}
-	return k.key.rsa.Sign(rand, digest, opts) // counted where it was decided
+	return k.key.rsa.Sign(rand, digest, opts) // counted already by leaveAlone or settle
 }
 
 func signatureGivenUp(err error) error {

@@ -1,7 +1,6 @@
-// Package multibuffer computes the RSA signatures of up to eight jobs of an
-// event loop together, in the lanes of the processor's AVX-512 registers.
-// It is for TLS servers with RSA keys, whose handshakes are mostly that
-// signature.
+// Package multibuffer computes the RSA signatures of up to eight jobs of an event
+// loop together, in the lanes of the processor's AVX-512 registers. It is for TLS
+// servers with RSA keys, which spend most of a handshake on that signature.
 //
 //	eng, err := multibuffer.New(multibuffer.Config{})
 //	if err != nil {
@@ -15,48 +14,53 @@
 //		}),
 //	}}
 //
-// A [Key] that is used like this pauses the handshake's job in Sign and hands
-// the request to the loop's batch. Requests for keys of one size share a
-// batch, whichever keys they are. A batch is computed
+// Sign on such a [Key] pauses the handshake's job and adds a request to the loop's
+// batch. Requests for keys of the same size share a batch, even if the keys
+// differ. A batch is computed
 //
 //   - when eight requests wait, after the jobs that were ready have run;
-//   - at the latest when the loop has nothing left to do and would sleep, so
-//     that a lone client never waits for company. Up to four requests, which
-//     fill the lanes with two primes each, take half as long as eight, so five
-//     to seven are computed as four and the rest;
-//   - when its oldest request has waited for 10 ms, on a loop that has so much
-//     other work that it never sleeps.
+//   - when the loop has nothing left to do and would sleep, so that a single
+//     client never waits for others;
+//   - when its oldest request has waited for 10 ms, on a loop that is too busy to
+//     sleep.
 //
-// The jobs go on in the order in which their requests came.
+// Each request takes two lanes, one for each prime of its key. So up to four
+// requests take half as long as eight, and five to seven are computed as four and
+// the rest. The jobs continue in the order in which their requests came.
 //
-// Computing a batch blocks the loop, as one signature of crypto/rsa does, and
-// for less time: eight RSA-2048 signatures took 0.55 ms where crypto/rsa took
-// 0.72 ms for one, 3072 bits 1.7 and 2.2 ms, 4096 bits 3.9 and 4.8 ms, a single
-// one half of that (AMD EPYC, Zen 5; BenchmarkDo in internal/rsax8). So lanes pay
-// from the first request. With [Config].Worker another thread computes, and the
-// loop serves its other jobs meanwhile: of use where a processor is free for it.
+// Computing a batch blocks the loop, but for less time than one signature of
+// crypto/rsa. For keys of 2048, 3072 and 4096 bits, eight signatures took 0.55,
+// 1.7 and 3.9 ms; one signature of crypto/rsa took 0.72, 2.2 and 4.8 ms. A single
+// request took half as long as eight. (AMD EPYC, Zen 5; BenchmarkDo in
+// internal/rsax8.) So batches pay off from the first request. With
+// [Config].Worker another thread computes while the loop serves other jobs, which
+// is useful if a processor is free for it.
 //
-// A signature leaves the package only if it has been verified with the public
-// key; should one not verify, crypto/rsa makes another ([Stats].Fallbacks).
-// PKCS #1 v1.5 signatures are bit for bit those of crypto/rsa, for PSS ones
-// the salt is drawn as crypto/rsa draws it, and input that crypto/rsa refuses
-// gets its error.
+// A signature leaves the package only after it has been verified with the public
+// key. If one does not verify, crypto/rsa makes another ([Stats].Fallbacks).
+// PKCS #1 v1.5 signatures are identical to those of crypto/rsa. For PSS the salt
+// is drawn as crypto/rsa draws it. Input that crypto/rsa refuses gets the error of
+// crypto/rsa.
 //
-// crypto/rsa also does what is not gathered: the operations of keys that are
-// used outside a job, and decryption, which the RSA key exchange of TLS 1.2
-// (the TLS_RSA_ cipher suites) is made of.
+// crypto/rsa also does everything that is not gathered: the operations of keys
+// that are used outside a job, and decryption, which is needed for the RSA key
+// exchange of TLS 1.2 (the TLS_RSA_ cipher suites).
 //
 // # Constant time
 //
-// No branch, index or address depends on a key or a message, in the assembly
-// and in the Go code around it. (What crypto/rsa does when a key is taken, its
-// Validate and Precompute, is its own.) Three things check that: a test reads
-// the assembly, whose instructions, addresses and branches are of few kinds;
-// another follows operations instruction by instruction, with exponents that
-// are shortened, and finds the same ones for different keys and messages; and a
-// benchmark compares timings statistically. They are in internal/rsax8, whose
-// comment says more. Working memory, requests and vector registers are wiped
-// after use; stacks, which Go moves, are not.
+// No branch, index or address depends on a key or a message, neither in the
+// assembly nor in the Go code around it. (This does not cover Validate and
+// Precompute, which crypto/rsa runs when Engine.Key takes a key.) Three checks in
+// internal/rsax8 confirm it; its package comment says more:
+//
+//   - A test reads the assembly, and allows only a few kinds of instructions,
+//     addresses and branches.
+//   - A test traces operations with shortened exponents, instruction by
+//     instruction, and expects the same trace for different keys and messages.
+//   - A benchmark compares timings statistically.
+//
+// Working memory, requests and vector registers are wiped after use. Stacks are
+// not, because Go moves them.
 package multibuffer
 
 import (
@@ -74,26 +78,26 @@ import (
 	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
 )
 
-// Errors of this package, which come wrapped with the reason.
+// Errors of this package. They are wrapped in errors that give the reason.
 var (
-	// ErrUnsupported: this machine or program cannot use the package.
+	// ErrUnsupported says that this machine or program cannot use the package.
 	ErrUnsupported = errors.New("multibuffer: not supported")
-	// ErrFIPS: the program runs in FIPS 140 mode, which wants all cryptography
-	// done by a validated module; or is built with BoringCrypto, which is one. It
-	// comes with ErrUnsupported.
+	// ErrFIPS says that the program runs in FIPS 140 mode, where a validated module
+	// must do all cryptography, or that it is built with BoringCrypto, which is such
+	// a module. An error that matches it also matches ErrUnsupported.
 	ErrFIPS = errors.New("FIPS 140 mode is on")
-	// ErrInvalidConfig: New cannot work with the Config.
+	// ErrInvalidConfig says that New cannot use the Config.
 	ErrInvalidConfig = errors.New("multibuffer: invalid configuration")
-	// ErrInvalidKey: what is given as a key is none, or crypto/rsa's Validate
+	// ErrInvalidKey says that a key is missing or incomplete, or that its Validate
 	// refuses it.
 	ErrInvalidKey = errors.New("multibuffer: invalid key")
-	// ErrUnsupportedKey: an RSA key that cannot be computed in lanes. It can be
-	// used as it is.
+	// ErrUnsupportedKey says that an RSA key cannot be computed in lanes. The
+	// original key can still be used.
 	ErrUnsupportedKey = errors.New("multibuffer: unsupported key")
 )
 
-// Supported returns nil if New can work, else an error that matches
-// ErrUnsupported and says why. It may be called from any goroutine.
+// Supported returns nil if the package can be used, or an error that matches
+// ErrUnsupported and says why not. It may be called from any goroutine.
 func Supported() error {
 	if runtime.GOARCH != "amd64" {
 		return fmt.Errorf("%w: on %s, only on amd64", ErrUnsupported, runtime.GOARCH)
@@ -122,44 +126,44 @@ func Supported() error {
 	return nil
 }
 
-// defaultMinBatch is Config.MinBatch's default.
+// defaultMinBatch is the default of Config.MinBatch.
 const defaultMinBatch = 1
 
 // Config configures an Engine. The zero value is a good configuration.
 type Config struct {
-	// MinBatch is the fewest requests that are computed together, 1 to 8; 0 for
-	// the default, 1. When fewer are to be computed, crypto/rsa does it one by
-	// one, in their jobs.
+	// MinBatch is the fewest requests that are computed together, 1 to 8; 0 means
+	// 1. If fewer are due, their jobs call crypto/rsa one by one.
 	MinBatch int
 
-	// Worker has batches computed on a goroutine of their own, one at a time
-	// for each loop, while the next one is gathered. What crypto/rsa does is
-	// still done on the loop's thread. It is off by default because, where the
-	// worker shared the loop's core, it cost a tenth more CPU and kept other
-	// connections waiting longer (p99 of 4.4 ms instead of 1.8; benchmarks
-	// blocking).
+	// Worker makes a separate goroutine compute the batches, one at a time for each
+	// loop, while the loop gathers the next one. crypto/rsa still runs on the loop's
+	// thread. Worker is off by default: where the worker shared the loop's core, it
+	// used a tenth more CPU and made other connections wait longer (p99 of 4.4 ms
+	// instead of 1.8; scenario "blocking" of the benchmarks).
 	Worker bool
 
-	// OnBatch, if not nil, is told of every batch when its jobs have been made
-	// ready. It is called on the loop's goroutine, outside any job, by every
-	// loop that uses the Engine: by several at a time, if there are.
+	// OnBatch, if not nil, is called for every batch after its jobs have been made
+	// ready. It is called on the loop's goroutine, outside any job. If several loops
+	// use the Engine, they may call it at the same time.
 	OnBatch func(Batch)
 }
 
-// Batch is what Config.OnBatch is told.
+// Batch describes a batch to Config.OnBatch.
 type Batch struct {
 	Requests  int           // 1 to 8
 	Bits      int           // the size of the keys
 	Fallbacks int           // results that did not verify
-	Waited    time.Duration // from the oldest request's Sign to the computation
+	Waited    time.Duration // from the oldest request's Sign to the start of the computation
 	Took      time.Duration // the computation
 }
 
-// Engine gathers the operations of its keys: by loop, for any number of loops.
-// It is made by New, has nothing to close, and its methods may be called from
-// any goroutine. A program needs one, which it also gives the keys that come
-// later: what an Engine has on a loop (some 100 KB a size of key) stays there
-// until the loop is gone.
+// Engine gathers the operations of its keys, separately on each of any number of
+// loops. It is made by New and need not be closed. Its methods may be called from
+// any goroutine.
+//
+// A program needs only one Engine, which can also take keys added later. An
+// Engine's data on a loop (about 100 KB for each size of key) stays there until
+// the loop is gone.
 type Engine struct {
 	cfg   Config
 	stats counters
@@ -169,7 +173,7 @@ type Engine struct {
 	now func() time.Duration // a monotonic clock
 }
 
-// New returns an Engine. Its errors are Supported's and ErrInvalidConfig.
+// New returns an Engine. Its errors are ErrInvalidConfig and those of Supported.
 func New(cfg Config) (*Engine, error) {
 	if cfg.MinBatch < 0 || cfg.MinBatch > rsax8.Lanes {
 		return nil, fmt.Errorf("%w: MinBatch is %d, not 0 to %d", ErrInvalidConfig, cfg.MinBatch, rsax8.Lanes)
@@ -188,11 +192,12 @@ func New(cfg Config) (*Engine, error) {
 	}, nil
 }
 
-// Key returns key with its signatures gathered: a *Key, if key is an
-// *rsa.PrivateKey of 2048, 3072 or 4096 bits with two primes, of which it keeps
-// a copy. An RSA key that is none of these, or is otherwise beyond the lanes, is
-// ErrUnsupportedKey; one that its Validate refuses is ErrInvalidKey. Every other
-// kind of signer (ECDSA, Ed25519, a hardware key) is returned as it is.
+// Key returns a signer that gathers the signatures of key. If key is an
+// *rsa.PrivateKey of 2048, 3072 or 4096 bits with two primes, the signer is a
+// *Key, which holds a copy of key. Key returns ErrUnsupportedKey for other RSA
+// keys that cannot be computed in lanes, and ErrInvalidKey for a key that its
+// Validate refuses. Any other kind of signer (ECDSA, Ed25519, a hardware key) is
+// returned unchanged.
 func (e *Engine) Key(key crypto.Signer) (crypto.Signer, error) {
 	priv, ok := key.(*rsa.PrivateKey)
 	if !ok {
@@ -203,7 +208,7 @@ func (e *Engine) Key(key crypto.Signer) (crypto.Signer, error) {
 	}
 	k, err := e.newKey(priv)
 	if err != nil {
-		return nil, err // and not a crypto.Signer that holds a nil *Key
+		return nil, err // not k, which would be a crypto.Signer holding a nil *Key
 	}
 	return k, nil
 }

@@ -8,28 +8,28 @@ import (
 	"github.com/jobloop/jobloop/jobs"
 )
 
-// request is a signature that a job waits for. It belongs to the goroutine of
-// the batcher's loop, but for op while it is being computed.
+// request is a signature that a job waits for. It belongs to the goroutine of the
+// batcher's loop, except op while a worker computes it.
 type request struct {
 	op        rsax8.Request
-	ctx       context.Context // whose end makes the request void
+	ctx       context.Context // the request is void when it ends
 	job       jobs.Job
 	size      int // index into keySizes
 	state     state
-	abandoned bool                // its job has gone while it was being computed
+	abandoned bool                // its job left while it was being computed
 	arrival   uint64              // 1 for the loop's first
 	since     time.Duration       // when it arrived, on the Engine's clock
 	wake      func(arg any) error // the job's callback, nil if it has none
 	wakeArg   any
 
-	prev, next *request // in a queue, or in the list of free ones
+	prev, next *request // in a queue, or in the free list
 	in, out    [512]byte
 }
 
 type state uint8
 
 const (
-	stateNew       state = iota // not handed in yet
+	stateNew       state = iota // not queued yet
 	stateWaiting                // in a queue
 	stateComputing              // in a batch
 	stateVerified               // op.Out is the signature
@@ -39,10 +39,10 @@ const (
 	stateVoid                   // its context ended before it was in a batch
 )
 
-// finished reports whether the job can go on.
+// finished reports whether the job can continue.
 func (r *request) finished() bool { return r.state >= stateVerified }
 
-// queue holds the requests that wait for keys of one size, oldest first.
+// queue holds the waiting requests for keys of one size, oldest first.
 type queue struct {
 	head, tail *request
 	n          int
@@ -74,8 +74,8 @@ func (q *queue) remove(r *request) {
 	q.n--
 }
 
-// maxFree is how many requests, of more than a kilobyte, a batcher keeps for
-// reuse.
+// maxFree is how many requests a batcher keeps for reuse. Each has more than a
+// kilobyte.
 const maxFree = 64
 
 // freeList is a stack of wiped requests.
@@ -94,7 +94,7 @@ func (f *freeList) get() *request {
 	return r
 }
 
-// put wipes r, which nobody uses any more.
+// put wipes r, which must not be in use any more, and keeps it for reuse.
 func (f *freeList) put(r *request) {
 	*r = request{}
 	if f.n == maxFree {

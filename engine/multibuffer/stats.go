@@ -9,18 +9,18 @@ import (
 
 // Stats counts what an Engine has done on all its loops since New.
 type Stats struct {
-	Operations uint64        // signatures made in lanes, those of Canceled requests included
-	Batches    uint64        // that were computed
-	BatchSizes [9]uint64     // of them, by the number of requests
-	Alone      uint64        // left to crypto/rsa because fewer than MinBatch were to be computed
-	Direct     uint64        // signatures by crypto/rsa outside a job, or while pausing was blocked
-	Fallbacks  uint64        // results that did not verify, left to crypto/rsa
-	Canceled   uint64        // requests given up: their job was cancelled, or their context ended, before it had the signature
-	Waited     time.Duration // from Sign to the result, the sum over all requests in batches
+	Operations uint64        // signatures made in lanes, including those of Canceled requests
+	Batches    uint64        // batches computed
+	BatchSizes [9]uint64     // batches by number of requests
+	Alone      uint64        // requests left to crypto/rsa because fewer than MinBatch were due
+	Direct     uint64        // signatures by crypto/rsa, outside a job or while pausing was blocked
+	Fallbacks  uint64        // results that did not verify and were left to crypto/rsa
+	Canceled   uint64        // requests given up because their job was cancelled or their context ended first
+	Waited     time.Duration // from Sign to the result, summed over all requests in batches
 }
 
-// counters are shared by the Engine's loops. They are added to once a batch, or
-// once a signature of crypto/rsa.
+// counters are shared by the Engine's loops. They are updated once for each batch,
+// or for each signature by crypto/rsa.
 type counters struct {
 	operations atomic.Uint64
 	batches    atomic.Uint64
@@ -32,9 +32,9 @@ type counters struct {
 	waited     atomic.Int64
 }
 
-// Stats returns the counts of the moment. Each is exact; that they fit
-// together is certain only while nothing is computed. It may be called from
-// any goroutine.
+// Stats returns the current counts. Each is exact, but they are certain to match
+// each other only while nothing is being computed. It may be called from any
+// goroutine.
 func (e *Engine) Stats() Stats {
 	c := &e.stats
 	s := Stats{

@@ -1,28 +1,29 @@
 package rsax8
 
-// fieldShape is how the numbers of a field are cut: blocks of 15 or 20 limbs,
-// which is what the kernel multiplies.
+// fieldShape is how the numbers of a field are divided: into blocks of 15 or 20
+// limbs, the sizes that the kernel multiplies.
 type fieldShape struct {
 	block, blocks int
 }
 
 func (s fieldShape) limbs() int { return s.block * s.blocks }
 
-// shapes are those of the primes, by the bits of the key. R is 2^(52*limbs),
-// and has 16, 24 or 32 bits more than a prime of half the key's size.
+// shapes has the shapes of the primes, by the size of the key in bits. R is
+// 2^(52*limbs). It has 16, 24 or 32 bits more than a prime of half the key's size.
 var shapes = map[int]fieldShape{
 	2048: {20, 1},
 	3072: {15, 2},
 	4096: {20, 2},
 }
 
-// field is arithmetic modulo a number for each lane, in Montgomery's form: x
-// is kept as x*R mod m, or that plus m. (P. Montgomery, Modular multiplication
-// without trial division, 1985; not subtracting at the end is S. Gueron's
+// field is arithmetic modulo a number of each lane, in Montgomery form: x is
+// stored as x*R mod m, or that plus m. (P. Montgomery, Modular multiplication
+// without trial division, 1985. Leaving out the final subtraction is S. Gueron's
 // "almost Montgomery multiplication".)
 //
-// A result of mul and square is less than 2m if 4m is less than R, and both
-// operands are less than 2m or one is less than m and the other than R.
+// The results of mul and square are less than 2m if 4m < R and the operands are
+// small enough: either both are less than 2m, or one is less than m and the other
+// less than R.
 type field struct {
 	shape    fieldShape
 	m        num
@@ -32,13 +33,13 @@ type field struct {
 
 	t     num // columns of a product
 	q     num // quotient of a block
-	twice num // of a block
+	twice num // double of a block
 }
 
-// fieldVecs is at least how many vectors init takes.
+// fieldVecs returns a number of vectors that is enough for init.
 func fieldVecs(limbs int) int { return 8*limbs + 1 }
 
-// init cuts the field's numbers from take's memory.
+// init allocates the field's numbers with take.
 func (f *field) init(s fieldShape, take func(limbs int) num) {
 	n := s.limbs()
 	*f = field{
@@ -47,7 +48,7 @@ func (f *field) init(s fieldShape, take func(limbs int) num) {
 	}
 }
 
-// reset forgets the moduli. A lane without one works on zeros.
+// reset removes the moduli. A lane without one works on zeros.
 func (f *field) reset() {
 	for _, v := range []num{f.m, f.k, f.one, f.r3} {
 		clear(v)
@@ -82,7 +83,7 @@ func (f *field) square(dst, a num) {
 		ams20(&dst[0], &a[0], &f.m[0], &f.k[0], &f.t[0])
 		return
 	case 2:
-		// The top bit of a is clear, since 4m < R, so twice its upper block fits.
+		// Since 4m < R, the top bit of a is clear, and twice its upper block fits.
 		low, high := a[:s.block], a[s.block:]
 		s.kernel().sqr(&f.t[0], &low[0])
 		s.kernel().sqr(&f.t[2*s.block], &high[0])
@@ -127,7 +128,7 @@ func (f *field) lookup(dst, table num, index *vec) {
 	}
 }
 
-// product sets t = a * b, columns that are not carried.
+// product sets t = a * b, without carrying.
 func (s fieldShape) product(t, a, b num) {
 	kernel := s.kernel()
 	for i := range s.blocks {
@@ -142,7 +143,7 @@ func (s fieldShape) product(t, a, b num) {
 	}
 }
 
-// kernel is the functions for one size of blocks.
+// kernel has the functions for one size of blocks.
 type kernel struct {
 	mul, mulAdd func(t, a, b *vec)
 	sqr         func(t, a *vec)
@@ -162,7 +163,7 @@ func (s fieldShape) kernel() *kernel {
 	return &kernel20
 }
 
-// normalize carries through columns.
+// normalize sets dst to t, carried.
 func normalize(dst, t num) { norm(&dst[0], &t[0], len(dst)) }
 
 // twice sets dst = 2a.

@@ -7,11 +7,11 @@ import (
 	"math/big"
 )
 
-// ErrUnsupportedKey is NewKey's answer to a key the kernel cannot work with.
+// ErrUnsupportedKey is returned by NewKey for a key that the kernel cannot use.
 var ErrUnsupportedKey = errors.New("not for the lanes")
 
-// Key is an RSA private key in the form that the kernel needs. It is not
-// changed after NewKey and may be used by any number of Units.
+// Key is an RSA private key in the form that the kernel needs. It does not change
+// after NewKey, and any number of Units may use it.
 type Key struct {
 	size      int // of the modulus in bytes
 	primeBits int // of the longer prime
@@ -21,21 +21,21 @@ type Key struct {
 	qInv      []uint64 // 1/q * R mod p
 }
 
-// prime is one of the two.
+// prime is one of a key's two primes.
 type prime struct {
 	modulus
-	d []uint64 // exponent, 64 bits a word, the lowest first
+	d []uint64 // exponent, in words of 64 bits, the lowest first
 }
 
-// modulus is what a field needs to know of its number.
+// modulus is a number m with the values that a field needs to compute modulo m.
 type modulus struct {
 	m       []uint64 // limbs
 	k       uint64   // -1/m mod 2^52
 	one, r3 []uint64 // R and R^3 mod m
 }
 
-// NewKey prepares a key of 2048, 3072 or 4096 bits with two primes. The key
-// must be valid. What is secret is worked on in constant time here too.
+// NewKey prepares a key of 2048, 3072 or 4096 bits with two primes. The key must
+// be valid. NewKey, too, handles secret values in constant time.
 func NewKey(k *rsa.PrivateKey) (*Key, error) {
 	bits := k.N.BitLen()
 	shape, ok := shapes[bits]
@@ -68,15 +68,15 @@ func NewKey(k *rsa.PrivateKey) (*Key, error) {
 	return key, nil
 }
 
-// Size is the length of the modulus in bytes.
+// Size returns the length of the modulus in bytes.
 func (k *Key) Size() int { return k.size }
 
-// Bits is the length of the modulus in bits.
+// Bits returns the length of the modulus in bits.
 func (k *Key) Bits() int { return 8 * k.size }
 
-// newModulus computes what there is to know of an odd number.
+// newModulus computes the values of an odd modulus.
 func newModulus(m []uint64) modulus {
-	inv := m[0] // right modulo 8, since odd squares are 1; each step doubles the bits
+	inv := m[0] // correct modulo 8, since odd squares are 1 there; each step doubles the correct bits
 	for range 5 {
 		inv *= 2 - m[0]*inv
 	}
@@ -102,7 +102,7 @@ func doubleMod(x, m []uint64) {
 		x[i], carry = d&limbMask, d>>limbBits
 		borrow = (x[i] - m[i] - borrow) >> 63
 	}
-	take := borrow - 1 // all bits if it is not
+	take := borrow - 1 // all ones if 2x - m is not negative
 	borrow = 0
 	for i := range x {
 		d := x[i] - m[i]&take - borrow
@@ -110,7 +110,7 @@ func doubleMod(x, m []uint64) {
 	}
 }
 
-// limbs returns x in n limbs.
+// limbs returns x as n limbs.
 func limbs(x *big.Int, n int) []uint64 {
 	b := x.FillBytes(make([]byte, (n*limbBits+7)/8))
 	defer clear(b)
@@ -121,7 +121,7 @@ func limbs(x *big.Int, n int) []uint64 {
 	return v
 }
 
-// words returns x in words of 64 bits, as many as n limbs need.
+// words returns x as 64-bit words, as many as n limbs need.
 func words(x *big.Int, n int) []uint64 {
 	size := (n*limbBits + 63) / 64
 	b := x.FillBytes(make([]byte, 8*size))

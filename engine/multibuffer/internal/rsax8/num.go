@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// vec is one limb of eight numbers, or something else of eight lanes.
+// vec is a value for each of the eight lanes, such as one limb of eight numbers.
 type vec = [Lanes]uint64
 
 const (
@@ -14,10 +14,10 @@ const (
 	limbMask = 1<<limbBits - 1
 )
 
-// num is a number in each lane: limbs of 52 bits, the lowest first.
+// num is a number in each lane, in limbs of 52 bits, the lowest first.
 type num []vec
 
-// alignedVecs returns n vectors, none of which lies in two cache lines.
+// alignedVecs returns n vectors that are aligned to cache lines.
 func alignedVecs(n int) []vec {
 	v := make([]vec, n+1)
 	off := uintptr(unsafe.Pointer(&v[0])) % vecBytes
@@ -27,14 +27,14 @@ func alignedVecs(n int) []vec {
 	return unsafe.Slice((*vec)(unsafe.Add(unsafe.Pointer(&v[0]), vecBytes-off)), n)
 }
 
-// setLane sets a lane to a number of as many limbs.
+// setLane sets a lane to a number with at least as many limbs as v.
 func (v num) setLane(lane int, limbs []uint64) {
 	for i, x := range limbs[:len(v)] {
 		v[i][lane] = x
 	}
 }
 
-// copyLane copies one lane of w.
+// copyLane copies lane from of w to a lane of v.
 func (v num) copyLane(lane int, w num, from int) {
 	for i := range v {
 		v[i][lane] = w[i][from]
@@ -50,8 +50,9 @@ func (v num) setBytes(lane int, b []byte) {
 
 // limbOf returns limb i of a big-endian number of at least 8 bytes.
 func limbOf(b []byte, i int) uint64 {
-	// A limb begins in the middle of a byte if i is odd, and ends at a byte's
-	// end: seven bytes hold it in either case.
+	// If i is odd, the limb begins in the middle of a byte and ends at the end of
+	// one. If i is even, it is the other way round. Seven bytes hold it in either
+	// case.
 	low := i * limbBits / 8 // bytes below the limb
 	end := len(b) - low
 	if end <= 0 {
@@ -68,9 +69,9 @@ func limbOf(b []byte, i int) uint64 {
 	return w >> (i * limbBits % 8) & limbMask
 }
 
-// bytes writes a lane as a big-endian number.
+// bytes writes a lane to b as a big-endian number.
 func (v num) bytes(lane int, b []byte) {
-	var acc uint64 // the bits that are not written yet
+	var acc uint64 // bits that have not been written yet
 	n, i := 0, 0
 	for at := len(b) - 1; at >= 0; at-- {
 		if n < 8 && i < len(v) {
@@ -84,8 +85,8 @@ func (v num) bytes(lane int, b []byte) {
 	}
 }
 
-// equalLane reports whether a lane is the same in v and w, which are of one
-// length.
+// equalLane reports whether a lane is the same in v and w, which must have the
+// same length.
 func (v num) equalLane(w num, lane int) bool {
 	var diff uint64
 	for i := range v {
@@ -94,7 +95,7 @@ func (v num) equalLane(w num, lane int) bool {
 	return diff == 0
 }
 
-// add adds w, which must not make v overflow.
+// add adds w to v, which must not overflow.
 func (v num) add(w num) {
 	var carry vec
 	for i := range v {
@@ -106,10 +107,10 @@ func (v num) add(w num) {
 	}
 }
 
-// subtract subtracts w, which must not be more than v.
+// subtract subtracts w from v. w must not be greater than v.
 func (v num) subtract(w num) { v.difference(v, w) }
 
-// difference sets v = a - b, modulo R, and returns the borrow of each lane.
+// difference sets v = a - b modulo R, and returns the borrow of each lane.
 func (v num) difference(a, b num) (borrow vec) {
 	for i := range v {
 		for l := range Lanes {
@@ -121,11 +122,12 @@ func (v num) difference(a, b num) (borrow vec) {
 	return borrow
 }
 
-// subtractIfNotLess subtracts w from the lanes that are not less. x is scratch.
+// subtractIfNotLess subtracts w in the lanes where v is not less than w. x is
+// scratch.
 func (v num) subtractIfNotLess(w, x num) {
 	less := x.difference(v, w)
 	for l := range less {
-		less[l] = -less[l] // all bits where v stays as it is
+		less[l] = -less[l] // all ones where v stays as it is
 	}
 	for i := range v {
 		for l, keep := range less {

@@ -1,34 +1,38 @@
 // Package rsax8 computes RSA private-key operations for up to eight requests
-// together, one in each 64-bit lane of AVX-512 registers, in constant time.
+// together, in constant time. Each works in its own 64-bit lane of AVX-512
+// registers.
 //
-// An operation is done modulo each prime, put together by the Chinese
-// remainder theorem (RFC 8017, section 5.1.2, 2.b), and verified with the public
-// exponent. There is an exponentiation for each prime of each request, and the
-// kernel does eight at a time: up to four requests cost one pass, more two.
+// An operation is computed modulo each prime, combined by the Chinese remainder
+// theorem (RFC 8017, section 5.1.2, 2.b), and verified with the public exponent.
+// There is one exponentiation for each prime of each request, and the kernel does
+// eight at a time. So up to four requests take one pass, and more take two.
 //
 // # Constant time
 //
-// What depends on a key or a message are the contents of the lanes, and never
-// a branch, an index or an address. The instructions of the kernel take the
-// same time whatever they work on. A window of the exponent chooses its entry
-// of the table by reading all of them, the last subtraction is computed always
-// and taken by a mask. Branches depend on what is public: the size of the keys,
-// the length of their primes, the number of requests, the public exponent, and
-// whether a result verifies.
+// Only the contents of the lanes depend on a key or a message. No branch, index or
+// address does. The kernel's instructions take the same time for all operands.
+// To look up an entry of the table for a window of the exponent, all entries are
+// read. The last subtraction is always computed, and applied through a mask.
+// Branches depend only on public values: the size of the keys, the length of their
+// primes, the number of requests, the public exponent, and whether a result
+// verifies.
 //
-// Three things check it. TestAssemblyIsConstantTime reads the assembly: its
-// instructions are of a short list, no vector reaches a general register, and
-// addresses and branches depend on arguments and counts alone.
-// TestTraceIsTheSame follows operations, Go code included, instruction by
-// instruction, and finds the same ones for different keys and messages: with
-// 2048 and with 3072 bits, by default with short exponents, whose loops are the
-// same. BenchmarkTiming does statistics of the time of whole operations. What
-// is left to reading is that the Go code's indices are those of its loops, and
-// NewKey, but for its arithmetic, which is followed too.
+// Three checks confirm this:
 //
-// Working memory and vector registers are wiped after each call. The stack is
-// not, on which Go may have left limbs, and the kernel the registers when a
-// signal came.
+//   - TestAssemblyIsConstantTime reads the assembly. It allows only instructions
+//     of a short list. No vector may reach a general register, and addresses and
+//     branches may depend only on arguments and counts.
+//   - TestTraceIsTheSame traces operations instruction by instruction, including
+//     the Go code. It expects the same trace for different keys and messages, with
+//     2048 and 3072 bits. By default it uses short exponents, for which the loops
+//     are the same.
+//   - BenchmarkTiming compares the time of whole operations statistically.
+//
+// Two things have to be checked by reading: that the Go code uses only its loop
+// variables as indices, and NewKey. (The trace covers NewKey's arithmetic.)
+//
+// Working memory and vector registers are wiped after each call. The stack is not:
+// Go may have left limbs there, and the kernel the registers when a signal came.
 package rsax8
 
 import (
@@ -37,8 +41,8 @@ import (
 
 //go:generate go run -C gen . -out ../kernel_amd64.s -stubs ../kernel_amd64.go -pkg rsax8
 
-// Lanes is the most requests of one call of Do. PerPass requests, with two
-// primes each, fill the lanes once; more take twice as long.
+// Lanes is the most requests in one call of Do. PerPass requests, with two primes
+// each, fill the lanes once; more take twice as long.
 const (
 	Lanes   = 8
 	PerPass = Lanes / 2
@@ -49,22 +53,22 @@ type Request struct {
 	Key *Key
 	In  []byte // Key.Size() bytes, big-endian, less than the modulus
 	Out []byte // Key.Size() bytes for In^d mod N
-	OK  bool   // set by Do: Out is right, Out^e mod N is In
+	OK  bool   // set by Do: Out is correct, that is Out^e mod N is In
 }
 
-// Unit is the memory for operations with keys of one size. It is for one
-// goroutine at a time.
+// Unit is the memory for operations with keys of one size. It is for one goroutine
+// at a time.
 type Unit struct {
 	prime, modulus field
-	memory         []vec // all that the numbers below and the fields consist of
+	memory         []vec // backs the fields and all the numbers below
 
-	exponent       []vec // of each lane, 64 bits a vector
-	index          num   // one vector: which entries of the table
+	exponent       []vec // of each lane, 64 bits in each vector
+	index          num   // one vector: the table entry of each lane
 	table          num   // powers, one after the other
 	acc, x         num
 	p, q, mp, mq   num
 	qInv           num
-	c, s           num // of the size of the modulus, as are the following
+	c, s           num // these and the following have the size of the modulus
 	sMont, power   num
 	product, other num
 }
@@ -74,7 +78,7 @@ const (
 	tableEntries = 1 << windowBits
 )
 
-// NewUnit returns a Unit for keys of so many bits: 2048, 3072 or 4096.
+// NewUnit returns a Unit for keys of 2048, 3072 or 4096 bits.
 func NewUnit(bits int) *Unit {
 	shape := shapes[bits]
 	n := shape.limbs()
@@ -103,18 +107,17 @@ func NewUnit(bits int) *Unit {
 type half struct {
 	request *Request
 	prime   *prime
-	lane    int // of the request, where its result goes
+	lane    int // the request's lane in result
 	result  num
 }
 
-// Do computes 1 to 8 requests, which may have different keys of the Unit's
-// size, and wipes what it has worked with. Out of a request that is not OK is
-// zero.
+// Do computes 1 to 8 requests, which may have different keys of the Unit's size,
+// and wipes the memory it has used. If a request is not OK, its Out is zero.
 func (u *Unit) Do(reqs []*Request) {
 	if len(reqs) == 0 || len(reqs) > Lanes {
 		panic("rsax8: not 1 to 8 requests")
 	}
-	defer u.wipe() // after a panic too
+	defer u.wipe() // even after a panic
 	var halves [2 * Lanes]half
 	for i, r := range reqs {
 		halves[i] = half{r, &r.Key.p, i, u.mp}
@@ -151,8 +154,8 @@ func (u *Unit) exponentiate(halves []half) {
 		}
 		length = max(length, h.request.Key.primeBits)
 	}
-	// In is less than N, so In/R is less than a prime, and reduced to less than
-	// two. That divides by R, as does the product with R^3: In*R is left.
+	// In is less than N, so In/R is less than a prime, and reduce leaves less than
+	// two primes. It divides by R, and so does the product with R^3: In*R is left.
 	f.reduce(u.x, u.c)
 	f.mul(u.x, u.x, f.r3)
 
@@ -198,8 +201,8 @@ func (u *Unit) recombine(reqs []*Request) {
 		u.q.setLane(i, r.Key.q.m)
 		u.qInv.setLane(i, r.Key.qInv)
 	}
-	// Products are less than 2p, also that with mq, which may be more than p
-	// but is less than R. So the difference plus 2p is between 0 and 4p.
+	// Products are less than 2p, even the one with mq, which may be more than p but
+	// is less than R. So the difference plus 2p is between 0 and 4p.
 	f.mul(u.mp, u.mp, u.qInv)
 	f.mul(u.x, u.mq, u.qInv)
 	twice(u.acc, f.m)
@@ -216,9 +219,9 @@ func (u *Unit) recombine(reqs []*Request) {
 	normalize(u.s, u.product)
 }
 
-// verify computes s^e mod N, compares it with what was asked for, and writes
-// what is right. A result that is wrong modulo one prime gives the key away
-// (Boneh, DeMillo, Lipton, 1997), so it stays here.
+// verify computes s^e mod N, compares it with the request's In, and writes the
+// results that are correct. A result that is wrong modulo only one prime would
+// reveal the key (Boneh, DeMillo, Lipton, 1997), so it is never written.
 func (u *Unit) verify(reqs []*Request) {
 	f := &u.modulus
 	f.reset()
@@ -235,7 +238,7 @@ func (u *Unit) verify(reqs []*Request) {
 	for b := length - 1; b >= 0; b-- {
 		f.square(u.power, u.power)
 		multiplied := false
-		for i, r := range reqs { // exponents are public, and mostly the same
+		for i, r := range reqs { // exponents are public, and usually the same
 			if r.Key.e>>b&1 == 0 {
 				continue
 			}
@@ -247,7 +250,7 @@ func (u *Unit) verify(reqs []*Request) {
 		}
 	}
 	f.fromMontgomery(u.power, u.power, u.other)
-	less := u.other.difference(u.s, f.m) // s must be reduced, too
+	less := u.other.difference(u.s, f.m) // s must also be less than N
 	for i, r := range reqs {
 		r.OK = u.power.equalLane(u.c, i) && less[i] == 1
 		if r.OK {

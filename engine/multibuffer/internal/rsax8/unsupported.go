@@ -2,10 +2,10 @@
 
 package rsax8
 
-// Supported reports whether this CPU has the instructions.
+// Supported returns false: this build has no kernel.
 func Supported() bool { return false }
 
-// Nothing below is ever reached.
+// Nothing below is ever called.
 
 const unsupported = "rsax8: unsupported"
 

@@ -6,7 +6,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// The words that the functions are written in.
+// The building blocks of the emitted functions.
 
 const vecBytes = 64 // eight lanes
 
@@ -17,9 +17,9 @@ var zmm = [32]VecPhysical{
 
 // Registers 0 to 20 are columns; the others have one use each.
 var (
-	rowFactor = zmm[21] // the limb that a row multiplies by
+	rowFactor = zmm[21] // the limb by which a row is multiplied
 	yEven     = zmm[22] // quotient limb of even rows of a reduction
-	yOdd      = zmm[23] // and of odd ones
+	yOdd      = zmm[23] // quotient limb of odd rows
 	k0        = zmm[24] // -1/m mod 2^52
 	mask52    = zmm[25] // 2^52 - 1
 	temps     = []VecPhysical{zmm[26], zmm[27], zmm[28], zmm[29], zmm[30], zmm[31]}
@@ -33,8 +33,8 @@ func temp() VecPhysical {
 
 func limb(base Register, i int) Mem { return Mem{Base: base, Disp: i * vecBytes} }
 
-// window is the columns that are in registers: size+1 of them, column c in
-// register c mod size+1.
+// window is the columns held in registers. There are size+1 of them, and column c
+// is in register c mod (size+1).
 type window int
 
 func (w window) col(c int) VecPhysical { return zmm[c%(int(w)+1)] }
@@ -45,7 +45,7 @@ func hi(acc, x, y VecPhysical)        { VPMADD52HUQ(x, y, acc) }
 func load(m Mem) VecPhysical          { t := temp(); VMOVDQU64(m, t); return t }
 func pointer(name string, r Register) { Load(Param(name), r.(GPPhysical)) }
 
-// loadMask makes mask52 from nothing.
+// loadMask sets mask52 without reading memory.
 func loadMask() {
 	VPTERNLOGQ(U8(0xff), mask52, mask52, mask52)
 	VPSRLQ(U8(12), mask52, mask52)

@@ -8,7 +8,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// What works on one limb after the other, and the lookup.
+// Functions that work on one limb after the other, and the table lookup.
 
 // carry emits norm.
 func carry() {
@@ -57,7 +57,7 @@ func double() {
 	finish()
 }
 
-// lookup emits sel. Every entry is read in full, whatever the indices are.
+// lookup emits sel. It reads every entry in full, whatever the indices are.
 func lookup(size int) {
 	name := fmt.Sprintf("sel%d", size)
 	function(name, "dst, table, index *[8]uint64, entries, stride int", fmt.Sprintf(

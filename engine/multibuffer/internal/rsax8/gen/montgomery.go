@@ -8,9 +8,9 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Products, squares, and Montgomery's reduction.
+// Products, squares and Montgomery reduction.
 
-// normalize carries through the columns from first on and stores them.
+// normalize carries through the columns from first on, and stores them.
 func (w window) normalize(dst Register, first int) {
 	size := int(w)
 	for j := range size {
@@ -34,7 +34,7 @@ func (w window) productRow(x Register, c, from int) {
 	}
 }
 
-// product emits mul or mulAdd: t = a*b or t += a*b, columns not carried.
+// product emits mul or mulAdd: t = a*b or t += a*b, without carrying.
 func product(size int, add bool) {
 	name, doc := "mul", "t = a * b, without carrying"
 	if add {
@@ -69,11 +69,11 @@ func product(size int, add bool) {
 	finish()
 }
 
-// squareInto emits t = a*a, without carrying: the products of different limbs
-// once, doubled, and the squares of the limbs.
+// squareInto emits t = a*a, without carrying. Products of different limbs are
+// computed once and doubled; then the squares of the limbs are added.
 func squareInto(size int, t, a Register) {
 	w := window(size)
-	store := func(c int) { // column c has all products of different limbs
+	store := func(c int) { // called when column c has all products of different limbs
 		r := w.col(c)
 		x := load(limb(a, c/2))
 		if c == 0 {
@@ -121,8 +121,9 @@ func squareOf(size int) {
 	finish()
 }
 
-// reduceHead begins row i of a reduction: it finds the quotient limb that makes
-// column i divisible by 2^52, and does what the next row's quotient waits for.
+// reduceHead begins row i of a reduction. It finds the quotient limb that makes
+// column i divisible by 2^52, and does the part of the row on which the next row's
+// quotient depends.
 func (w window) reduceHead(m Register, i int, y VecPhysical) {
 	zero(y)
 	lo(y, w.col(i), k0)
@@ -138,7 +139,7 @@ func (w window) reduceCarry(m Register, i int, y VecPhysical) {
 	VPADDQ(w.col(i), w.col(i+1), w.col(i+1))
 }
 
-// reduceRest finishes the row: limbs from of m, up to but not including to.
+// reduceRest does the limbs of m from index from up to but not including to.
 func (w window) reduceRest(m Register, i int, y VecPhysical, from, to int) {
 	for j := from; j < to; j++ {
 		x := load(limb(m, j))
@@ -149,9 +150,9 @@ func (w window) reduceRest(m Register, i int, y VecPhysical, from, to int) {
 	}
 }
 
-// reduction adds multiples of m to the columns of t until the lower half is
-// divisible by 2^(52*size). The upper half, with what is carried into it, is
-// left in registers. q, if not nil, takes the quotient's limbs.
+// reduction adds multiples of m to the columns of t until t is divisible by
+// 2^(52*size). The upper half, with the carry from the lower half, is left in
+// registers. If q is not nil, the quotient's limbs are stored there.
 func reduction(size int, t, m, q Register) {
 	w := window(size)
 	ys := [2]VecPhysical{yEven, yOdd}
@@ -173,7 +174,7 @@ func reduction(size int, t, m, q Register) {
 			VMOVDQU64(y, limb(q, i))
 		}
 		if i+1 < size {
-			// The register of column i, which is finished.
+			// Column i is finished, and its register is free.
 			column(i + 1 + size)
 			w.reduceHead(m, i+1, ys[(i+1)%2])
 		}
@@ -222,8 +223,8 @@ func montgomerySquare(size int) {
 	finish()
 }
 
-// montgomeryMultiply emits amm: product and reduction go row by row, so that
-// no column leaves its register.
+// montgomeryMultiply emits amm. Product and reduction alternate row by row, so
+// that no column leaves its register.
 func montgomeryMultiply(size int) {
 	name := fmt.Sprintf("amm%d", size)
 	function(name, "dst, a, b, m, k *[8]uint64", fmt.Sprintf(
@@ -247,7 +248,7 @@ func montgomeryMultiply(size int) {
 		x := load(limb(a, 0))
 		lo(w.col(i), x, rowFactor)
 		zero(y)
-		lo(y, w.col(i), k0) // needed soon, so begun first
+		lo(y, w.col(i), k0) // started first because it is needed soon
 		hi(w.col(i+1), x, rowFactor)
 		zero(w.col(i + size))
 		w.productRow(a, i, 1)
