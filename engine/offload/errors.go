@@ -7,24 +7,24 @@ import (
 )
 
 var (
-	// ErrInvalidConfig is New's answer to a Config it cannot work with.
+	// ErrInvalidConfig is returned by New for a Config it cannot use.
 	ErrInvalidConfig = errors.New("offload: invalid configuration")
-	// ErrInvalidKey is Engine.Key's answer to a signer it cannot work with.
+	// ErrInvalidKey is returned by Engine.Key for a signer it cannot use.
 	ErrInvalidKey = errors.New("offload: invalid key")
-	// ErrClosed: the Engine is closed.
+	// ErrClosed says that the Engine is closed.
 	ErrClosed = errors.New("offload: closed")
-	// ErrTimeout: the operation took longer than Config.Timeout. It is also
-	// os.ErrDeadlineExceeded, and a net.Error whose Timeout method returns
-	// true.
+	// ErrTimeout says that the operation took longer than Config.Timeout. It
+	// matches os.ErrDeadlineExceeded, and is a net.Error whose Timeout method
+	// returns true.
 	ErrTimeout error = timeoutError{}
-	// ErrStuck: workers are in signers that do not return. As an operation's
-	// error, it says that no worker is left to take it up, and comes with
-	// ErrTimeout.
+	// ErrStuck says that workers are in signers that do not return. As the error of
+	// an operation, it says that no worker was left for it, and comes with
+	// ErrTimeout. Close returns it too.
 	ErrStuck = errors.New("offload: workers are stuck")
-	// ErrGoexit: the signer called runtime.Goexit.
+	// ErrGoexit says that the signer called runtime.Goexit.
 	ErrGoexit = errors.New("offload: signer called runtime.Goexit")
-	// ErrNoWake: the operation was not begun, because the job could not be woken
-	// at its end: the system gives no descriptor.
+	// ErrNoWake says that the operation was not started because the job could not
+	// have been woken at its end, for lack of a descriptor.
 	ErrNoWake = errors.New("offload: no way to wake the job")
 )
 
@@ -42,12 +42,12 @@ type PanicError struct {
 	Stack []byte // the worker's stack at the panic, as runtime/debug.Stack prints it
 }
 
-// Error gives the value and the stack.
+// Error returns the value and the stack as text.
 func (e *PanicError) Error() string {
 	return fmt.Sprintf("offload: signer panicked: %v\n\n%s", e.Value, e.Stack)
 }
 
-// Unwrap returns the panic's value if that was an error.
+// Unwrap returns the panic's value if it is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err

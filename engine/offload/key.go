@@ -14,30 +14,30 @@ import (
 	"github.com/jobloop/jobloop/jobs"
 )
 
-// Key returns a key whose operations the Engine's workers do, by calling
-// signer, which has to allow Config.Workers calls at a time. It is also a
-// crypto.MessageSigner, and a crypto.Decrypter if signer is one. (Never
-// otherwise: crypto/tls refuses to serve TLS 1.2 with an ECDSA key that has a
-// Decrypt method.)
+// Key returns a key whose operations are done by the Engine's workers, which call
+// signer. signer must allow Config.Workers calls at a time. The key is also a
+// crypto.MessageSigner, and a crypto.Decrypter if signer is one. (Only then,
+// because crypto/tls refuses to serve TLS 1.2 with an ECDSA key that has a Decrypt
+// method.) Key returns ErrInvalidKey if it cannot use signer.
 //
-// Inside a job its operations block the thread like anywhere else, but those
-// of what its ForContext returns pause the job; [engine.GetCertificate] sees to
-// that. Elsewhere, on a goroutine that the job has started or in another job,
-// what ForContext returns blocks its caller as the key itself does. When the
-// context ends its operations end too, wherever they wait, with the context's
-// error; what the signer returns later is dropped.
+// Operations of the key itself block their caller, even inside a job. Operations
+// of the key that its ForContext returns pause the job; [engine.GetCertificate]
+// calls ForContext. Outside that job, such as on a goroutine that it has started
+// or in another job, they block their caller too. When the context ends, its
+// operations return the context's error, whatever they wait for. A result that the
+// signer returns after that is dropped.
 //
-// Public returns what signer's Public, which may block in a token, returns to
-// Key. What the operations are given is copied, since a signer may still be at
-// work when they have returned with an error. Options of types that are not
-// package rsa's or ed25519's cannot be copied and must not be changed
-// afterwards. The signer does not get the caller's rand, which would then be
-// used on two goroutines, but crypto/rand.Reader; or nil if that is nil, which
-// to Go's ECDSA keys means a deterministic signature (RFC 6979).
+// Key calls signer's Public, which may block in a token, once, and the key's
+// Public returns that result. Arguments of operations are copied, because a signer
+// may still be working after the operation has returned with an error. Options of
+// other types than those of packages rsa and ed25519 cannot be copied: do not
+// change them afterwards. The signer does not get the caller's rand, which would
+// be used on two goroutines. It gets crypto/rand.Reader, or nil if the caller's
+// rand is nil: Go's ECDSA keys then make a deterministic signature (RFC 6979).
 //
-// The errors of operations are the signer's, those of this package, the
-// context's, and jobs.ErrCanceled; of a failed handshake's, crypto/tls in TLS 1.3 keeps the
-// text only. The error of Key is ErrInvalidKey.
+// Operations return the errors of the signer, of this package and of the context,
+// and jobs.ErrCanceled. If such an error makes a TLS 1.3 handshake fail, crypto/tls
+// keeps only its text.
 func (e *Engine) Key(signer crypto.Signer) (engine.Key, error) {
 	if signer == nil {
 		return nil, fmt.Errorf("%w: no signer", ErrInvalidKey)
@@ -53,15 +53,15 @@ func (e *Engine) Key(signer crypto.Signer) (engine.Key, error) {
 	return &k, nil
 }
 
-// key is a Key that can sign.
+// key is an engine.Key that can sign.
 type key struct {
 	engine *Engine
 	signer crypto.Signer
 	public crypto.PublicKey
-	ctx    context.Context // ends operations; of the job to pause, if the caller is inside it
+	ctx    context.Context // ends operations; carries the job to pause, if there is one
 }
 
-// decrypterKey is a Key that can also decrypt.
+// decrypterKey is an engine.Key that can also decrypt.
 type decrypterKey struct {
 	key
 	decrypter crypto.Decrypter

@@ -1,7 +1,7 @@
-// Package offload gives private-key operations that block to worker goroutines,
-// and pauses the jobs that wait for them. It makes an [engine.Key] of any
-// crypto.Signer: a key in a PKCS#11 token, in a cloud's key service, on a key
-// server of one's own, or a plain one whose work other cores are to do.
+// Package offload hands private-key operations that block to worker goroutines,
+// and pauses the jobs that wait for them. It turns any crypto.Signer into an
+// [engine.Key]: a key in a PKCS#11 token, in a cloud key service or on your own key
+// server, or an ordinary key whose work other cores should do.
 //
 //	offloader, err := offload.New(offload.Config{})
 //	...
@@ -11,30 +11,29 @@
 //	config := &tls.Config{GetCertificate: engine.GetCertificate(
 //		func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil })}
 //
-// # What bounds it
+// # Limits
 //
-// At most Config.Workers operations are in the signer at a time. The others
-// wait their turn, first come, first served. Whoever waits is a paused job or a
-// blocked goroutine, each with one operation: so the queue is never longer than
-// the pools have jobs (loop.Config.MaxJobs) and the program blocked callers.
-// Config.Timeout bounds each wait. An operation whose job is cancelled, or whose
-// context ends, leaves the queue at once.
+// At most Config.Workers operations are in signers at a time. The others wait in a
+// queue, first come, first served. Each belongs to a paused job or a blocked
+// goroutine. So the queue is never longer than the number of jobs
+// (loop.Config.MaxJobs) and of blocked callers. Config.Timeout bounds each
+// operation. An operation whose job is cancelled, or whose context ends, leaves
+// the queue at once.
 //
-// A signer cannot be interrupted. One that has not returned when its
-// operation's time is over costs that operation only: its worker counts as
-// stuck, and another takes its place, up to Config.MaxStuck times. When the
-// signer returns after all, its result is dropped and the worker is of use
-// again.
+// A signer cannot be interrupted. If it has not returned by its operation's
+// timeout, only that operation fails. Its worker then counts as stuck and is
+// replaced by another, up to Config.MaxStuck times. When the signer returns after
+// all, its result is dropped and the worker can be used again.
 //
-// Workers are goroutines that exist while they have something to do. An idle
-// Engine holds nothing, and need not be closed.
+// Workers are goroutines that exist only while they have something to do. An idle
+// Engine holds no resources and need not be closed.
 //
-// # Keys that compute
+// # How many workers
 //
-// For a key whose operations wait (for a token, for a network), Workers is how
-// many of them the other side can do at once. For a key that computes in this
-// process it is the number of cores to spare: with as many workers as
-// GOMAXPROCS says, the loop has to wait for its turn like any other goroutine.
+// For a key whose operations wait for a token or a network, set Workers to the
+// number of operations that the other side can do at once. For a key that computes
+// in this process, set it to the number of cores you can spare. With GOMAXPROCS
+// workers, the loop has to compete for a core like any other goroutine.
 package offload
 
 import (
@@ -43,40 +42,41 @@ import (
 	"time"
 )
 
-// Config configures an Engine. The zero value is good for keys that wait for
-// something else than this computer's processor.
+// Config configures an Engine. The zero value suits keys whose operations wait for
+// something other than this computer's processor.
 type Config struct {
-	// Workers is how many operations may be in the signers at a time, 0 for 16.
+	// Workers is how many operations may be in signers at a time; 0 means 16.
 	Workers int
 
-	// Timeout bounds each operation, waiting for a worker included: 0 for 10
-	// seconds, negative for no bound.
+	// Timeout bounds each operation, including the wait for a worker. 0 means 10
+	// seconds; negative means no limit.
 	Timeout time.Duration
 
-	// MaxStuck is how many workers that did not come back within Timeout are
-	// replaced: 0 for as many as Workers, negative for none. So the most
-	// goroutines at a time are Workers and MaxStuck together. When more are
-	// stuck there are fewer workers than Workers; when there are none, every
+	// MaxStuck is how many stuck workers are replaced. A worker is stuck if its
+	// signer has not returned within Timeout. 0 means as many as Workers; negative
+	// means none. There are never more than Workers plus MaxStuck goroutines.
+	//
+	// If more workers are stuck, fewer than Workers are left. If none is left, every
 	// operation ends with ErrStuck at its timeout, until a signer returns.
 	MaxStuck int
 
 	// Wake says how a paused job is woken.
 	Wake WakeMode
 
-	// OnOperation, if not nil, is told of each operation that Stats counts, when
-	// it has ended. It is called by the goroutine that has asked for the
-	// operation, inside the job if there is one, and must not block.
+	// OnOperation, if not nil, is called for each operation that Stats counts, after
+	// it has ended. It is called on the goroutine that asked for the operation,
+	// inside the job if there is one, and must not block.
 	OnOperation func(Operation)
 }
 
 // Operation describes an operation that has ended.
 type Operation struct {
-	// Waited is how long it was queued.
+	// Waited is how long the operation was queued.
 	Waited time.Duration
-	// Took is how long the signer took, or was waited for; 0 if it was not
-	// called.
+	// Took is the time from the call of the signer until it returned or the
+	// caller's wait ended. It is 0 if the signer was not called.
 	Took time.Duration
-	// Err is what the caller gets.
+	// Err is the error that the caller gets.
 	Err error
 }
 
@@ -85,30 +85,31 @@ type WakeMode int
 
 const (
 	// WakeCallback calls the callback in the job's wait context (see
-	// waitctx.WaitCtx.Callback), from any goroutine. With package loop it is
-	// the cheaper way. To a job without a callback, WakeFD is what happens.
+	// waitctx.WaitCtx.Callback), from any goroutine. With package loop it is the
+	// cheaper way. For a job without a callback, WakeFD is used.
 	WakeCallback WakeMode = iota
-	// WakeFD registers a descriptor in the job's wait context, which becomes
-	// readable: any reactor can poll it. It is an eventfd on Linux and a pipe
-	// elsewhere, one for each operation, and closed with it.
+	// WakeFD registers a descriptor in the job's wait context that becomes readable,
+	// so any reactor can poll it. Each operation has its own, which is closed with
+	// the operation. It is an eventfd on Linux and a pipe elsewhere.
 	WakeFD
 )
 
-// Engine has workers, and a queue of operations for them. It is made by New.
-// Its methods are for any goroutine.
+// Engine has a queue of operations, and workers that do them. It is made by New.
+// Its methods may be called from any goroutine.
 type Engine struct {
 	cfg Config
 
-	mu     sync.Mutex // held for bookkeeping only, never over a call of others' code
+	mu     sync.Mutex // held for bookkeeping only, never while calling foreign code
 	queue  queue
-	busy   int // workers in a signer, but for those that are stuck
+	busy   int // workers in a signer, except those that are stuck
 	stuck  int
 	closed bool
 	quiet  chan struct{} // made by Close; closed when busy is 0
 	stats  Stats
 }
 
-// New returns an Engine. Its error is ErrInvalidConfig, with the field's name.
+// New returns an Engine. Its error is ErrInvalidConfig, with the name of the
+// field.
 func New(cfg Config) (*Engine, error) {
 	switch {
 	case cfg.Workers < 0:
@@ -135,13 +136,14 @@ func New(cfg Config) (*Engine, error) {
 
 const defaultTimeout = 10 * time.Second
 
-// Close ends the queued operations with ErrClosed, as all later ones, and waits
-// until those under way have ended, normally or by their timeout (10 seconds at
-// most if Config.Timeout is negative). So when it returns nil no signer is in
-// use any more, and a token can be logged out of. If signers have not returned
-// even so, it says how many, with ErrStuck.
+// Close ends the queued operations, and all later ones, with ErrClosed. It waits
+// for the operations in progress until they return or time out, or for at most 10
+// seconds if Config.Timeout is negative. When it returns nil, no signer is in use
+// any more, so it is safe to log out of a token. If some signers have still not
+// returned, it returns ErrStuck with their number.
 //
-// It blocks, and is not for a loop's goroutine. A second Close does the same.
+// Close blocks, so it must not be called on a loop's goroutine. A second Close
+// does the same.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	e.closed = true
@@ -162,7 +164,7 @@ func (e *Engine) Close() error {
 	}
 
 	var giveUp <-chan time.Time
-	if e.cfg.Timeout < 0 { // otherwise the operations' own timers end this
+	if e.cfg.Timeout < 0 { // otherwise the operations' own timers end the wait
 		giveUp = time.After(defaultTimeout)
 	}
 	select {
@@ -178,24 +180,24 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// Stats counts what an Engine does. Every operation is counted once in
-// Operations when it ends, and also in one of Errors to Panics unless it has
-// succeeded. One that was refused at once (ErrClosed, ErrNoWake, a context that
-// had ended) is not counted.
+// Stats counts what an Engine does. Every operation is counted once in Operations
+// when it ends. If it has not succeeded, it is also counted in one of Errors,
+// Timeouts, Canceled and Panics. An operation that was refused at once (ErrClosed,
+// ErrNoWake, a context that had ended) is not counted.
 type Stats struct {
 	Operations uint64 // signatures and decryptions that have ended
-	Errors     uint64 // ended in an error of the signer, or ErrClosed
-	Timeouts   uint64 // ended in ErrTimeout
+	Errors     uint64 // ended with an error of the signer, or ErrClosed while queued
+	Timeouts   uint64 // ended with ErrTimeout
 	Canceled   uint64 // their job was cancelled, or their context ended
 	Panics     uint64 // the signer panicked, or called runtime.Goexit
 	Dropped    uint64 // results that came when nobody waited for them any more
 
-	Queued  int // of the moment: operations that wait for a worker
-	Running int // of the moment: workers in a signer, but for those that are stuck
-	Stuck   int // of the moment: workers whose signer did not return in time
+	Queued  int // now: operations that wait for a worker
+	Running int // now: workers in a signer, except those that are stuck
+	Stuck   int // now: workers whose signer did not return in time
 }
 
-// Stats returns the counts.
+// Stats returns the current counts.
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// operation is one call of a signer. Its fields but call, done and waker are
-// guarded by the Engine's mu.
+// operation is one call of a signer. The Engine's mu guards all fields except
+// engine, call, done and waker.
 type operation struct {
 	engine *Engine
-	call   func() ([]byte, error) // owns all it needs: it may outlive the caller's wait
+	call   func() ([]byte, error) // shares nothing with the caller, whose wait it may outlive
 
 	state      opState
 	timer      *time.Timer
@@ -17,7 +17,7 @@ type operation struct {
 	startedAt  time.Time
 	prev, next *operation // in the queue
 
-	// What the caller gets; not written again once done is closed.
+	// What the caller gets. Not written any more once done is closed.
 	out    outcome
 	waited time.Duration
 	took   time.Duration
@@ -26,20 +26,21 @@ type operation struct {
 	waker waker
 }
 
-// outcome is what an operation ends with.
+// outcome is the result of an operation.
 type outcome struct {
 	result []byte
 	err    error
 }
 
-// opState is where an operation stands.
+// opState is the state of an operation.
 //
-//	queued → running → over           the signer has returned in time
-//	queued → over                     timeout, caller has gone, Close
-//	running → canceled → over         the caller has gone; the signer goes on
+//	queued → running → over           the signer returned in time
+//	queued → over                     timeout, caller gone, or Close
+//	running → canceled → over         the caller has gone, the signer continues
 //	running, canceled → stuck → over  the signer did not return in time
 //
-// The caller's wait ends as the operation leaves queued or running.
+// The caller's wait ends when the operation leaves queued (other than to running)
+// or running.
 type opState uint8
 
 const (
@@ -50,7 +51,7 @@ const (
 	opOver
 )
 
-// queue is a list of operations, first come, first served.
+// queue is a first-in, first-out list of operations.
 type queue struct {
 	head, tail *operation
 	n          int
@@ -67,7 +68,7 @@ func (q *queue) push(op *operation) {
 	q.n++
 }
 
-// pop returns the first one, nil if there is none.
+// pop removes and returns the first operation, or returns nil if there is none.
 func (q *queue) pop() *operation {
 	op := q.head
 	if op != nil {
@@ -107,8 +108,9 @@ func (e *Engine) submit(op *operation) error {
 	return nil
 }
 
-// settle ends the caller's wait for op, and counts it in kind if that is not
-// nil. It is called with mu held, and deliver after it without.
+// settle records op's outcome for the caller, and counts it in kind if that is not
+// nil. It must be called with mu held. deliver must be called after it, without
+// mu, unless the caller no longer waits.
 func (e *Engine) settle(op *operation, out outcome, kind *uint64) {
 	now := time.Now()
 	if op.state == opQueued {
@@ -127,13 +129,13 @@ func (e *Engine) settle(op *operation, out outcome, kind *uint64) {
 // deliver wakes the caller.
 func (op *operation) deliver() {
 	if op.timer != nil {
-		op.timer.Stop() // it may be running, and will find the operation over
+		op.timer.Stop() // if expire is already running, it will find the operation over
 	}
 	close(op.done)
 	op.waker.wake()
 }
 
-// expire is what op's timer calls.
+// expire is called by op's timer.
 func (op *operation) expire() {
 	e := op.engine
 	e.mu.Lock()
@@ -158,7 +160,7 @@ func (op *operation) expire() {
 	}
 }
 
-// timeoutInQueue is the error of an operation that no worker has taken up.
+// timeoutInQueue returns the error of an operation that timed out in the queue.
 func (e *Engine) timeoutInQueue() error {
 	if e.slots() <= 0 {
 		return fmt.Errorf("%w after %v: %w: %d, of which %d were replaced",
@@ -167,9 +169,9 @@ func (e *Engine) timeoutInQueue() error {
 	return fmt.Errorf("%w after %v, waiting for a worker", ErrTimeout, e.cfg.Timeout)
 }
 
-// abandon takes op back when its caller waits no more, because of err. What
-// the signer returns will be dropped. It returns false if op has its outcome
-// already, or just gets it.
+// abandon takes back op because its caller no longer waits, due to err. A result
+// of the signer will be dropped. It returns false if op already has its outcome;
+// done is then closed, or just about to be.
 func (e *Engine) abandon(op *operation, err error) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -182,7 +184,7 @@ func (e *Engine) abandon(op *operation, err error) bool {
 		}
 	case opRunning:
 		e.settle(op, outcome{err: err}, &e.stats.Canceled)
-		op.state = opCanceled // its timer still tells whether the worker is stuck
+		op.state = opCanceled // its timer still detects a stuck worker
 	default:
 		return false
 	}

@@ -8,11 +8,11 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// do has call called by a worker. It waits for the result, or for the end of
-// ctx: by pausing the job that ctx carries, or, if the caller is not inside it,
-// by blocking.
+// do lets a worker run call. It waits for the result, or for the end of ctx. If
+// the caller is inside the job that ctx carries, it pauses that job; otherwise it
+// blocks.
 func (e *Engine) do(ctx context.Context, call func() ([]byte, error)) ([]byte, error) {
-	if err := ctx.Err(); err != nil { // do not begin what nobody will wait for
+	if err := ctx.Err(); err != nil { // nobody would wait for the result
 		return nil, givenUp(err)
 	}
 	op := &operation{engine: e, call: call, done: make(chan struct{})}
@@ -32,7 +32,7 @@ func (e *Engine) do(ctx context.Context, call func() ([]byte, error)) ([]byte, e
 		}
 		defer op.waker.disarm(w, op)
 		if err := e.submit(op); err != nil {
-			op.waker.wakeOnce() // a callback that was taken must be called
+			op.waker.wakeOnce() // a callback that has been taken must be called
 			return nil, err
 		}
 		out = op.pause(ctx, j, w)
@@ -43,11 +43,11 @@ func (e *Engine) do(ctx context.Context, call func() ([]byte, error)) ([]byte, e
 	return out.result, out.err
 }
 
-// givenUp is the error of an operation whose context has ended.
+// givenUp returns the error of an operation whose context has ended.
 func givenUp(err error) error { return fmt.Errorf("offload: operation given up: %w", err) }
 
-// block waits for op's outcome, or the end of ctx, without touching any job: its
-// caller may be on any goroutine.
+// block waits for op's outcome, or the end of ctx. It does not touch any job, so it
+// may be called on any goroutine.
 func (op *operation) block(ctx context.Context) outcome {
 	select {
 	case <-op.done:
@@ -57,21 +57,21 @@ func (op *operation) block(ctx context.Context) outcome {
 	}
 }
 
-// giveUp ends the wait for op because ctx has ended. An outcome that was there
-// first counts.
+// giveUp ends the wait for op because ctx has ended. If op already has an outcome,
+// it returns that.
 func (op *operation) giveUp(ctx context.Context) outcome {
 	out := outcome{err: givenUp(ctx.Err())}
 	if op.engine.abandon(op, out.err) {
 		return out
 	}
-	<-op.done // at once
+	<-op.done // does not block for long
 	return op.out
 }
 
-// pause pauses j, in which it is called, until op's outcome is there or ctx has
+// pause pauses j, which is the caller's job, until op has its outcome or ctx has
 // ended.
 func (op *operation) pause(ctx context.Context, j jobs.Job, w *waitctx.WaitCtx) outcome {
-	err := jobs.ErrCanceled // if Pause ends the job with runtime.Goexit
+	err := jobs.ErrCanceled // for the case that Pause ends the job with runtime.Goexit
 	defer func() {
 		if err != nil {
 			op.engine.abandon(op, err)
@@ -87,10 +87,10 @@ func (op *operation) pause(ctx context.Context, j jobs.Job, w *waitctx.WaitCtx) 
 		}
 		if ctx.Err() != nil {
 			err = nil
-			defer op.waker.wakeOnce() // a callback that was taken must be called
+			defer op.waker.wakeOnce() // a callback that has been taken must be called
 			return op.giveUp(ctx)
 		}
-		// Only for contexts that can end: those of jobs cannot, and cost nothing.
+		// Only contexts that can end cost this. The loop's contexts cannot end.
 		if !watching && ctx.Done() != nil {
 			stop := context.AfterFunc(ctx, op.waker.wake)
 			defer stop()

@@ -11,7 +11,7 @@ import (
 
 const haveWakeFD = true
 
-// wakeFD is a descriptor that becomes readable: a pipe's.
+// wakeFD is a descriptor that becomes readable: a pipe.
 type wakeFD struct{ r, w int }
 
 func newWakeFD() (wakeFD, error) {
@@ -28,8 +28,8 @@ func newWakeFD() (wakeFD, error) {
 
 func (f wakeFD) readable() int { return f.r }
 
-// write cannot fail or block: it is the first into an empty pipe whose reader
-// is open.
+// write makes the descriptor readable. It cannot fail or block, because the pipe is
+// empty and its reading end open.
 func (f wakeFD) write() { unix.Write(f.w, []byte{1}) }
 
 func (f wakeFD) close() {

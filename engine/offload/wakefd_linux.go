@@ -18,7 +18,8 @@ func newWakeFD() (wakeFD, error) {
 
 func (f wakeFD) readable() int { return f.fd }
 
-// write cannot fail: the first write to an eventfd never has to wait.
+// write makes the descriptor readable. It cannot fail: the first write to an
+// eventfd never has to wait.
 func (f wakeFD) write() { unix.Write(f.fd, []byte{7: 1}) } // not 0 in either byte order
 
 func (f wakeFD) close() { unix.Close(f.fd) }

@@ -7,26 +7,26 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// waker wakes a paused job, from any goroutine, by the callback in its wait
-// context or by a descriptor. The job arms, rearms and disarms it.
+// waker wakes a paused job, from any goroutine, through the callback in the job's
+// wait context or through a descriptor. The job arms, rearms and disarms it.
 type waker struct {
-	mu    sync.Mutex // also held to write to fd, so that it is not closed meanwhile
+	mu    sync.Mutex // also held while writing to fd, so that it is not closed meanwhile
 	fn    func(arg any) error
 	arg   any
 	fd    wakeFD
 	hasFD bool // fd is open
 	woken bool
 
-	status waitctx.Status // the WaitCtx's before a callback was taken
+	status waitctx.Status // of the WaitCtx before the callback was taken
 }
 
-// arm prepares the job for being woken. key identifies the descriptor.
+// arm prepares the job to be woken. key identifies the descriptor.
 func (k *waker) arm(mode WakeMode, w *waitctx.WaitCtx, key any) error {
 	if mode == WakeCallback {
 		var ok bool
 		if k.fn, k.arg, ok = w.Callback(); ok {
 			k.status = w.Status()
-			w.SetStatus(waitctx.StatusOK) // the callback will be called: there is no need to poll
+			w.SetStatus(waitctx.StatusOK) // the callback will be called, so the job need not be polled
 			return nil
 		}
 	}
@@ -43,10 +43,10 @@ func (k *waker) arm(mode WakeMode, w *waitctx.WaitCtx, key any) error {
 	return nil
 }
 
-// rearm is called when the job has been resumed and may pause again. A callback
-// that is to be expected has to be taken once more, and whoever runs the job
-// may have set another meanwhile. One that is taken must also be called: so
-// none is when wake has been here already.
+// rearm is called when the job has been resumed and may pause again. It takes the
+// callback again, so that the loop expects a call; the loop may also have set
+// another callback meanwhile. A callback that is taken must be called, so rearm
+// takes none after wake has run.
 func (k *waker) rearm(w *waitctx.WaitCtx) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -58,8 +58,8 @@ func (k *waker) rearm(w *waitctx.WaitCtx) {
 	}
 }
 
-// disarm is called when the job waits no more. The callback may still come: a
-// spurious resume for whatever the job waits for then.
+// disarm is called when the job no longer waits. The callback may still be called
+// after that, which is a spurious resume for whatever the job waits for by then.
 func (k *waker) disarm(w *waitctx.WaitCtx, key any) {
 	if !k.hasFD {
 		w.SetStatus(k.status)
@@ -79,11 +79,11 @@ func (k *waker) wake() {
 	fn, arg := k.fn, k.arg
 	k.mu.Unlock()
 	if fn != nil {
-		fn(arg) // an error says that the reactor has ended, and its jobs with it
+		fn(arg) // an error would mean that the reactor and its jobs have ended
 	}
 }
 
-// wakeOnce wakes the job if nobody has yet.
+// wakeOnce wakes the job unless wake has been called already.
 func (k *waker) wakeOnce() {
 	k.mu.Lock()
 	woken := k.woken
@@ -93,7 +93,7 @@ func (k *waker) wakeOnce() {
 	}
 }
 
-// closeFD closes the descriptor, once.
+// closeFD closes the descriptor if it is open.
 func (k *waker) closeFD() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// slots is how many workers there may be, but for those that are stuck.
+// slots returns how many workers there may be besides those that are stuck.
 func (e *Engine) slots() int {
 	return e.cfg.Workers - max(0, e.stuck-e.cfg.MaxStuck)
 }
 
-// take returns the next operation for a worker, nil if there is none or there
-// are workers enough. It is called with mu held.
+// take returns the next operation for a worker. It returns nil if there is none, or
+// if enough workers are busy. It must be called with mu held.
 func (e *Engine) take() *operation {
 	if e.busy >= e.slots() {
 		return nil
@@ -27,7 +27,7 @@ func (e *Engine) take() *operation {
 	return op
 }
 
-// startWorkers starts a worker for each operation that may begin. It is called
+// startWorkers starts a worker for each operation that may start. It must be called
 // with mu held.
 func (e *Engine) startWorkers() {
 	for op := e.take(); op != nil; op = e.take() {
@@ -35,22 +35,22 @@ func (e *Engine) startWorkers() {
 	}
 }
 
-// left counts a worker that is not busy any more. It is called with mu held.
+// left records that a worker is not busy any more. It must be called with mu held.
 func (e *Engine) left() {
 	e.busy--
-	if e.closed && e.busy == 0 { // and stays so
+	if e.closed && e.busy == 0 { // no worker starts after Close
 		close(e.quiet)
 	}
 }
 
-// work is a worker: it does op, and others, until there are none.
+// work is a worker. It does op, then further operations until there are none.
 func (e *Engine) work(op *operation) {
 	for op != nil {
 		op = e.perform(op)
 	}
 }
 
-// perform calls op's signer. It returns the operation to do next.
+// perform calls op's signer, and returns the next operation to do.
 func (e *Engine) perform(op *operation) (next *operation) {
 	var out outcome
 	returned := false
@@ -63,7 +63,7 @@ func (e *Engine) perform(op *operation) (next *operation) {
 			next = e.performed(op, out, &e.stats.Panics)
 			return
 		}
-		// runtime.Goexit: it goes on, and takes this goroutine along.
+		// runtime.Goexit ends this goroutine, so another has to go on.
 		out = outcome{err: ErrGoexit}
 		if next := e.performed(op, out, &e.stats.Panics); next != nil {
 			go e.work(next)
@@ -77,7 +77,7 @@ func (e *Engine) perform(op *operation) (next *operation) {
 	return e.performed(op, out, nil)
 }
 
-// performed hands over what the signer has returned.
+// performed hands over the signer's result, and returns the next operation to do.
 func (e *Engine) performed(op *operation, out outcome, kind *uint64) (next *operation) {
 	e.mu.Lock()
 	waiting := op.state == opRunning

@@ -1,7 +1,7 @@
-// Package softhsm tests package offload with a PKCS#11 token: SoftHSM, used
-// through github.com/ThalesGroup/crypto11. It is a module of its own because
-// that needs cgo, and because none of it is needed by who uses package offload
-// with another key.
+// Package softhsm tests package offload with a PKCS#11 token. The token is SoftHSM,
+// used through github.com/ThalesGroup/crypto11. The package is a module of its own
+// because it needs cgo, and because users of package offload do not need its
+// dependencies.
 //
-// The script run.sh runs the test, and installs SoftHSM first where it can.
+// The script run.sh runs the test. It first installs SoftHSM where it can.
 package softhsm
