@@ -1,21 +1,21 @@
-// Package engine is what key engines and TLS servers have in common. A key
-// engine takes private-key operations out of the way of an event loop: it
-// pauses the job that needs a signature, and the loop runs other jobs until
-// the signature is there. (OpenSSL: an ENGINE that calls ASYNC_pause_job.)
+// Package engine has what key engines and TLS servers share. A key engine keeps
+// private-key operations from blocking an event loop. It pauses the job that needs
+// a signature, and the loop runs other jobs until the signature is ready.
+// (OpenSSL: an ENGINE that calls ASYNC_pause_job.)
 //
-// There are two: package offload gives the operations of any crypto.Signer to
-// worker goroutines, package multibuffer computes RSA operations of eight jobs
-// together. Both make a [Key] of a crypto.Signer; [GetCertificate] brings it
-// into a tls.Config.
+// There are two engines. Package offload hands the operations of any crypto.Signer
+// to worker goroutines. Package multibuffer computes the RSA operations of up to
+// eight jobs together. Both turn a crypto.Signer into a [Key], which
+// [GetCertificate] brings into a tls.Config.
 //
-// crypto.Signer passes no context to Sign, so a Key has to be told which job
-// it is used in: that is what its ForContext and [GetCertificate] are for, and
-// [GetClientCertificate] for clients.
+// crypto.Signer passes no context to Sign, so a Key has to be told in which job it
+// is used. ForContext, [GetCertificate] and, for clients, [GetClientCertificate]
+// do that.
 //
-// A Key that is used without works too, but blocks its caller, and with it the
-// loop. That is what happens to one in tls.Config's Certificates, which
-// crypto/tls does not tell of jobs: put it into GetCertificate, of every
-// tls.Config that a GetConfigForClient returns too.
+// A Key that has not been told also works, but it blocks its caller and so the
+// loop. This happens to a Key in tls.Config's Certificates, because crypto/tls
+// gives it no context. Use GetCertificate instead, also in every tls.Config that
+// a GetConfigForClient returns.
 package engine
 
 import (
@@ -27,24 +27,28 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// Key is a private key whose operations can pause the job they are called in.
-// Used as it is, it blocks, and may be used by any goroutine.
+// Key is a private key whose operations can pause the job in which they are
+// called. The operations of the Key itself block their caller. Any goroutine may
+// use it.
 type Key interface {
 	crypto.Signer
 
-	// ForContext returns the key for the job that ctx carries, whose operations
-	// pause that job. Any goroutine may use it: outside the job, on a goroutine
-	// that the job has started for example, it blocks its caller as the Key
-	// itself does. When ctx ends, operations that wait end with ctx's error, and
-	// none begins any more. If ctx carries no job, or the caller is not inside
-	// it, ForContext returns the Key itself.
+	// ForContext returns the key for the job that ctx carries. Operations of the
+	// returned key pause that job. If ctx carries no job, or the caller is not
+	// inside it, ForContext returns the Key itself.
+	//
+	// Any goroutine may use the returned key. Outside the job, such as on a
+	// goroutine that the job has started, it blocks its caller as the Key itself
+	// does. When ctx ends, waiting operations return ctx's error, and no more
+	// operations start.
 	ForContext(ctx context.Context) crypto.Signer
 }
 
-// GetCertificate is for tls.Config's GetCertificate: it makes get's
-// certificates that have a Key pause the handshake's job. Other certificates
-// are passed on as they are. What crypto/tls gets is for this handshake only: it
-// ends with hello.Context(). The certificate that get has returned stays as it is.
+// GetCertificate returns a function for tls.Config's GetCertificate. It calls get.
+// If the certificate has a Key, the handshake gets a copy whose key pauses its
+// job. The copy is only for this handshake: its key ends with hello.Context().
+// The certificate that get returned is not changed. Certificates without a Key are
+// passed on unchanged.
 func GetCertificate(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cert, err := get(hello)
@@ -55,8 +59,8 @@ func GetCertificate(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) fu
 	}
 }
 
-// GetClientCertificate is for tls.Config's GetClientCertificate: it is to clients
-// what GetCertificate is to servers.
+// GetClientCertificate returns a function for tls.Config's GetClientCertificate.
+// It does for clients what GetCertificate does for servers.
 func GetClientCertificate(get func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		cert, err := get(info)
@@ -67,8 +71,8 @@ func GetClientCertificate(get func(*tls.CertificateRequestInfo) (*tls.Certificat
 	}
 }
 
-// ForContext returns cert with its Key for the job that ctx carries. It returns
-// cert itself if it has no Key, or if the caller is not inside such a job.
+// ForContext returns a copy of cert whose Key is for the job that ctx carries. It
+// returns cert itself if cert has no Key, or if the caller is not inside that job.
 func ForContext(ctx context.Context, cert *tls.Certificate) *tls.Certificate {
 	key, ok := cert.PrivateKey.(Key)
 	if !ok {
@@ -82,26 +86,29 @@ func ForContext(ctx context.Context, cert *tls.Certificate) *tls.Certificate {
 	return &bound
 }
 
-// Host is an event loop as engines see it; *loop.Loop is one. Its methods but
-// Post are for the loop's goroutine, jobs included. It has to survive a hook
-// that panics.
+// Host is an event loop as engines see it. *loop.Loop implements it. All methods
+// except Post are for the loop's goroutine, jobs included. A Host must survive a
+// hook that panics.
 type Host interface {
-	// BeforeSleep makes the loop call f whenever it has nothing left to do.
+	// BeforeSleep makes the loop call f, outside any job, whenever it has nothing
+	// left to do. stop ends that.
 	BeforeSleep(f func()) (stop func())
 
-	// AfterJobs makes the loop call f, outside any job, each time it has run
-	// the jobs that were ready.
+	// AfterJobs makes the loop call f, outside any job, each time it has run the
+	// jobs that were ready. stop ends that.
 	AfterJobs(f func()) (stop func())
 
-	// Ready queues a paused job to be resumed, in the order of the calls.
+	// Ready queues a paused job to be resumed. Jobs are resumed in the order of the
+	// calls.
 	Ready(j jobs.Job)
 
-	// Post calls f on the loop's goroutine, from any goroutine. After an error,
-	// that the loop has ended or that too many calls wait, f is never called;
-	// the hooks still have to be.
+	// Post makes the loop call f on its goroutine. It may be called from any
+	// goroutine. It returns an error if the loop has ended, or if too many calls
+	// wait for it. f is then never called, but the loop must go on calling the
+	// hooks.
 	Post(f func()) error
 
-	// Local returns what SetLocal has kept under key, nil if nothing.
+	// Local returns the value that SetLocal stored under key, or nil.
 	Local(key any) any
 	SetLocal(key, value any)
 }
@@ -110,8 +117,8 @@ var _ Host = (*loop.Loop)(nil)
 
 type hostKey struct{}
 
-// WithHost returns a context that tells engines which loop its job is on. The
-// contexts of package loop's jobs need no such help.
+// WithHost returns a context that tells engines on which loop its job runs. The
+// contexts of package loop's jobs do not need it.
 func WithHost(parent context.Context, h Host) context.Context {
 	return context.WithValue(parent, hostKey{}, h)
 }
@@ -123,7 +130,7 @@ func HostFromContext(ctx context.Context) (Host, bool) {
 	}
 	l, ok := loop.FromContext(ctx)
 	if !ok {
-		return nil, false // and not a Host that holds a nil Loop
+		return nil, false // not l, which would be a Host holding a nil Loop
 	}
 	return l, true
 }
