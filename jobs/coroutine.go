@@ -12,33 +12,33 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// coroutine runs one job after another. Its fields need no lock: they are
-// touched by the pool's goroutine and by the job, of which only one runs.
+// coroutine runs one job after another. Its fields need no lock: only the pool's
+// goroutine and the job use them, and only one of these runs at a time.
 type coroutine struct {
 	pool  *Pool
 	index int                     // in pool.all
-	gid   uintptr                 // of its goroutine: set once, before its first job
-	next  func() (struct{}, bool) // to the job
+	gid   uintptr                 // the goroutine's ID, set once before its first job
+	next  func() (struct{}, bool) // switches to the job
 	stop  func()
-	yield func(struct{}) bool // back to the pool's goroutine
+	yield func(struct{}) bool // switches back to the pool's goroutine
 
-	// Of the job in progress.
+	// State of the job in progress.
 	id       uint64              // 0: idle
-	active   uint64              // id while the job has the thread, else 0
-	pause    func(struct{}) bool // what Pause does: yield, skip or refuse
+	active   uint64              // id while the job has the thread, otherwise 0
+	pause    func(struct{}) bool // what Pause calls: yield, skip or refuse
 	pauseErr error               // what Pause returns
 	fn       func(Job) error
 	wait     *waitctx.WaitCtx
-	ownWait  *waitctx.WaitCtx // made when a job without one asks for it
+	ownWait  *waitctx.WaitCtx // made when a job that was started without one asks for it
 	value    any
 	blocked  int // depth of BlockPause
 	canceled bool
 	refused  int    // calls of Pause since it was cancelled
 	resumes  uint64 // since it was started
 
-	// Of the job that has just ended.
+	// State of the job that has just ended.
 	ended   bool
-	failed  bool // in a panic or in a Goexit of its own
+	failed  bool // by a panic, or by a Goexit that refuse did not call
 	exiting bool // the goroutine is in runtime.Goexit and cannot be reused
 	err     error
 }
@@ -50,11 +50,12 @@ func (p *Pool) newCoroutine() *coroutine {
 	return c
 }
 
-// coroutines finds the coroutine of a goroutine, by its goroutine.ID. It is
-// written when a coroutine is made and when it ends.
+// coroutines maps a goroutine's ID to its *coroutine. An entry is written when the
+// coroutine first runs, and deleted when it ends.
 var coroutines sync.Map
 
-// serve is the body of the coroutine: a job each time it is resumed idle.
+// serve is the body of the coroutine. Each time it is resumed while idle, it runs a
+// job.
 func (c *coroutine) serve(yield func(struct{}) bool) {
 	c.yield, c.pause = yield, yield
 	c.gid = goroutine.ID()
@@ -65,10 +66,10 @@ func (c *coroutine) serve(yield func(struct{}) bool) {
 		if ended {
 			return
 		}
-		// runtime.Goexit: there is no way back into the loop. Hand over the
-		// result from here; end will resume this goroutine once more. This is
-		// not in run, because a Goexit goes on after run has recovered a panic
-		// in one of the calls the job had deferred.
+		// The job called runtime.Goexit, so there is no way back into the for
+		// loop. Hand over the result from here; end will resume this goroutine
+		// once more. This cannot be done in run: if a deferred call of the job
+		// panics, run recovers from that, and the Goexit then continues.
 		c.exiting = true
 		yield(struct{}{})
 		panic(errExiting)
@@ -82,11 +83,11 @@ func (c *coroutine) serve(yield func(struct{}) bool) {
 	}
 }
 
-// errExiting takes a coroutine that is in runtime.Goexit through iter.Pull,
-// which would otherwise carry the Goexit on to the goroutine that resumed it.
+// errExiting replaces a runtime.Goexit that iter.Pull would otherwise pass on to
+// the goroutine that resumed the coroutine.
 var errExiting = errors.New("jobs: coroutine exits")
 
-// run runs the job's function and keeps what it ended with.
+// run runs the job's function and stores how it ended.
 func (c *coroutine) run() {
 	returned := false
 	defer func() {
@@ -117,8 +118,8 @@ func (c *coroutine) end() {
 	c.stop()
 }
 
-// reset makes the coroutine ready for another job. Handles of the last one are
-// stale from here on.
+// reset makes the coroutine ready for another job. Handles of the previous job are
+// stale after it.
 func (c *coroutine) reset() {
 	c.id = 0
 	c.pause, c.pauseErr = c.yield, nil
@@ -127,15 +128,15 @@ func (c *coroutine) reset() {
 	c.ended, c.failed, c.exiting, c.err = false, false, false, nil
 }
 
-// skip takes the place of yield while pausing is blocked.
+// skip replaces yield while pausing is blocked.
 func skip(struct{}) bool { return true }
 
-// maxRefused is how often a cancelled job may call Pause before it is ended.
+// maxRefused is how often a cancelled job may call Pause again before it is ended.
 const maxRefused = 1000
 
 var errIgnoredCancel = fmt.Errorf("%w, and paused %d times more", ErrCanceled, maxRefused)
 
-// refuse takes the place of yield in a job that is being cancelled.
+// refuse replaces yield in a job that is being cancelled.
 func (c *coroutine) refuse(struct{}) bool {
 	if c.refused++; c.refused > maxRefused {
 		runtime.Goexit()

@@ -5,9 +5,9 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// Job is a handle of a job (OpenSSL: ASYNC_JOB). Handles of the same job are
-// equal, those of different jobs are not, and the zero Job means none. The
-// handle of a job that has finished is stale: it never comes to mean another.
+// Job is a handle of a job (OpenSSL: ASYNC_JOB). Two handles are equal if they
+// belong to the same job. The zero Job means no job. The handle of a finished job
+// is stale: it never refers to another job.
 type Job struct {
 	c  *coroutine
 	id uint64
@@ -16,33 +16,33 @@ type Job struct {
 // live reports whether the job has not finished yet.
 func (j Job) live() bool { return j.c != nil && j.c.id == j.id }
 
-// Inside reports whether the caller is inside the job: in its function, on its
-// goroutine. Any goroutine may ask. It tells code that was given a job whether
-// it may pause it.
+// Inside reports whether the caller is inside the job, that is in its function and
+// on its goroutine. Only there may it pause the job. Inside may be called from any
+// goroutine.
 func (j Job) Inside() bool {
-	// The goroutine first: what follows belongs to it.
+	// Check the goroutine first: only that goroutine may read active.
 	return j.c != nil && j.c.gid == goroutine.ID() && j.c.active == j.id
 }
 
-// Current returns the job that the caller is inside; ok is false if it is
-// inside none. It finds the job without a context, and takes longer than
-// FromContext does. Any goroutine may ask. It finds none on WebAssembly and with
-// compilers other than gc. (OpenSSL: ASYNC_get_current_job.)
+// Current returns the job that the caller is inside. ok is false if it is inside
+// none. Current needs no context, but it is slower than FromContext. It may be
+// called from any goroutine. On WebAssembly, and with compilers other than gc, it
+// never finds a job. (OpenSSL: ASYNC_get_current_job.)
 func Current() (j Job, ok bool) {
 	id := goroutine.ID()
 	v, ok := coroutines.Load(id)
-	if !ok || id == 0 { // which all goroutines have where there is no number
+	if !ok || id == 0 { // 0 for every goroutine where IDs are not available
 		return Job{}, false
 	}
 	c := v.(*coroutine)
 	return Job{c, c.active}, c.active != 0
 }
 
-// ID returns the job's number in its pool: 1 for the first that was started.
-// It is 0 for the zero Job.
+// ID returns the job's number in its pool. Jobs are numbered from 1 in the order in
+// which they are started. The zero Job has the number 0.
 func (j Job) ID() uint64 { return j.id }
 
-// Resumes returns how many times the job has been resumed. It is 0 when the job
+// Resumes returns how many times the job has been resumed. It returns 0 if the job
 // has finished.
 func (j Job) Resumes() uint64 {
 	if !j.live() {
@@ -51,10 +51,10 @@ func (j Job) Resumes() uint64 {
 	return j.c.resumes
 }
 
-// Resume lets a paused job go on until it pauses again or ends. Status and
-// error are as Start returns them; ErrFinished says that the handle is stale,
-// and ErrNested that the caller is inside a job of the same pool. The lists of
-// the WaitCtx's ChangedFDs are empty when the job goes on. (OpenSSL:
+// Resume continues a paused job until it pauses again or ends. It returns a status
+// and an error as Start does. ErrFinished means that the handle is stale, and
+// ErrNested that the caller is inside a job of the same pool. When the job
+// continues, both lists of its WaitCtx's ChangedFDs are empty. (OpenSSL:
 // ASYNC_start_job with a job.)
 func (j Job) Resume() (Status, error) {
 	c := j.c
@@ -68,9 +68,9 @@ func (j Job) Resume() (Status, error) {
 	if c.wait != nil {
 		c.wait.ResetChanges()
 	}
-	// Here as in Start, and not in a function of its own: after a switch of
-	// stacks the processor mispredicts the return from every function that was
-	// entered before it, at about 7 ns each.
+	// The following is repeated in Start and not a function of its own: after a
+	// switch of stacks the processor mispredicts the return from every function
+	// that was entered before it, which costs about 7 ns each.
 	c.active = c.id
 	c.resumes++
 	p.running = c
@@ -83,12 +83,11 @@ func (j Job) Resume() (Status, error) {
 	return p.retire(c)
 }
 
-// Cancel ends a paused job: its Pause returns ErrCanceled, as does every
-// further Pause, so that its function can return and its deferred calls run.
-// Cancel returns when it has, with the status and error that Resume would
-// give. A function that goes on to pause a thousand times more, in a loop that
-// ignores Pause's error, is ended by runtime.Goexit; its deferred calls run
-// too.
+// Cancel ends a paused job. The job's Pause, and every further Pause, returns
+// ErrCanceled, so that its function can return and its deferred calls run. Cancel
+// returns when the job has ended, with the status and error that Resume would
+// return. A function that ignores the error and calls Pause another thousand times
+// is ended by runtime.Goexit, which also runs its deferred calls.
 func (j Job) Cancel() (Status, error) {
 	if !j.live() {
 		return StatusError, ErrFinished
@@ -101,12 +100,14 @@ func (j Job) Cancel() (Status, error) {
 	return j.Resume()
 }
 
-// Pause gives the thread back to whoever started or resumed the job, and
-// returns nil when the job is resumed. A resume may be spurious: check what
-// you wait for and pause again. It returns nil at once while pausing is
-// blocked, and to a caller that is not inside this job: code that may be
-// called from elsewhere asks Inside first. It returns ErrCanceled when the job
-// is being cancelled. (OpenSSL: ASYNC_pause_job.)
+// Pause gives the thread back to the code that started or resumed the job. It
+// returns nil when the job is resumed, and ErrCanceled when the job is being
+// cancelled. A resume may be spurious: check whether what you wait for has
+// happened, and if not, pause again.
+//
+// Pause returns nil at once while pausing is blocked, and if the caller is not
+// inside this job. Code that may be called from elsewhere should check Inside
+// first. (OpenSSL: ASYNC_pause_job.)
 func (j Job) Pause() error {
 	if !j.Inside() { // a switch on the wrong goroutine would end the process
 		return nil
@@ -115,9 +116,8 @@ func (j Job) Pause() error {
 	return j.c.pauseErr
 }
 
-// WaitCtx returns the job's wait context: what was given to Start, or one of
-// the job's own. It is nil when the job has finished. (OpenSSL:
-// ASYNC_get_wait_ctx.)
+// WaitCtx returns the job's wait context: the one given to Start, or else one of
+// its own. It returns nil if the job has finished. (OpenSSL: ASYNC_get_wait_ctx.)
 func (j Job) WaitCtx() *waitctx.WaitCtx {
 	if !j.live() {
 		return nil
@@ -129,9 +129,9 @@ func (j Job) WaitCtx() *waitctx.WaitCtx {
 	return j.c.wait
 }
 
-// BlockPause makes Pause return at once until as many calls of UnblockPause
-// have been made. The job's end ends it too. It has an effect inside the job
-// only. (OpenSSL: ASYNC_block_pause.)
+// BlockPause makes Pause return at once until UnblockPause has been called as many
+// times as BlockPause, or the job ends. It only has an effect inside the job.
+// (OpenSSL: ASYNC_block_pause.)
 func (j Job) BlockPause() {
 	if !j.Inside() {
 		return
@@ -142,7 +142,7 @@ func (j Job) BlockPause() {
 	}
 }
 
-// UnblockPause takes one BlockPause back. Without one it does nothing.
+// UnblockPause undoes one BlockPause. If there is none to undo, it does nothing.
 // (OpenSSL: ASYNC_unblock_pause.)
 func (j Job) UnblockPause() {
 	if !j.Inside() || j.c.blocked == 0 {
@@ -154,27 +154,27 @@ func (j Job) UnblockPause() {
 	}
 }
 
-// PauseBlocked reports whether pausing is blocked, so that Pause would return at
-// once: code that waits for something then has to block instead of pausing
-// again and again. It is false to a caller that is not inside the job.
+// PauseBlocked reports whether pausing is blocked, so that Pause returns at once.
+// Code that waits for something then has to block instead of calling Pause again
+// and again. It returns false if the caller is not inside the job.
 func (j Job) PauseBlocked() bool { return j.Inside() && j.c.blocked > 0 }
 
-// Canceled reports whether the job is being cancelled, so that Pause would
-// return ErrCanceled: there is no point in beginning what has to be waited for.
-// It is false to a caller that is not inside the job.
+// Canceled reports whether the job is being cancelled, so that Pause returns
+// ErrCanceled. There is then no point in starting anything to wait for. It returns
+// false if the caller is not inside the job.
 func (j Job) Canceled() bool { return j.Inside() && j.c.canceled }
 
-// SetValue keeps v with the job until it finishes, for whoever runs the pool
-// to find its own record of the job by. It is not for the job's own code: in
-// jobs that package loop runs, the value is loop's.
+// SetValue attaches v to the job until it finishes. The code that runs the pool
+// uses it to find its own record of the job. The job's own code must not use it:
+// in jobs that package loop runs, the value belongs to package loop.
 func (j Job) SetValue(v any) {
 	if j.live() {
 		j.c.value = v
 	}
 }
 
-// Value returns what SetValue stored, nil if nothing or if the job has
-// finished.
+// Value returns the value attached by SetValue. It returns nil if there is none or
+// the job has finished.
 func (j Job) Value() any {
 	if !j.live() {
 		return nil

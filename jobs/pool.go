@@ -1,38 +1,39 @@
-// Package jobs runs code that blocks as jobs that pause. It is OpenSSL's
-// ASYNC_JOB in Go.
+// Package jobs runs code that blocks as jobs that pause. It is OpenSSL's ASYNC_JOB
+// in Go.
 //
 // A job is an ordinary function. [Pool.Start] runs it on the calling goroutine's
-// thread until it returns or calls [Job.Pause]; a paused job goes on where it
-// stopped when [Job.Resume] is called. What the job waits for is written in
-// its [waitctx.WaitCtx]; waiting for it is the caller's business. Package loop
-// does that for sockets and timers, and is what most programs want; this
-// package serves those that have an event loop of their own.
+// thread until it returns or calls [Job.Pause]. [Job.Resume] continues a paused
+// job where it stopped. The job records what it waits for in its
+// [waitctx.WaitCtx]; the caller has to wait for it. Package loop does that for
+// sockets and timers, and is what most programs need. This package is for programs
+// that have an event loop of their own.
 //
 // # Goroutines and threads
 //
-// A Pool has no lock. It belongs to the goroutine that made it: NewPool, the
-// other methods of Pool, and Job.Resume and Job.Cancel are for that goroutine
-// alone. The methods a job calls on itself (Pause, WaitCtx, BlockPause and the
-// rest) are for the job's function, and not for goroutines it starts: there
-// Pause returns at once, and FromContext finds no job. [Job.Inside] and
-// [Current] may be asked on any goroutine.
+// A Pool has no lock. It belongs to the goroutine that made it. Only that goroutine
+// may call the methods of Pool, Job.Resume and Job.Cancel. The methods that a job
+// calls on itself (Pause, WaitCtx, BlockPause and the rest) are for the job's
+// function, not for goroutines that it starts: there, Pause returns at once and
+// FromContext finds no job. [Job.Inside] and [Current] may be called from any
+// goroutine.
 //
-// A job is a coroutine ([iter.Pull]): control passes to it and back on one
-// thread without the scheduler. The runtime insists that a coroutine is
-// resumed in the same state of runtime.LockOSThread in which it was created,
-// and ends the process, beyond any recover, if it is not. So:
+// A job is a coroutine ([iter.Pull]): control passes to it and back on one thread,
+// without the scheduler. A coroutine must be resumed in the same state of
+// runtime.LockOSThread in which it was created. If it is not, the Go runtime ends
+// the process, and no recover helps. So:
 //
-//   - a goroutine that locks its thread does so before NewPool, and unlocks
-//     after Close;
-//   - a job that calls LockOSThread, or is in a callback from C, does not
-//     pause before it has left that state;
-//   - a pool is not handed from one goroutine to another if either is locked.
+//   - A goroutine that locks its thread must do so before NewPool, and unlock it
+//     only after Close.
+//   - A job that calls LockOSThread, or is in a callback from C, must not pause
+//     before it has left that state.
+//   - A pool must not be handed from one goroutine to another if either is locked.
 //
 // A job that waits in any other way than by Pause (on a channel, a mutex, a
-// blocking system call) stops its whole thread meanwhile. A mutex held over a
-// pause and wanted by another job of the same thread is a deadlock.
+// blocking system call) blocks its thread and all jobs on it. A mutex that one job
+// holds while it pauses, and that another job of the same thread wants, is a
+// deadlock.
 //
-// Go owns the stacks: there is no counterpart of ASYNC_set_mem_functions.
+// Go manages the stacks, so there is no counterpart of ASYNC_set_mem_functions.
 package jobs
 
 import (
@@ -45,25 +46,25 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// Capable reports whether this platform can run jobs. Every platform of Go
-// can. (OpenSSL: ASYNC_is_capable.)
+// Capable reports whether this platform can run jobs. Every platform that Go
+// supports can. (OpenSSL: ASYNC_is_capable.)
 func Capable() bool { return true }
 
-// Pool starts jobs and keeps the coroutines they run on, for reuse. The
+// Pool starts jobs, and keeps the coroutines on which they run for reuse. The
 // package comment says which goroutine may use it.
 type Pool struct {
 	max     int
 	all     []*coroutine // busy and idle
-	idle    []*coroutine // the last one is the next to be used
+	idle    []*coroutine // the last one is used next
 	running *coroutine
-	seq     uint64 // of the last job started
+	seq     uint64 // number of the last job started
 	closed  bool
 	stats   Stats
 }
 
-// Stats counts a pool's jobs. Running, Paused and Idle are of the moment, the
-// others since NewPool. Every started job is in the end counted in Finished,
-// and there in Canceled or Panicked too if it ended that way.
+// Stats counts a pool's jobs. Running, Paused and Idle are current values; the
+// others are totals since NewPool. Every job that ends is counted in Finished. If
+// it was cancelled or panicked, it is also counted in Canceled or Panicked.
 type Stats struct {
 	Running  int // 0 or 1
 	Paused   int
@@ -71,12 +72,12 @@ type Stats struct {
 	Started  uint64
 	Finished uint64
 	Canceled uint64
-	Panicked uint64 // in a panic or in runtime.Goexit
+	Panicked uint64 // ended by a panic or by runtime.Goexit
 }
 
-// NewPool returns a pool that runs at most maxSize jobs at a time, without
-// limit if that is 0, and creates initSize coroutines at once. A negative
-// size, or an initSize above a maxSize that is not 0, is ErrInvalidPoolSize.
+// NewPool returns a pool of at most maxSize jobs, and creates initSize coroutines
+// at once. A maxSize of 0 means no limit. NewPool returns ErrInvalidPoolSize if a
+// size is negative, or if initSize is greater than a maxSize that is not 0.
 // (OpenSSL: ASYNC_init_thread.)
 func NewPool(maxSize, initSize int) (*Pool, error) {
 	if maxSize < 0 || initSize < 0 || maxSize != 0 && initSize > maxSize {
@@ -89,14 +90,14 @@ func NewPool(maxSize, initSize int) (*Pool, error) {
 	return p, nil
 }
 
-// Start runs fn as a job until it pauses or ends, and says which. The handle
-// is good until the job has finished. The job's WaitCtx is w; if w is nil it
-// has one of its own, which is closed when it finishes.
+// Start runs fn as a job until it pauses or ends; the status says which. The
+// handle is valid until the job has finished. The job's WaitCtx is w. If w is nil,
+// the job has a WaitCtx of its own, which is closed when it finishes.
 //
-// StatusPaused comes with a nil error, StatusFinished with what fn returned,
-// StatusNoJobs with ErrNoJobs. StatusError comes with a *PanicError,
-// ErrGoexit, ErrNested, ErrNoFunc or ErrPoolClosed. (OpenSSL: ASYNC_start_job
-// with a NULL job.)
+// With StatusPaused the error is nil, with StatusFinished it is what fn returned,
+// and with StatusNoJobs it is ErrNoJobs. With StatusError it is a *PanicError,
+// ErrGoexit, ErrNested, ErrNoFunc or ErrPoolClosed. (OpenSSL: ASYNC_start_job with
+// a NULL job.)
 func (p *Pool) Start(w *waitctx.WaitCtx, fn func(Job) error) (Job, Status, error) {
 	switch {
 	case p.running != nil:
@@ -159,8 +160,8 @@ func (p *Pool) retire(c *coroutine) (Status, error) {
 	return st, err
 }
 
-// closeWait closes a job's own WaitCtx. A cleanup that panics is the job's
-// panic, and not that of whoever resumed it.
+// closeWait closes a job's own WaitCtx. If a cleanup panics, that counts as a panic
+// of the job, and does not reach the code that resumed it.
 func closeWait(w *waitctx.WaitCtx) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -170,7 +171,7 @@ func closeWait(w *waitctx.WaitCtx) (err error) {
 	return w.Close()
 }
 
-// remove ends the coroutine, which has no job.
+// remove ends a coroutine that has no job.
 func (p *Pool) remove(c *coroutine) {
 	last := len(p.all) - 1
 	p.all[c.index] = p.all[last]
@@ -180,7 +181,7 @@ func (p *Pool) remove(c *coroutine) {
 	c.end()
 }
 
-// Current returns the job that is running, the zero Job if none is. (OpenSSL:
+// Current returns the running job, or the zero Job if none is running. (OpenSSL:
 // ASYNC_get_current_job.)
 func (p *Pool) Current() Job {
 	if p.running == nil {
@@ -189,7 +190,7 @@ func (p *Pool) Current() Job {
 	return Job{p.running, p.running.id}
 }
 
-// Stats returns the counts of the moment. It may be called from inside a job.
+// Stats returns the current counts. It may be called from inside a job.
 func (p *Pool) Stats() Stats {
 	s := p.stats
 	if p.running != nil {
@@ -200,8 +201,8 @@ func (p *Pool) Stats() Stats {
 	return s
 }
 
-// Trim ends idle coroutines until at most keep are left, to give the memory of
-// their stacks back after a burst of jobs. From inside a job it does nothing.
+// Trim ends idle coroutines until at most keep are left. This frees the memory of
+// their stacks after a burst of jobs. Inside a job it does nothing.
 func (p *Pool) Trim(keep int) {
 	if p.running != nil {
 		return
@@ -210,14 +211,15 @@ func (p *Pool) Trim(keep int) {
 	if n <= 0 {
 		return
 	}
-	for _, c := range p.idle[:n] { // idle the longest
+	for _, c := range p.idle[:n] { // those that have been idle the longest
 		p.remove(c)
 	}
 	p.idle = slices.Delete(p.idle, 0, n)
 }
 
-// CancelAll cancels every paused job, in the order in which they started, as
-// Job.Cancel does. It returns the panics among them, joined, or ErrNested.
+// CancelAll cancels every paused job as Job.Cancel does, in the order in which they
+// were started. It returns the errors of those that panicked or called
+// runtime.Goexit, joined. Inside a job it returns ErrNested.
 func (p *Pool) CancelAll() error {
 	if p.running != nil {
 		return ErrNested
@@ -231,7 +233,7 @@ func (p *Pool) CancelAll() error {
 	slices.SortFunc(paused, func(a, b Job) int { return cmp.Compare(a.id, b.id) })
 	var errs []error
 	for _, j := range paused {
-		// One may have ended meanwhile, by what another's cleanup did.
+		// The cleanup of one job may have ended another.
 		if st, err := j.Cancel(); st == StatusError && err != ErrFinished {
 			errs = append(errs, err)
 		}
@@ -239,9 +241,9 @@ func (p *Pool) CancelAll() error {
 	return errors.Join(errs...)
 }
 
-// Close ends the pool's coroutines. While jobs are paused it frees nothing and
-// returns ErrJobsOutstanding with their number: resume them, or call CancelAll
-// and then Close again. From inside a job it is ErrNested. A second Close does
+// Close ends the pool's coroutines. While jobs are paused, it frees nothing and
+// returns ErrJobsOutstanding with their number: resume them or call CancelAll, then
+// call Close again. Inside a job it returns ErrNested. Closing a closed pool does
 // nothing. (OpenSSL: ASYNC_cleanup_thread.)
 func (p *Pool) Close() error {
 	if p.running != nil {

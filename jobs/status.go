@@ -5,20 +5,20 @@ import (
 	"fmt"
 )
 
-// Status says what became of a job when it was started or resumed (OpenSSL:
-// the return values of ASYNC_start_job, which these equal).
+// Status is the result of starting or resuming a job. (OpenSSL: the return values
+// of ASYNC_start_job, which are the same.)
 type Status int
 
 const (
-	// StatusError: the job could not be started or resumed, or it ended in a
-	// panic or in runtime.Goexit. The error says which.
+	// StatusError means that the job could not be started or resumed, or that it
+	// ended by a panic or runtime.Goexit. The error says which.
 	StatusError Status = iota
-	// StatusNoJobs: the pool is full. Try again when a job has finished.
+	// StatusNoJobs means that the pool is full. Try again when a job has finished.
 	StatusNoJobs
-	// StatusPaused: the job has paused.
+	// StatusPaused means that the job has paused.
 	StatusPaused
-	// StatusFinished: the job's function has returned; the error is what it
-	// returned.
+	// StatusFinished means that the job's function has returned. The error is the
+	// one that it returned.
 	StatusFinished
 )
 
@@ -32,40 +32,41 @@ func (s Status) String() string {
 }
 
 var (
-	// ErrInvalidPoolSize is NewPool's answer to a negative size, or to an
+	// ErrInvalidPoolSize is returned by NewPool for a negative size, or for an
 	// initial size above the maximum.
 	ErrInvalidPoolSize = errors.New("jobs: invalid pool size")
-	// ErrJobsOutstanding is Close's answer while jobs are paused.
+	// ErrJobsOutstanding is returned by Close while jobs are paused.
 	ErrJobsOutstanding = errors.New("jobs: jobs outstanding")
-	// ErrPoolClosed is Start's answer on a closed pool.
+	// ErrPoolClosed is returned by Start on a closed pool.
 	ErrPoolClosed = errors.New("jobs: pool closed")
-	// ErrNoJobs comes with StatusNoJobs.
+	// ErrNoJobs is returned with StatusNoJobs.
 	ErrNoJobs = errors.New("jobs: pool is full")
-	// ErrNested: called from inside a running job of the same pool.
+	// ErrNested says that the call was made inside a running job of the same pool.
 	ErrNested = errors.New("jobs: called from inside a job of the same pool")
-	// ErrNoFunc is Start's answer to a nil function.
+	// ErrNoFunc is returned by Start for a nil function.
 	ErrNoFunc = errors.New("jobs: no function to run")
-	// ErrFinished: the handle's job has finished, or it is the zero Job.
+	// ErrFinished says that the handle's job has finished, or that the handle is the
+	// zero Job.
 	ErrFinished = errors.New("jobs: job has finished")
-	// ErrCanceled is what Pause returns in a job that is being cancelled.
+	// ErrCanceled is returned by Pause in a job that is being cancelled.
 	ErrCanceled = errors.New("jobs: job canceled")
-	// ErrGoexit: the job called runtime.Goexit (as testing.T.FailNow does).
+	// ErrGoexit says that the job called runtime.Goexit, as testing.T.FailNow does.
 	ErrGoexit = errors.New("jobs: job called runtime.Goexit")
 )
 
-// PanicError is the error of a job that panicked, or of whose own WaitCtx a
-// cleanup did. It comes with StatusError.
+// PanicError is the error of a job that panicked. If a job has its own WaitCtx and
+// one of its cleanups panics, that counts too. The error comes with StatusError.
 type PanicError struct {
 	Value any    // what the job panicked with
 	Stack []byte // the job's own stack at the panic, as runtime/debug.Stack prints it
 }
 
-// Error gives the value and the stack.
+// Error returns the value and the stack as text.
 func (e *PanicError) Error() string {
 	return fmt.Sprintf("jobs: job panicked: %v\n\n%s", e.Value, e.Stack)
 }
 
-// Unwrap returns the panic's value if that was an error.
+// Unwrap returns the panic's value if it is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
