@@ -1,16 +1,16 @@
 // Package waitctx holds what a paused job waits for: file descriptors, a
 // callback, and a status. It is OpenSSL's ASYNC_WAIT_CTX in Go.
 //
-// The code inside a job (a key engine, say) that is about to pause registers
-// the descriptor it waits for with [WaitCtx.SetWaitFD], or takes the callback
-// it will call later with [WaitCtx.Callback]. Whoever runs the job reads
-// [WaitCtx.AllFDs] or [WaitCtx.ChangedFDs] after the pause, waits with its own
-// poll, epoll or kqueue, and resumes the job.
+// Code inside a job, such as a key engine, registers what it waits for before it
+// pauses. It registers a descriptor with [WaitCtx.SetWaitFD], or takes a callback
+// with [WaitCtx.Callback] and calls it later. After the pause, the code that runs
+// the job reads [WaitCtx.AllFDs] or [WaitCtx.ChangedFDs], waits with its own poll,
+// epoll or kqueue, and resumes the job.
 //
-// The package is plain data: it makes no system call and starts no goroutine.
-// A WaitCtx has no lock. It belongs to the goroutine that runs the job, and is
-// used from there or from inside the job. The function that
-// [WaitCtx.Callback] returns may be called from wherever its owner allows.
+// A WaitCtx only holds data: it makes no system call and starts no goroutine. It
+// has no lock. It belongs to the goroutine that runs the job, and is used there or
+// inside the job. The code that sets the callback decides from where the function
+// may be called.
 package waitctx
 
 import (
@@ -19,15 +19,16 @@ import (
 	"reflect"
 )
 
-// Errors of [WaitCtx.SetWaitFD] and [WaitCtx.SetWaitFDEvents]. They come
-// wrapped, with the value that was refused.
+// Errors of [WaitCtx.SetWaitFD] and [WaitCtx.SetWaitFDEvents]. They are wrapped in
+// errors that name the refused value.
 var (
 	ErrInvalidFD     = errors.New("waitctx: invalid file descriptor")
 	ErrInvalidKey    = errors.New("waitctx: key is not comparable")
 	ErrInvalidEvents = errors.New("waitctx: invalid events")
 )
 
-// Events says what a descriptor is waited for. OpenSSL knows readability only.
+// Events says which events of a descriptor a job waits for. OpenSSL only knows
+// readability.
 type Events uint8
 
 const (
@@ -35,14 +36,14 @@ const (
 	Writable
 )
 
-// CleanupFunc releases what belongs to a registered descriptor. It is given
-// what [WaitCtx.SetWaitFD] was given.
+// CleanupFunc releases what belongs to a registered descriptor. It gets the
+// arguments that were given to [WaitCtx.SetWaitFD].
 type CleanupFunc = func(w *WaitCtx, key any, fd int, data any)
 
 // WaitCtx holds what one job waits for (OpenSSL: ASYNC_WAIT_CTX). The zero
 // value is ready to use.
 type WaitCtx struct {
-	fds      []waitFD // oldest first; a cleared one stays until the job resumes
+	fds      []waitFD // oldest first; a cleared one that was seen stays until the job resumes
 	nadded   int
 	ndeleted int
 
@@ -65,9 +66,9 @@ type waitFD struct {
 // New returns an empty WaitCtx (OpenSSL: ASYNC_WAIT_CTX_new).
 func New() *WaitCtx { return new(WaitCtx) }
 
-// Close calls the cleanup of every descriptor that was not cleared, once, and
-// leaves the WaitCtx empty: it can be closed again or used for another job. It
-// always returns nil. (OpenSSL: ASYNC_WAIT_CTX_free.)
+// Close calls the cleanup of every descriptor that was not cleared, once. It
+// leaves the WaitCtx empty, so that it can be closed again or used for another
+// job. It always returns nil. (OpenSSL: ASYNC_WAIT_CTX_free.)
 func (w *WaitCtx) Close() error {
 	fds := w.fds
 	*w = WaitCtx{}
@@ -95,20 +96,21 @@ func (w *WaitCtx) cleanUp(fds []waitFD) {
 	}
 }
 
-// SetWaitFD registers fd as one the job waits to read from, under a key that
-// FD and ClearFD find it by. The data comes back from FD; cleanup, which may
-// be nil, is called by Close unless ClearFD came first. A key that is in use
-// already is shadowed, not replaced: FD and ClearFD find the newest
-// registration first, and no cleanup is lost.
+// SetWaitFD registers fd under key: the job waits until fd becomes readable. FD
+// and ClearFD find the registration by its key, and FD also returns data. Close
+// calls cleanup, which may be nil, unless ClearFD was called first. If key is in
+// use already, the new registration shadows the old one and does not replace it:
+// FD and ClearFD find the newest one first, and no cleanup is lost.
 //
-// A negative fd is ErrInvalidFD; a key that Go cannot compare is
-// ErrInvalidKey. (OpenSSL: ASYNC_WAIT_CTX_set_wait_fd.)
+// SetWaitFD returns ErrInvalidFD if fd is negative, and ErrInvalidKey if Go cannot
+// compare key. (OpenSSL: ASYNC_WAIT_CTX_set_wait_fd.)
 func (w *WaitCtx) SetWaitFD(key any, fd int, data any, cleanup func(w *WaitCtx, key any, fd int, data any)) error {
 	return w.SetWaitFDEvents(key, fd, Readable, data, cleanup)
 }
 
-// SetWaitFDEvents is SetWaitFD for a descriptor that is waited for to become
-// readable, writable, or either.
+// SetWaitFDEvents is like SetWaitFD, but the job waits until fd becomes readable,
+// writable, or either, as events says. It returns ErrInvalidEvents if events is 0
+// or has other bits.
 func (w *WaitCtx) SetWaitFDEvents(key any, fd int, events Events, data any, cleanup func(w *WaitCtx, key any, fd int, data any)) error {
 	if fd < 0 {
 		return fmt.Errorf("%w: %d", ErrInvalidFD, fd)
@@ -133,8 +135,8 @@ func isComparable(key any) bool {
 	}
 	v := reflect.ValueOf(key)
 	switch v.Kind() {
-	case reflect.Array, reflect.Struct: // there may be an interface in it
-		return v.Comparable() // which allocates in Go 1.26
+	case reflect.Array, reflect.Struct: // it may contain an interface
+		return v.Comparable() // not used for all kinds: it allocates in Go 1.26
 	default:
 		return v.Type().Comparable()
 	}
@@ -150,8 +152,8 @@ func (w *WaitCtx) find(key any) int {
 	return -1
 }
 
-// FD returns what was registered under key; ok is false if nothing is.
-// (OpenSSL: ASYNC_WAIT_CTX_get_fd.)
+// FD returns the descriptor and the data registered under key. ok is false if
+// there are none. (OpenSSL: ASYNC_WAIT_CTX_get_fd.)
 func (w *WaitCtx) FD(key any) (fd int, data any, ok bool) {
 	i := w.find(key)
 	if i < 0 {
@@ -160,8 +162,8 @@ func (w *WaitCtx) FD(key any) (fd int, data any, ok bool) {
 	return w.fds[i].fd, w.fds[i].data, true
 }
 
-// Events returns what fd is waited for under all its keys together, 0 if it is
-// not waited for.
+// Events returns the events of fd that the job waits for, under all keys together.
+// It returns 0 if the job does not wait for fd.
 func (w *WaitCtx) Events(fd int) Events {
 	var ev Events
 	for i := range w.fds {
@@ -172,15 +174,15 @@ func (w *WaitCtx) Events(fd int) Events {
 	return ev
 }
 
-// ClearFD removes the registration under key and reports whether there was
-// one. Its cleanup is not called: whoever clears cleans up. (OpenSSL:
+// ClearFD removes the newest registration under key, and reports whether there was
+// one. It does not call the cleanup: the caller has to clean up. (OpenSSL:
 // ASYNC_WAIT_CTX_clear_fd.)
 func (w *WaitCtx) ClearFD(key any) bool {
 	i := w.find(key)
 	if i < 0 {
 		return false
 	}
-	if w.fds[i].added { // since the last resume: nobody has seen it
+	if w.fds[i].added { // added since the last resume, so nobody has seen it
 		w.nadded--
 		w.remove(i)
 		return true
@@ -197,8 +199,8 @@ func (w *WaitCtx) remove(i int) {
 	w.fds = w.fds[:last]
 }
 
-// AllFDs appends every registered descriptor to dst and returns it. One that
-// is registered under two keys is there twice. (OpenSSL:
+// AllFDs appends every registered descriptor to dst and returns the result. A
+// descriptor that is registered twice is appended twice. (OpenSSL:
 // ASYNC_WAIT_CTX_get_all_fds.)
 func (w *WaitCtx) AllFDs(dst []int) []int {
 	for i := range w.fds {
@@ -209,10 +211,10 @@ func (w *WaitCtx) AllFDs(dst []int) []int {
 	return dst
 }
 
-// ChangedFDs appends the descriptors registered and those cleared since the
-// job last resumed to added and deleted, and returns them. One that was both
-// registered and cleared in that time is in neither. (OpenSSL:
-// ASYNC_WAIT_CTX_get_changed_fds.)
+// ChangedFDs returns the changes since the job last resumed. It appends the
+// descriptors that were registered to added and those that were cleared to
+// deleted. A descriptor that was registered and then cleared in that time is in
+// neither. (OpenSSL: ASYNC_WAIT_CTX_get_changed_fds.)
 func (w *WaitCtx) ChangedFDs(added, deleted []int) ([]int, []int) {
 	if w.nadded == 0 && w.ndeleted == 0 {
 		return added, deleted
@@ -228,8 +230,9 @@ func (w *WaitCtx) ChangedFDs(added, deleted []int) ([]int, []int) {
 	return added, deleted
 }
 
-// ResetChanges makes ChangedFDs start afresh. Package jobs calls it when a job
-// resumes; other users do not need it. (OpenSSL: async_wait_ctx_reset_counts.)
+// ResetChanges makes ChangedFDs return only later changes. Package jobs calls it
+// when a job resumes; other users do not need it. (OpenSSL:
+// async_wait_ctx_reset_counts.)
 func (w *WaitCtx) ResetChanges() {
 	if w.nadded == 0 && w.ndeleted == 0 {
 		return
