@@ -7,13 +7,13 @@ import (
 	"sync"
 )
 
-// ErrClosed is the error of Send on a closed Chan, and of Receive on a closed
-// one that is empty.
+// ErrClosed is returned by Send on a closed Chan, and by Receive on a closed Chan
+// that is empty.
 var ErrClosed = errors.New("jobsync: channel is closed")
 
-// Chan is a queue of values from jobs to jobs. It is made by NewChan.
+// Chan is a buffered channel between jobs. It is made by NewChan.
 type Chan[T any] struct {
-	mu        sync.Mutex // held for moments only
+	mu        sync.Mutex // only held briefly
 	values    []T
 	size      int
 	closed    bool
@@ -30,8 +30,8 @@ func NewChan[T any](size int) *Chan[T] {
 	return &Chan[T]{size: size}
 }
 
-// Send puts v into the channel, and pauses the job while that is full. v is not
-// in the channel if there is an error.
+// Send puts v into the channel, and pauses the job while the channel is full. If it
+// returns an error, v is not in the channel.
 func (c *Chan[T]) Send(ctx context.Context, v T) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,8 +75,8 @@ func (c *Chan[T]) Receive(ctx context.Context) (v T, err error) {
 	}
 }
 
-// Close lets no more values in. Those that are in the channel can still be
-// received. Any goroutine may call it; a second call does nothing.
+// Close closes the channel: Send then returns ErrClosed. Values in the channel can
+// still be received. Any goroutine may call Close. A second call does nothing.
 func (c *Chan[T]) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +88,7 @@ func (c *Chan[T]) Close() {
 	}
 }
 
-// wakeOne has the first of those that wait look again.
+// wakeOne wakes the first waiter in q, so that it checks again.
 func (c *Chan[T]) wakeOne(q *queue) {
 	if w := q.next(); w != nil {
 		w.give()

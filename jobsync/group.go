@@ -9,21 +9,22 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// Group is a set of jobs of one loop, which a job of that loop waits for. The zero
-// Group is ready to use. It must not be copied after first use.
+// Group is a set of jobs of one loop, for which another job of that loop waits.
+// The zero Group is ready to use. A Group must not be copied after first use.
 type Group struct {
-	mu    sync.Mutex // held for moments only
+	mu    sync.Mutex // only held briefly
 	alive int
 	err   error
 	queue queue
 }
 
-// errNoResult is of a job that has ended in a panic or in runtime.Goexit.
+// errNoResult is the result of a job that ended by a panic or runtime.Goexit.
 var errNoResult = errors.New("jobsync: a job of the group has ended without returning")
 
-// Go starts fn as a job on the loop of the job that ctx carries: as a helper, see
-// loop.Loop.Go, whose errors it returns. fn gets a context of its own, with what
-// that loop's jobs have; it ends with ctx.
+// Go starts fn as a job on the loop of the job that ctx carries. It is called
+// inside that job, so fn becomes a helper: see loop.Loop.Go, whose errors Go
+// returns. fn gets a context of its own, as every job of the loop does. That
+// context also ends when ctx ends.
 func (g *Group) Go(ctx context.Context, fn func(ctx context.Context) error) error {
 	l, ok := loop.FromContext(ctx)
 	if !ok {
@@ -47,7 +48,7 @@ func (g *Group) Go(ctx context.Context, fn func(ctx context.Context) error) erro
 	return err
 }
 
-// ending is a context that has the values of one and the end of another.
+// ending is a context with the values of one context and the end of another.
 type ending struct {
 	context.Context
 	end context.Context
@@ -58,7 +59,7 @@ func (c ending) Done() <-chan struct{}                 { return c.end.Done() }
 func (c ending) Err() error                            { return c.end.Err() }
 func (c ending) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(c.end, f) } // see context.AfterFunc
 
-// ended takes a job's result.
+// ended records a job's result.
 func (g *Group) ended(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -73,9 +74,9 @@ func (g *Group) ended(err error) {
 	}
 }
 
-// Wait pauses the job until all jobs of the group have ended, and returns the
-// first error that one of them returned. After an error of its own (ctx's, say)
-// the jobs go on.
+// Wait pauses the job until all jobs of the group have ended, and returns the first
+// error of any of them. Wait may also end early with an error of its own, such as
+// that of ctx. The jobs of the group then continue.
 func (g *Group) Wait(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

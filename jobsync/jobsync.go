@@ -1,12 +1,11 @@
-// Package jobsync is to jobs what package sync and channels are to goroutines: a
-// [Mutex], a [Chan] and a [Group] that pause the job where those would block
-// the thread, and with it all jobs of the loop.
+// Package jobsync synchronizes jobs as package sync and channels synchronize
+// goroutines. A [Mutex], a [Chan] or a [Group] pauses the job where its
+// counterpart would block the thread, and with it all jobs of the loop.
 //
-// What waits takes the context of its job, honours its end and returns its
-// error; jobs.ErrCanceled when the job is cancelled; and loop.ErrNotInJob
-// outside the job that the context carries. What does not have to wait needs
-// no job. Jobs of several loops, and other goroutines, may use the same Mutex
-// or Chan.
+// Functions that wait take the context of the job. They return the context's error
+// when it ends, jobs.ErrCanceled when the job is cancelled, and loop.ErrNotInJob
+// outside the job that the context carries. A call that does not have to wait needs
+// no job. Jobs of several loops, and other goroutines, may share a Mutex or Chan.
 package jobsync
 
 import (
@@ -15,8 +14,8 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// waiter is a job that waits for its turn. Whoever gives it the turn sets given,
-// under the mutex that guards the queue, and calls done.
+// waiter is a job that waits for its turn. To give it the turn, give sets given and
+// calls done, with the mutex held that guards the queue.
 type waiter struct {
 	done  func()
 	given bool
@@ -25,7 +24,7 @@ type waiter struct {
 // queue holds waiters in the order in which they came.
 type queue struct{ waiting []*waiter }
 
-// next takes the first waiter, nil if there is none.
+// next removes and returns the first waiter, or returns nil if there is none.
 func (q *queue) next() *waiter {
 	if len(q.waiting) == 0 {
 		return nil
@@ -38,7 +37,7 @@ func (q *queue) next() *waiter {
 	return w
 }
 
-// remove takes w out.
+// remove removes w from the queue.
 func (q *queue) remove(w *waiter) {
 	for i := range q.waiting {
 		if q.waiting[i] == w {
@@ -48,13 +47,14 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// wait pauses the job until w has its turn. The mutex mu is locked by the
-// caller, and again on return, also if Await ends the job by runtime.Goexit. If
-// the error is not nil, w has no turn and is out of q; a turn that it was given
-// before counts.
+// wait pauses the job until w has its turn. It must be called with mu locked. It
+// unlocks mu while the job is paused, and locks it again in any case, even if Await
+// ends the job by runtime.Goexit. If it returns an error, w has not been given the
+// turn and is not in q any more. If w has been given the turn, wait returns nil,
+// even if the wait has failed.
 func wait(ctx context.Context, mu locker, q *queue, w *waiter) (err error) {
 	defer func() {
-		if w.done != nil { // Await has called the function
+		if w.done != nil { // Await has called the function below
 			mu.Lock()
 		}
 		if w.given {
@@ -75,7 +75,7 @@ type locker interface {
 	Unlock()
 }
 
-// give gives the turn to w.
+// give gives w its turn.
 func (w *waiter) give() {
 	w.given = true
 	w.done()

@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// Mutex is a lock that a job may hold over a pause. The zero Mutex is unlocked.
-// It must not be copied after first use. Jobs get it in the order in which they
-// came.
+// Mutex is a lock that a job may hold while it pauses. Jobs get it in the order in
+// which they asked for it. The zero Mutex is unlocked. A Mutex must not be copied
+// after first use.
 type Mutex struct {
-	mu     sync.Mutex // held for moments only
+	mu     sync.Mutex // only held briefly
 	locked bool
 	queue  queue
 }
 
-// Lock locks m, and pauses the job until that is possible. m is not locked if
-// there is an error.
+// Lock locks m, and pauses the job until that is possible. If it returns an error,
+// m has not been locked.
 func (m *Mutex) Lock(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -26,7 +26,7 @@ func (m *Mutex) Lock(ctx context.Context) error {
 	w := new(waiter)
 	returned := false
 	defer func() {
-		if !returned && w.given { // runtime.Goexit: nobody will unlock it
+		if !returned && w.given { // runtime.Goexit: nobody else will unlock it
 			m.unlock()
 		}
 	}()
@@ -35,7 +35,7 @@ func (m *Mutex) Lock(ctx context.Context) error {
 	return err
 }
 
-// TryLock locks m if that is possible at once, and reports whether it was.
+// TryLock locks m if that is possible at once, and reports whether it did.
 func (m *Mutex) TryLock() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -46,7 +46,7 @@ func (m *Mutex) TryLock() bool {
 	return true
 }
 
-// Unlock unlocks m. Any goroutine may do so. It panics if m is not locked.
+// Unlock unlocks m. Any goroutine may call it. It panics if m is not locked.
 func (m *Mutex) Unlock() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -56,10 +56,10 @@ func (m *Mutex) Unlock() {
 	m.unlock()
 }
 
-// unlock passes the lock on.
+// unlock passes the lock on to the first waiter, or unlocks m if there is none.
 func (m *Mutex) unlock() {
 	if w := m.queue.next(); w != nil {
-		w.give() // and it stays locked
+		w.give() // m stays locked
 		return
 	}
 	m.locked = false
