@@ -8,18 +8,17 @@ import (
 	"github.com/panjf2000/gnet/v2"
 )
 
-// Dial connects to address, as gnet.Client's DialContext does, and returns the
-// connection when the handshake has succeeded and OnOpen has returned. (What
-// the client's own method returns is the connection without TLS, and must not
-// be used.) connCtx is what the connection's Context returns. network is tcp,
-// tcp4, tcp6 or unix. The ServerName is address's host if the tls.Config has
-// none.
+// Dial connects to address, as gnet.Client's DialContext does. It returns the
+// connection after the handshake has succeeded and OnOpen has returned. (Do not
+// use the client's own method: it returns the connection without TLS.) network is
+// tcp, tcp4, tcp6 or unix. connCtx is what the connection's Context returns. If
+// the tls.Config has no ServerName, the host of address is used.
 //
-// cli is a client with a handler of TLSClient's, or of Jobs'; with another the
-// error is ErrNotWrapped. ctx bounds all of it, Options.HandshakeTimeout the
-// handshake too. A client that has been stopped is not to be used: gnet then waits
-// until ctx ends, or for ever. Dial blocks: it is for goroutines that are no event
-// loop's.
+// cli must be a client whose handler comes from TLSClient or Jobs; otherwise Dial
+// returns ErrNotWrapped. ctx bounds everything; Options.HandshakeTimeout bounds
+// the handshake too. Do not use a client that has been stopped: gnet would wait
+// until ctx ends, or for ever. Dial blocks, so it must not be called on an event
+// loop's goroutine.
 func Dial(ctx context.Context, cli *gnet.Client, network, address string, connCtx any) (gnet.Conn, error) {
 	switch network {
 	case "tcp", "tcp4", "tcp6", "unix":
@@ -37,7 +36,7 @@ func Dial(ctx context.Context, cli *gnet.Client, network, address string, connCt
 	}
 	enrolled := make(chan error)
 	go func() {
-		raw, err := cli.EnrollContext(nc, d) // has a descriptor of its own, and closes nc
+		raw, err := cli.EnrollContext(nc, d) // duplicates the descriptor and closes nc
 		if err == nil && d.conn == nil {
 			raw.Close()
 			err = ErrNotWrapped
@@ -66,12 +65,12 @@ func Dial(ctx context.Context, cli *gnet.Client, network, address string, connCt
 	}
 }
 
-// dialing is the context that gnet knows a connection by whose handshake
-// somebody waits for.
+// dialing is the gnet context of a connection while somebody waits for its
+// handshake.
 type dialing struct {
 	ctx        any
 	serverName string
-	conn       *conn // nil before gnet has opened it
+	conn       *conn // nil until gnet has opened it
 	done       chan gnet.RegisteredResult
 }
 
@@ -79,15 +78,15 @@ func newDialing(ctx any) *dialing {
 	return &dialing{ctx: ctx, done: make(chan gnet.RegisteredResult, 1)}
 }
 
-// close closes the connection, when it is known that gnet has opened it if it
-// ever will.
+// close closes the connection if gnet has opened it. It must be called after gnet
+// has answered, because gnet does not open it later.
 func (d *dialing) close() {
 	if d.conn != nil {
 		d.conn.Close()
 	}
 }
 
-// dialed tells who waits for the connection's handshake that it has ended.
+// dialed reports the end of the handshake to the caller that waits for it, if any.
 func (c *conn) dialed(err error) {
 	d := c.dialing
 	if d == nil {
@@ -101,8 +100,8 @@ func (c *conn) dialed(err error) {
 	}
 }
 
-// results takes what gnet answers to a call that registers a connection, and
-// returns what is known when its handshake has ended.
+// results turns gnet's result of registering a connection into a result that comes
+// when the handshake has ended.
 func (d *dialing) results(registered <-chan gnet.RegisteredResult, err error) (<-chan gnet.RegisteredResult, error) {
 	if err != nil {
 		return nil, err
@@ -111,7 +110,7 @@ func (d *dialing) results(registered <-chan gnet.RegisteredResult, err error) (<
 	go func() {
 		defer close(results)
 		r, ok := <-registered
-		if ok && r.Err == nil && d.conn != nil { // and no datagrams
+		if ok && r.Err == nil && d.conn != nil { // conn is nil for datagrams
 			r = <-d.done
 		}
 		results <- r

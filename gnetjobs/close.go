@@ -11,14 +11,14 @@ import (
 	"github.com/panjf2000/gnet/v2/pkg/logging"
 )
 
-// How a connection ends. Either this side closes it, with shut or fail. Then
-// close, when no callback is in progress, sends what waits to be sent, tells the
-// handler, whose last words and a close_notify alert are sent too, and has gnet
-// close it, after it has lingered if need be. Or gnet does so by itself. In the
-// end gnet calls OnClose, which leads to finish.
+// How a connection ends. Either this side closes it, with shut or fail. Then close
+// runs once no callback is in progress. It sends the remaining output, calls the
+// handler's OnClose, sends what that has written and a close_notify alert, and
+// makes gnet close the connection, after lingering if necessary. Or gnet closes
+// the connection by itself. In the end gnet calls OnClose, which leads to finish.
 
-// shut closes the connection when what waits to be sent has been; cause is nil
-// if nobody but this side wanted that.
+// shut closes the connection after the remaining output has been sent. cause is
+// nil if this side closes it of its own accord.
 func (c *conn) shut(cause error) { c.end(cause, true) }
 
 // fail closes the connection without waiting for anything to be sent.
@@ -36,7 +36,7 @@ func (c *conn) end(cause error, graceful bool) {
 	c.host.look(c)
 }
 
-// close goes on with the end of a connection. It is not called inside a job.
+// close continues closing a connection. It must not be called inside a job.
 func (c *conn) close() {
 	c.host.dismiss(c)
 	if c.sending() {
@@ -62,11 +62,11 @@ func (c *conn) close() {
 	}
 }
 
-// closeRaw has gnet close the connection.
+// closeRaw makes gnet close the connection.
 func (c *conn) closeRaw() {
 	h := c.host
 	if c == h.callback {
-		c.closeNow = true // leave says so
+		c.closeNow = true // leave will tell gnet
 		return
 	}
 	if err := h.loop.Close(c.raw); err != nil {
@@ -74,20 +74,20 @@ func (c *conn) closeRaw() {
 	}
 }
 
-// sending reports whether the connection has to stay because there is something
-// to be sent, and has that watched.
+// sending reports whether the connection must stay open because it has output to
+// send. If so, it makes sure that close is called again.
 func (c *conn) sending() bool {
 	if c.phase != phaseClosing || !c.graceful || c.raw.OutboundBuffered() == 0 {
 		return false
 	}
-	c.resumeReading() // and drop it: the peer may have to send before it reads
+	c.resumeReading() // and discard the input: the peer may have to send before it reads
 	c.pollWrites()
 	return true
 }
 
-// closedByGnet is called when gnet closes the connection, err being its
-// reason. If that is nothing but the end of the event loop, its handler may
-// send something still.
+// closedByGnet is called when gnet closes the connection because of err. If the
+// only reason is that the event loop ends, err is nil, and the handler may still
+// send something.
 func (c *conn) closedByGnet(err error) {
 	h := c.host
 	t := c.task
@@ -101,8 +101,8 @@ func (c *conn) closedByGnet(err error) {
 	c.lost, c.gnetErr = true, err
 	c.leftQueue(err)
 	if h.current != nil || h.depth > 1 && t != nil && t.begun() {
-		// Inside a job, or another callback, neither the handler is told nor
-		// c's job cancelled. It may be the one that runs.
+		// Inside a job or another callback, the handler is not called and c's job
+		// is not cancelled yet. It may be the job that is running.
 		c.phase = phaseClosed
 		if t != nil && t.begun() {
 			t.cancel = true
@@ -113,13 +113,13 @@ func (c *conn) closedByGnet(err error) {
 		return
 	}
 	switch {
-	case c.paused && err == io.EOF: // what gnet says of any end when it may not read
+	case c.paused && err == io.EOF: // gnet reports this for any end while it may not read
 		c.gnetErr = os.NewSyscallError("read", syscall.ECONNRESET)
 	case !errors.Is(err, io.EOF):
 	case c.phase == phaseJob:
 		c.readRest()
 	case c.phase == phaseOpen && c.held:
-		c.proceed() // with what gnet would drop
+		c.proceed() // with the bytes that gnet would drop
 	}
 	failed := err != nil || c.phase == phaseClosing && !c.graceful
 	if c.phase = phaseEnding; failed {
@@ -129,8 +129,8 @@ func (c *conn) closedByGnet(err error) {
 	c.finish()
 }
 
-// readRest keeps what gnet has received and the job has not read: gnet will
-// drop it.
+// readRest stores what gnet has received and the job has not read, because gnet
+// will drop it.
 func (c *conn) readRest() {
 	limit := c.host.handler.opts.MaxInbound
 	for limit == 0 || len(c.in) < limit {
@@ -143,7 +143,7 @@ func (c *conn) readRest() {
 	}
 }
 
-// finish is the end of a connection that gnet closes.
+// finish completes the end of a connection that gnet closes.
 func (c *conn) finish() {
 	if c.finished {
 		return
@@ -158,7 +158,7 @@ func (c *conn) finish() {
 	c.over()
 }
 
-// over is called when nobody has to do with the connection any more.
+// over is called when nobody uses the connection any more.
 func (c *conn) over() {
 	c.finished, c.gone = true, true
 	c.in, c.pending = nil, nil
@@ -168,7 +168,8 @@ func (c *conn) over() {
 	}
 }
 
-// tell calls the handler's OnClose, or whoever waits for the handshake, once.
+// tell reports the end, once: to the handler's OnClose, or if OnOpen has not been
+// called, to OnHandshake and the caller that waits for the handshake.
 func (c *conn) tell() {
 	if c.told {
 		return
@@ -194,14 +195,15 @@ func (c *conn) notify() {
 	if c.host.handler.cfg == nil || c.notified || !c.opened || c.phase == phaseClosed {
 		return
 	}
-	if c.cut { // the peer must not take a part for the whole
+	if c.cut { // the peer must not mistake truncated data for all of it
 		return
 	}
-	c.tls.CloseWrite() // an error is that of a connection which ends anyway
+	c.tls.CloseWrite() // errors do not matter: the connection ends anyway
 	c.notified = true
 }
 
-// lossError says why the connection ends, nil if it was closed by this side.
+// lossError returns the reason why the connection ends, or nil if this side has
+// closed it.
 func (c *conn) lossError() error {
 	switch {
 	case c.cause != nil || c.graceful:

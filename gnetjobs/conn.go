@@ -13,33 +13,33 @@ import (
 	"github.com/jobloop/jobloop/internal/tlsio"
 )
 
-// conn is the gnet.Conn that a handler sees. gnet's own, raw, is named and not
-// embedded, so that no method of its can be called by mistake and send
-// plaintext. Idle servers consist of these: each field costs memory.
+// conn is the gnet.Conn that a handler sees. gnet's own Conn, raw, is a named field
+// and not embedded, so that none of its methods can send plaintext by mistake. An
+// idle server has many of these, so each field costs memory.
 type conn struct {
 	socket
 	host *host
 	tls  tlsio.Conn // not used without TLS
 	task *task      // its job, if it has one
-	ctx  any        // the user's
+	ctx  any        // the user's context
 
-	local, remote net.Addr // never changed: jobs' goroutines may ask
+	local, remote net.Addr // never change, so that jobs' goroutines may read them
 
 	phase    phase
 	opened   bool // OnOpen has been called
-	closeNow bool // when gnet's callback returns
-	woken    bool // OnTraffic is to be called, whatever has come
+	closeNow bool // to be closed when gnet's callback returns
+	woken    bool // OnTraffic has to be called even if nothing has arrived
 	shared   bool // in is a part of host.plaintext
 	paused   bool // gnet does not read from it, as far as is known
-	held     bool // its handler gets no more for now
-	graceful bool // what waits is sent before it is closed
+	held     bool // its handler gets no more input for now
+	graceful bool // remaining output is sent before it is closed
 	ended    bool // the peer will send no more
-	lost     bool // gnet closes it, for gnetErr
-	told     bool // OnClose has been called
-	finished bool // it ends, or lingers
-	gone     bool // and everybody has been told
+	lost     bool // gnet closes it, because of gnetErr
+	told     bool // tell has been called
+	finished bool // it is ending, or lingers
+	gone     bool // everybody has been told of its end
 	notified bool // close_notify has been sent
-	cut      bool // a job's Write has not been sent as a whole
+	cut      bool // a job's last Write has only been sent in part
 	reported bool // OnHandshake has been called
 	since    int64
 
@@ -49,30 +49,30 @@ type conn struct {
 
 	cause    error // why it is being closed
 	gnetErr  error
-	onClosed gnet.AsyncCallback // nil if nobody has asked
+	onClosed gnet.AsyncCallback // given to CloseWithCallback
 
 	timeout timeout
-	when    int64  // of its place among the timers
+	when    int64  // when its timer expires
 	written uint64 // bytes given to gnet
-	queued  int    // what the inbox has of it, in bytes, under its mutex
+	queued  int    // cost of its messages in the inbox, in bytes; guarded by the inbox's mutex
 
 	timerIndex int32
-	dropped    uint32      // bytes that have come since it lingers
-	closeAsked atomic.Bool // by Close
-	lingerSet  atomic.Bool // SetLinger says how it is closed
+	dropped    uint32      // bytes discarded while it lingers
+	closeAsked atomic.Bool // Close has been called
+	lingerSet  atomic.Bool // SetLinger determines how it is closed
 }
 
-// phase is how far a connection has come.
+// phase is the stage of a connection's life.
 type phase uint8
 
 const (
-	phaseWaiting   phase = iota // for the first byte
-	phaseHandshake              // has a job, or waits for one
+	phaseWaiting   phase = iota // waits for the first byte
+	phaseHandshake              // has a job for its handshake, or waits for one
 	phaseOpen                   // its handler gets the events
 	phaseJob                    // has a job, which gets the bytes
-	phaseClosing                // what waits to be sent is being sent
-	phaseEnding                 // gnet closes it, and its handler is told
-	phaseLingering              // the peer is to close it
+	phaseClosing                // the remaining output is being sent
+	phaseEnding                 // its handler is being told of the end
+	phaseLingering              // waits for the peer to close it
 	phaseClosed
 )
 
@@ -109,7 +109,7 @@ func (c *conn) begin() {
 	}
 }
 
-// arrived is called when gnet has read bytes of the peer's.
+// arrived is called when gnet has read bytes from the peer.
 func (c *conn) arrived() {
 	c.resumeReading()
 	switch c.phase {
@@ -130,11 +130,12 @@ func (c *conn) arrived() {
 	}
 }
 
-// maxHandshakeInbound is the most that may have come and wait during a
+// maxHandshakeInbound is the most bytes that may wait to be read during a
 // handshake. crypto/tls reads no message of more than 64 KiB.
 const maxHandshakeInbound = 256 << 10
 
-// checkInbound closes the connection if too much waits for its job.
+// checkInbound limits the bytes that wait to be read. It closes the connection if
+// there are too many, or before that makes the peer wait.
 func (c *conn) checkInbound() {
 	limit := c.host.handler.opts.MaxInbound
 	if c.phase == phaseHandshake && (limit == 0 || limit > maxHandshakeInbound) {
@@ -155,14 +156,14 @@ func (c *conn) open() {
 	c.phase, c.opened = phaseOpen, true
 	out, action := h.EventHandler.OnOpen(c)
 	if len(out) > 0 {
-		c.Write(out) // an error has closed it
+		c.Write(out) // an error closes the connection
 	}
 	c.act(action)
 	c.dialed(nil)
 	c.proceed()
 }
 
-// act does what the handler has returned.
+// act performs the action that the handler has returned.
 func (c *conn) act(a gnet.Action) {
 	switch a {
 	case gnet.Close:
@@ -172,8 +173,8 @@ func (c *conn) act(a gnet.Action) {
 	}
 }
 
-// attend is called when there may be something to do with the connection, and
-// no callback is in progress.
+// attend is called when there may be something to do for the connection and no
+// callback is in progress.
 func (c *conn) attend() {
 	switch c.phase {
 	case phaseClosing:
@@ -186,8 +187,8 @@ func (c *conn) attend() {
 	}
 }
 
-// proceed gives the connection to a job if one waits for it, and otherwise its
-// handler what it has received.
+// proceed gives the connection to a job if one is pending. Otherwise it gives the
+// handler what has been received.
 func (c *conn) proceed() {
 	for c.phase == phaseOpen && !c.host.shutdown {
 		if c.pending != nil {
@@ -208,7 +209,7 @@ func (c *conn) proceed() {
 			n, err = c.fill()
 		}
 		if c.phase != phaseOpen {
-			return // crypto/tls has answered something, and gnet could not send it
+			return // crypto/tls has sent an answer, and gnet could not send it
 		}
 		if n == 0 && !c.woken {
 			c.readEnded(err)
@@ -224,7 +225,7 @@ func (c *conn) proceed() {
 	}
 }
 
-// fill reads what has come, as much as a handler is shown at a time.
+// fill reads what has arrived, up to the amount that a handler is shown at a time.
 func (c *conn) fill() (n int, err error) {
 	buf := c.host.plaintext
 	for n < len(buf) && err == nil {
@@ -241,8 +242,8 @@ func (c *conn) fill() (n int, err error) {
 	return n, err
 }
 
-// readNow reads plaintext that has come. Its error is tlsio.ErrWouldBlock if
-// there is none, and nil if there is some.
+// readNow reads plaintext that has arrived. It returns tlsio.ErrWouldBlock if there
+// is none, and never an error together with plaintext.
 func (c *conn) readNow(p []byte) (int, error) {
 	if c.host.handler.cfg != nil {
 		return c.tls.Read(p)
@@ -250,7 +251,8 @@ func (c *conn) readNow(p []byte) (int, error) {
 	return (*transport)(c).ReadNow(p)
 }
 
-// keep is called when OnTraffic has returned: the next one needs the memory.
+// keep is called when OnTraffic has returned. It copies what is left unread, since
+// the next OnTraffic needs the shared memory.
 func (c *conn) keep() {
 	switch {
 	case len(c.in) == 0:
@@ -264,7 +266,7 @@ func (c *conn) keep() {
 	}
 }
 
-// readEnded is told why no more bytes can be read now.
+// readEnded is called with the reason why no more bytes can be read now.
 func (c *conn) readEnded(err error) {
 	switch {
 	case err == nil || err == tlsio.ErrWouldBlock:
@@ -280,14 +282,15 @@ func (c *conn) readEnded(err error) {
 // Context returns the user's context.
 func (c *conn) Context() any { return c.ctx }
 
-// SetContext sets it.
+// SetContext sets the user's context.
 func (c *conn) SetContext(ctx any) { c.ctx = ctx }
 
-// LocalAddr returns nil once the connection has been closed, as RemoteAddr
-// does.
+// LocalAddr returns the address of this end, or nil once the connection has been
+// closed.
 func (c *conn) LocalAddr() net.Addr { return c.address(c.local) }
 
-// RemoteAddr is the peer's.
+// RemoteAddr returns the address of the peer, or nil once the connection has been
+// closed.
 func (c *conn) RemoteAddr() net.Addr { return c.address(c.remote) }
 
 func (c *conn) address(a net.Addr) net.Addr {
@@ -297,19 +300,19 @@ func (c *conn) address(a net.Addr) net.Addr {
 	return a
 }
 
-// SendTo is for datagrams.
+// SendTo is only supported for datagrams.
 func (c *conn) SendTo([]byte, net.Addr) (int, error) { return 0, errorx.ErrUnsupportedOp }
 
-// SetDeadline is gnet's, whose connections have no deadlines.
+// SetDeadline calls gnet's SetDeadline. gnet's connections have no deadlines.
 func (c *conn) SetDeadline(t time.Time) error { return c.raw.SetDeadline(t) }
 
-// SetReadDeadline is gnet's too.
+// SetReadDeadline calls gnet's SetReadDeadline.
 func (c *conn) SetReadDeadline(t time.Time) error { return c.raw.SetReadDeadline(t) }
 
-// SetWriteDeadline is gnet's too.
+// SetWriteDeadline calls gnet's SetWriteDeadline.
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.raw.SetWriteDeadline(t) }
 
-// opError is err as package net's connections return it.
+// opError wraps err as package net's connections do.
 func (c *conn) opError(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err

@@ -9,14 +9,14 @@ import (
 	"github.com/panjf2000/gnet/v2"
 )
 
-// handler is what gnet calls. It hands each event to the connection it is of,
-// and the connection calls the handler that was wrapped.
+// handler is the handler that gnet calls. It passes each event to its connection,
+// and the connection calls the wrapped handler.
 type handler struct {
-	gnet.EventHandler // the one that was wrapped
+	gnet.EventHandler // the wrapped handler
 	opts              Options
 	cfg               *tls.Config // nil: no TLS
 	client            bool
-	hosts             sync.Map // gnet.EventLoop to *host, asked once for each connection
+	hosts             sync.Map // gnet.EventLoop to *host, looked up once for each connection
 }
 
 func newHandler(name string, inner gnet.EventHandler, opts Options) *handler {
@@ -40,7 +40,7 @@ func (o Options) withDefaults() Options {
 		if *f.d == 0 {
 			*f.d = f.def
 		}
-		*f.d = max(*f.d, 0) // from here on, 0 is no bound, no lingering, nobody turned away
+		*f.d = max(*f.d, 0) // from here on, 0 means no limit, no lingering, nobody turned away
 	}
 	for _, f := range []struct {
 		n   *int
@@ -62,9 +62,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// OnOpen is told by gnet that there is a connection.
+// OnOpen is called by gnet when it has opened a connection.
 func (h *handler) OnOpen(raw gnet.Conn) ([]byte, gnet.Action) {
-	if _, ok := raw.LocalAddr().(*net.UDPAddr); ok { // a client's
+	if _, ok := raw.LocalAddr().(*net.UDPAddr); ok { // a client's UDP socket
 		if d, ok := raw.Context().(*dialing); ok {
 			raw.SetContext(d.ctx)
 		}
@@ -76,7 +76,7 @@ func (h *handler) OnOpen(raw gnet.Conn) ([]byte, gnet.Action) {
 	return nil, c.host.leave()
 }
 
-// OnTraffic is told by gnet that bytes have come.
+// OnTraffic is called by gnet when bytes have arrived.
 func (h *handler) OnTraffic(raw gnet.Conn) gnet.Action {
 	c, ok := raw.Context().(*conn)
 	if !ok { // a datagram
@@ -87,7 +87,7 @@ func (h *handler) OnTraffic(raw gnet.Conn) gnet.Action {
 	return c.host.leave()
 }
 
-// OnClose is told by gnet that it closes the connection, whoever wanted that.
+// OnClose is called by gnet when it closes the connection, for whatever reason.
 func (h *handler) OnClose(raw gnet.Conn, err error) gnet.Action {
 	c, ok := raw.Context().(*conn)
 	if !ok {
@@ -98,8 +98,8 @@ func (h *handler) OnClose(raw gnet.Conn, err error) gnet.Action {
 	return c.host.leave()
 }
 
-// OnShutdown is told by gnet that the event loops are going to end.
+// OnShutdown is called by gnet when the event loops are about to end.
 func (h *handler) OnShutdown(eng gnet.Engine) {
-	h.hosts.Clear() // the connections that are left know their hosts
+	h.hosts.Clear() // remaining connections have their own reference to their host
 	h.EventHandler.OnShutdown(eng)
 }

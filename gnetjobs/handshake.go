@@ -12,7 +12,7 @@ func (c *conn) handshake() {
 	c.host.makeReady(c.host.newTask(c, nil))
 }
 
-// setTLS is called when the handshake begins.
+// setTLS creates the TLS connection. It is called when the handshake begins.
 func (c *conn) setTLS() {
 	h := c.host.handler
 	cfg := h.cfg
@@ -30,7 +30,7 @@ func (c *conn) setTLS() {
 // handshaken is called when the handshake's job has ended.
 func (c *conn) handshaken(err error) {
 	c.timeout.handshake = 0
-	c.unschedule() // or a timer would go off for each handshake of ten seconds ago
+	c.unschedule() // otherwise a timer would expire for every handshake, ten seconds after it began
 	c.schedule(c.timeout.stall)
 	if err != nil {
 		c.fail(fmt.Errorf("gnetjobs: TLS handshake: %w", err)) // finish will report it
@@ -45,7 +45,7 @@ func (c *conn) handshaken(err error) {
 	}
 }
 
-// report tells the user what has become of the handshake.
+// report calls OnHandshake, once for each connection.
 func (c *conn) report(err error) {
 	h := c.host
 	f := h.handler.opts.OnHandshake

@@ -15,37 +15,37 @@ import (
 	"github.com/jobloop/jobloop/jobs"
 )
 
-// host is what one of gnet's event loops runs jobs with. But for its inbox it
-// belongs to the loop's goroutine.
+// host runs the jobs of one of gnet's event loops. Except for its inbox, it belongs
+// to the loop's goroutine.
 //
-// Whatever gnet calls is enclosed in enter and leave. In between jobs only
-// become ready, and connections only ask to be looked at: leave sees to both. So
-// no callback of the wrapped handler is called inside a job, and none inside
-// another one, but for what gnet itself does: if a Write fails it calls OnClose
-// in it.
+// Every call by gnet is enclosed in enter and leave. In between, jobs only become
+// ready and connections only ask for attention; leave then handles both. So no
+// callback of the wrapped handler is called inside a job or inside another
+// callback. There is one exception, due to gnet: if a Write fails, gnet calls
+// OnClose inside it.
 type host struct {
 	handler *handler
 	loop    gnet.EventLoop
 	pool    *jobs.Pool
-	ctx     context.Context // of its jobs, but for the job
+	ctx     context.Context // the parent of its jobs' contexts
 	start   time.Time
 
 	conns     int
-	lingering int    // of them
-	depth     int    // of enter
-	events    uint64 // callbacks of gnet's and turns of jobs, so far
-	callback  *conn  // whose callback of gnet's this is, nil if none
-	shutdown  bool   // a handler has asked for it
+	lingering int    // how many of conns linger
+	depth     int    // nesting of enter
+	events    uint64 // callbacks of gnet and runs of jobs, so far
+	callback  *conn  // the connection of gnet's callback in progress, or nil
+	shutdown  bool   // a handler has asked for a shutdown
 
-	current      *task // the one that runs
+	current      *task // the running task
 	ready        taskList
 	starts       taskList // wait for another job to end
 	free         taskList
-	away         int     // paused jobs that wait for other things than their connections
-	attention    []*conn // to be looked at when no callback is in progress
+	away         int     // paused jobs that wait for something other than their connections
+	attention    []*conn // to be attended to when no callback is in progress
 	wakeCallback func(any) error
 
-	plaintext []byte // what a handler is shown
+	plaintext []byte // shared memory for the plaintext that handlers are shown
 	sealed    []byte // records on their way to gnet
 
 	timers timers
@@ -58,16 +58,16 @@ type host struct {
 	pauser pauser
 }
 
-// keepIdle is how many coroutines without a job a host keeps, to start jobs
+// keepIdle is how many idle coroutines a host keeps, so that it can start jobs
 // without making one. Each may hold the stack of a handshake.
 const keepIdle = 64
 
-// plaintextSize is how much a handler is shown at a time, as much as gnet's
-// own loops read at a time.
+// plaintextSize is how many bytes a handler is shown at a time. gnet's own loops
+// read as much at a time.
 const plaintextSize = 64 << 10
 
-// hostOf returns the event loop's host. It is called on its goroutine, to which
-// the loop's jobs will belong.
+// hostOf returns the event loop's host. It must be called on the loop's goroutine,
+// to which the host's jobs will belong.
 func (h *handler) hostOf(l gnet.EventLoop) *host {
 	if v, ok := h.hosts.Load(l); ok {
 		return v.(*host)
@@ -84,21 +84,21 @@ func (h *handler) hostOf(l gnet.EventLoop) *host {
 	return host
 }
 
-// now is the time on the host's clock, never 0.
+// now returns the time on the host's clock. It is never 0.
 func (h *host) now() int64 { return int64(time.Since(h.start)) + 1 }
 
-// at converts a time to the host's clock. It is never 0.
+// at converts a time to the host's clock. The result is never 0.
 func (h *host) at(t time.Time) int64 {
 	ns := monotonic.Since(h.start, t)
 	if ns < math.MaxInt64 {
-		ns++ // as now does
+		ns++ // because now adds 1 too
 	}
 	return max(ns, 1)
 }
 
-// enter begins a callback of gnet's that is about c, or with a nil c anything
-// else that is done on its goroutine. inPoll says that gnet calls because of what
-// its poll has found, and not because it executes what it was given.
+// enter begins a callback of gnet for c, or if c is nil, anything else done on the
+// loop's goroutine. inPoll says that gnet calls because of what its poll has found.
+// It is false if gnet executes a function that it was given.
 func (h *host) enter(c *conn, inPoll bool) {
 	if h.depth == 0 {
 		h.callback, h.inPoll = c, inPoll
@@ -109,7 +109,7 @@ func (h *host) enter(c *conn, inPoll bool) {
 	}
 }
 
-// leave ends it, and says what gnet is to do.
+// leave ends what enter has begun, and returns what gnet has to do.
 func (h *host) leave() gnet.Action {
 	if h.depth > 1 {
 		h.depth--
@@ -125,13 +125,13 @@ func (h *host) leave() gnet.Action {
 	switch {
 	case h.shutdown:
 		return gnet.Shutdown
-	case c != nil && (c.closeNow || c.phase == phaseClosed): // gnet is not to read from it once more
+	case c != nil && (c.closeNow || c.phase == phaseClosed): // so that gnet does not read from it again
 		return gnet.Close
 	}
 	return gnet.None
 }
 
-// settle does what has become possible.
+// settle runs what has become ready, begins handshakes and calls the hooks.
 func (h *host) settle() {
 	h.runReady()
 	h.beginHandshakes()
@@ -141,7 +141,7 @@ func (h *host) settle() {
 	h.requestRound()
 }
 
-// runReady runs jobs, and sees to connections, until there are none to.
+// runReady runs ready jobs and attends to connections until there are none left.
 func (h *host) runReady() {
 	for {
 		if t := h.ready.pop(); t != nil {
@@ -159,8 +159,9 @@ func (h *host) runReady() {
 	}
 }
 
-// look has c looked at when the callback in progress has returned, or now if
-// there is none: a function is being executed that gnet was given by others.
+// look makes sure that c is attended to when the callback in progress has returned.
+// If there is none, because gnet executes a function that others have given it, it
+// does so now.
 func (h *host) look(c *conn) {
 	h.attention = append(h.attention, c)
 	if h.depth > 0 {
@@ -168,16 +169,16 @@ func (h *host) look(c *conn) {
 	}
 	h.enter(nil, false)
 	if h.leave() == gnet.Shutdown {
-		h.loop.Execute(h.ctx, h) // which says so
+		h.loop.Execute(h.ctx, h) // Run will tell gnet
 	}
 }
 
-// rest is called when no connection is left. gnet does not tell when a loop
-// ends, so whenever it may, nothing is left that would outlive it.
+// rest is called when no connection is left. gnet does not report the end of a
+// loop, so nothing that would outlive the loop may be left then.
 func (h *host) rest() {
 	h.pool.Trim(0)
 	h.timers.stop()
-	h.resumePolled() // there is none left; they are forgotten
+	h.resumePolled() // clears the list: all these jobs have ended
 	h.asked, h.idle = false, false
 	h.turn = turnNone
 	h.sealed = nil
@@ -188,7 +189,7 @@ func (h *host) rest() {
 	}
 }
 
-// guard calls f, which is not the host's code. If it panics, that is logged.
+// guard calls f, which is foreign code. If f panics, that is logged.
 func (h *host) guard(f func()) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -198,8 +199,8 @@ func (h *host) guard(f func()) {
 	f()
 }
 
-// Run is what the host has gnet execute: it does what is in the inbox, and
-// what is due.
+// Run is executed by gnet when the host has asked for it. It processes the inbox
+// and the timers.
 func (h *host) Run(context.Context) error {
 	quiet := h.events == h.seen
 	h.enter(nil, false)

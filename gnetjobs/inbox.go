@@ -8,28 +8,28 @@ import (
 	"github.com/panjf2000/gnet/v2"
 )
 
-// maxPosted is how many messages that are not about a connection may wait for
-// a host.
+// maxPosted is how many messages may be waiting when a function is posted to a
+// host.
 const maxPosted = 1 << 16
 
-// messageCost is what a message counts beside the bytes that it has.
+// messageCost is the cost of a message in addition to its bytes.
 const messageCost = 128
 
-// inbox holds what other goroutines want a host to do, in their order. gnet
-// has a queue of its own, which does not keep the order of calls of different
-// kinds, and is unbounded.
+// inbox holds, in order, what other goroutines want a host to do. gnet's own queue
+// is not used for this: it does not keep the order of calls of different kinds, and
+// it is unbounded.
 type inbox struct {
 	mu       sync.Mutex
 	messages []message
-	spare    []message // the array of those taken before
-	posted   bool      // Run is going to be called
-	why      reason    // what for, besides the messages
-	late     bool      // wakeLater is to have a turn come
-	later    bool      // and its goroutine runs
+	spare    []message // the array of the messages taken before, for reuse
+	posted   bool      // gnet has been asked to call Run
+	why      reason    // what Run is called for, besides the messages
+	late     bool      // wakeLater still has to wake the host for a turn
+	later    bool      // wakeLater's goroutine is running
 	open     bool      // there are connections
 }
 
-// reason is a set of what Run is called for. The timers need none.
+// reason is a set of reasons for calling Run. The timers need none.
 type reason uint8
 
 const (
@@ -37,29 +37,29 @@ const (
 	wakeTurn                     // handshakes begin
 )
 
-// message is one of: a function to be called, a job to be resumed, a call of a
+// message is one of: a function to call, a job to resume, or a call of a
 // connection's method.
 type message struct {
 	f  func()
 	t  *task
 	c  *conn
-	do func(*conn, message) error // what to do with c; the callback gets its error
+	do func(*conn, message) error // the method; the callback gets its error
 
 	buf      []byte
 	bufs     [][]byte
-	cost     int // of keeping it, in bytes; 0 if it is not to be refused
+	cost     int // of keeping it, in bytes; 0 if it must not be refused
 	callback gnet.AsyncCallback
 }
 
-// send queues m and has the host called. Messages about jobs are few, and never
-// refused while there are connections; those about a connection are bounded by
-// the bytes they take.
+// send queues m and wakes the host. Messages about jobs are few, and are never
+// refused while there are connections. Messages of a connection are limited by the
+// bytes they take.
 func (h *host) send(m message) error {
 	b := &h.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case !b.open && m.c != nil: // it has been closed; as with gnet, the callback is told
+	case !b.open && m.c != nil: // it has been closed; the callback is called even so, as in gnet
 		m.cost = 0
 		return h.loop.Execute(h.ctx, gnet.RunnableFunc(func(context.Context) error { h.receive(m); return nil }))
 	case !b.open:
@@ -84,8 +84,8 @@ func (h *host) send(m message) error {
 	return nil
 }
 
-// post has gnet call Run. The mutex is held, so that it is not asked to when
-// its loop may have ended.
+// post asks gnet to call Run. It must be called with the mutex held, so that gnet is
+// not asked when its loop may have ended.
 func (b *inbox) post(h *host) error {
 	if b.posted {
 		return nil
@@ -98,8 +98,8 @@ func (b *inbox) post(h *host) error {
 	return nil
 }
 
-// wake has Run called: the time of a timer has come, or there is a reason. It
-// may be called from any goroutine.
+// wake makes gnet call Run, because a timer is due or for the reason why. It may be
+// called from any goroutine.
 func (h *host) wake(why reason) {
 	b := &h.inbox
 	b.mu.Lock()
@@ -107,7 +107,7 @@ func (h *host) wake(why reason) {
 	b.wake(h, why)
 }
 
-// wake is called with the mutex held.
+// wake is host.wake with the mutex already held.
 func (b *inbox) wake(h *host, why reason) {
 	if why&wakeTurn != 0 {
 		b.late = false
@@ -118,8 +118,9 @@ func (b *inbox) wake(h *host, why reason) {
 	}
 }
 
-// wakeLater has Run called for a turn, by another goroutine. By the time that
-// has run, gnet will have polled. If wake is first, nothing comes of it.
+// wakeLater makes gnet call Run for a turn, from another goroutine. By the time
+// that goroutine runs, gnet will have polled. If wake is called for a turn before
+// that, the goroutine does nothing.
 func (h *host) wakeLater() {
 	b := &h.inbox
 	b.mu.Lock()
@@ -139,8 +140,8 @@ func (h *host) wakeLater() {
 	}()
 }
 
-// take returns what has been queued, which is then to be given to done, and
-// what Run has been called for.
+// take returns the queued messages, and what Run has been called for. The messages
+// must be passed to done afterwards.
 func (b *inbox) take() (messages []message, why reason) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -150,10 +151,10 @@ func (b *inbox) take() (messages []message, why reason) {
 	return messages, why
 }
 
-// done keeps the array of messages that have been received.
+// done keeps the array of processed messages for reuse.
 func (b *inbox) done(messages []message) {
 	clear(messages)
-	if cap(messages) <= 1024 { // a burst's memory is not kept
+	if cap(messages) <= 1024 { // the memory of a burst is not kept
 		b.mu.Lock()
 		b.spare = messages[:0]
 		b.mu.Unlock()
@@ -170,7 +171,7 @@ func (b *inbox) setOpen(open bool) {
 func (h *host) receive(m message) {
 	switch {
 	case m.f != nil:
-		h.events++ // it may have been an engine's, for which jobs wait
+		h.events++ // it may come from an engine that jobs wait for
 		h.guard(m.f)
 	case m.t != nil:
 		h.wakeNow(m.t)
@@ -183,19 +184,19 @@ func (h *host) receive(m message) {
 // any goroutine; arg is the *task.
 func (h *host) wakeTask(arg any) error { return h.send(message{t: arg.(*task)}) }
 
-// wakeNow resumes t's job, whose callback has been called: for nothing, if it
-// has been called late.
+// wakeNow resumes t's job, whose callback has been called. If the call came late,
+// the resume is spurious.
 func (h *host) wakeNow(t *task) {
 	if t.conn == nil || t.job.WaitCtx() == nil {
 		return
 	}
-	if t.wait.CallbackTaken() { // once more, from here on, it has to be taken
+	if t.wait.CallbackTaken() { // reset, so that the job has to take it again
 		t.wait.SetCallback(h.wakeCallback, t)
 	}
 	h.makeReady(t)
 }
 
-// The calls of a connection that any goroutine may make.
+// The methods of a connection that any goroutine may call.
 
 func (c *conn) receive(m message) {
 	if m.cost > 0 {
@@ -209,9 +210,9 @@ func (c *conn) receive(m message) {
 	}
 }
 
-// AsyncWrite has the event loop write p, which must not be changed until
-// callback, if it is not nil, has been called there. After an error it is not
-// called.
+// AsyncWrite makes the event loop write p and then call callback, if that is not
+// nil. p must not be changed until callback has been called. If AsyncWrite returns
+// an error, callback is not called.
 func (c *conn) AsyncWrite(p []byte, callback gnet.AsyncCallback) error {
 	return c.post(message{buf: p, cost: messageCost + len(p), callback: callback, do: func(c *conn, m message) error {
 		_, err := c.Write(m.buf)
@@ -231,8 +232,8 @@ func (c *conn) AsyncWritev(bs [][]byte, callback gnet.AsyncCallback) error {
 	}})
 }
 
-// Wake has the event loop call OnTraffic, whether something has come or not.
-// While the connection has a job, that waits until it has ended.
+// Wake makes the event loop call OnTraffic even if nothing has arrived. If the
+// connection has a job, that happens after the job has ended.
 func (c *conn) Wake(callback gnet.AsyncCallback) error {
 	return c.post(message{cost: messageCost, callback: callback, do: func(c *conn, _ message) error {
 		c.woken = true
@@ -243,7 +244,8 @@ func (c *conn) Wake(callback gnet.AsyncCallback) error {
 	}})
 }
 
-// Close has the event loop close the connection. It is never refused.
+// Close makes the event loop close the connection. A full queue does not prevent
+// it.
 func (c *conn) Close() error {
 	if c.closeAsked.Swap(true) {
 		return nil
@@ -254,8 +256,8 @@ func (c *conn) Close() error {
 	}})
 }
 
-// CloseWithCallback is Close, and calls callback on the event loop when it has
-// been done.
+// CloseWithCallback is like Close, and calls callback on the event loop when the
+// connection has been closed.
 func (c *conn) CloseWithCallback(callback gnet.AsyncCallback) error {
 	if callback == nil {
 		return c.Close()

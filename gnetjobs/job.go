@@ -16,26 +16,27 @@ import (
 	"github.com/jobloop/jobloop/jobs"
 )
 
-// Job runs fn as a job on c's event loop: code that blocks, such as
-// fasthttp.Server's ServeConn. It begins when the callback in which Job is
-// called has returned; at once, if that is a function which gnet's EventLoop
-// executes. The net.Conn it is given pauses the job where it would
-// block, and is for fn alone: on goroutines that fn starts, its methods return an
-// error, and so they do afterwards. With TLS it has the methods ConnectionState and CloseWrite of a
-// tls.Conn, too.
+// Job runs fn as a job on c's event loop. fn is code that blocks, such as
+// fasthttp.Server's ServeConn. It starts when the callback in which Job is called
+// has returned, or at once if Job is called in a function that gnet's EventLoop
+// executes. If Options.MaxJobs jobs are running, fn waits until one has ended.
 //
-// While fn runs the handler gets no OnTraffic. When fn returns nil, events go
-// on, at once if bytes are left; when it returns an error, or panics, the
-// connection is closed, and that is OnClose's error. If the connection closes
-// before, what fn waits for ends with an error, and an fn that has not begun is
-// not called.
+// The net.Conn that fn gets pauses the job where it would block. It is only for fn:
+// on goroutines that fn starts, and after fn has returned, its methods return an
+// error. With TLS it also has the methods ConnectionState, Handshake and CloseWrite
+// of a tls.Conn.
 //
-// Of other things fn may wait in the way of jobs only, or by an engine's key: see
-// [JobContext].
+// While fn runs, the handler gets no OnTraffic. When fn returns nil, events
+// continue, at once if bytes are left. If fn returns an error or panics, the
+// connection is closed, and OnClose gets the error. If the connection closes while
+// fn runs, whatever fn waits for ends with an error. If it closes before fn has
+// started, fn is not called.
 //
-// Job is for the event loop's goroutine. Its error is ErrNotWrapped,
-// ErrJobRunning, or net.ErrClosed; then fn is not called. If Options.MaxJobs
-// are running, fn waits until one has ended.
+// Whatever else fn waits for must pause the job instead of blocking the event
+// loop, as the keys of engines do: see [JobContext].
+//
+// Job is for the event loop's goroutine. It returns ErrNotWrapped, ErrJobRunning or
+// net.ErrClosed if it cannot run fn.
 func Job(c gnet.Conn, fn func(net.Conn) error) error {
 	w, ok := c.(*conn)
 	switch {
@@ -53,14 +54,14 @@ func Job(c gnet.Conn, fn func(net.Conn) error) error {
 	return nil
 }
 
-// JobContext returns a context that carries the job to the code inside it:
-// jobs.FromContext finds it there, inside the job, and so do the keys of engines,
-// as in a tls.Conn's HandshakeContext. nc is what [Job] gives its function; for another
-// net.Conn it is context.Background.
+// JobContext returns a context that carries the job to the code inside it. nc is
+// the net.Conn that [Job] gave to its function. Inside the job, jobs.FromContext
+// and the keys of engines find the job in the context, for example in a tls.Conn's
+// HandshakeContext. For any other net.Conn, JobContext returns context.Background.
 //
-// A job that pauses by itself is resumed when the callback in its wait context
-// is called; if it has not taken that, each millisecond, whatever descriptors
-// it waits for.
+// A job that calls Pause itself is resumed when the callback in its wait context is
+// called. If it has not taken the callback, it is resumed every millisecond,
+// whatever descriptors it waits for.
 func JobContext(nc net.Conn) context.Context {
 	if n, ok := nc.(interface{ self() *jobConn }); ok && !n.self().done.Load() {
 		j := n.self()
@@ -84,8 +85,8 @@ func (c *conn) jobEnded(err error) {
 	}
 }
 
-// highWater is what gnet may keep before a Write in a job waits until it keeps
-// no more than lowWater.
+// highWater returns how many bytes gnet may keep before a Write in a job waits. It
+// waits until gnet keeps no more than lowWater.
 func (h *host) highWater() int {
 	const most = 256 << 10
 	if limit := h.handler.opts.MaxOutbound; limit > 0 {
@@ -98,7 +99,7 @@ func (h *host) lowWater() int { return h.highWater() / 4 }
 
 // jobConn is the net.Conn of a function given to Job.
 type jobConn struct {
-	conn   *conn // not to be touched outside the job
+	conn   *conn // must not be used outside the job
 	job    jobs.Job
 	rd, wr int64       // deadlines, on the host's clock; 0: none
 	done   atomic.Bool // the function has returned
@@ -108,8 +109,9 @@ var _ net.Conn = (*jobConn)(nil)
 
 func (j *jobConn) self() *jobConn { return j }
 
-// inside says why the caller must not use j, if so. Any goroutine may ask: one
-// that the job has started must not pause it, which would end the process.
+// inside returns nil if the caller may use j, or the reason why not. It may be
+// called from any goroutine. A goroutine that the job has started must not pause
+// the job, because that would end the process.
 func (j *jobConn) inside() error {
 	switch {
 	case j.job.Inside() && !j.done.Load():
@@ -120,7 +122,8 @@ func (j *jobConn) inside() error {
 	return ErrNotInJob
 }
 
-// usable says why an operation with the deadline must not begin, if so.
+// usable returns nil if an operation with the deadline may begin, or the reason why
+// not.
 func (j *jobConn) usable(deadline int64) error {
 	if err := j.inside(); err != nil {
 		return err
@@ -131,7 +134,7 @@ func (j *jobConn) usable(deadline int64) error {
 	return nil
 }
 
-// Read reads into p, and pauses the job until there is something.
+// Read reads into p, and pauses the job until there is something to read.
 func (j *jobConn) Read(p []byte) (int, error) {
 	n, err := j.read(p)
 	return n, j.conn.opError("read", err)
@@ -181,7 +184,7 @@ func (j *jobConn) read(p []byte) (int, error) {
 	}
 }
 
-// Write writes p, and pauses the job while too much waits to be sent.
+// Write writes p, and pauses the job while too much is waiting to be sent.
 func (j *jobConn) Write(p []byte) (int, error) {
 	n, err := j.write(p)
 	if j.inside() == nil {
@@ -216,8 +219,7 @@ func (j *jobConn) write(p []byte) (int, error) {
 	}
 }
 
-// writeError says why nothing can be written to a connection that is being
-// closed.
+// writeError returns the error for a write to a connection that is being closed.
 func (c *conn) writeError() error {
 	if c.cause != nil && c.cause != io.EOF {
 		return c.cause
@@ -225,7 +227,7 @@ func (c *conn) writeError() error {
 	return net.ErrClosed
 }
 
-// Close closes the connection, when what has been written has been sent.
+// Close closes the connection after what has been written has been sent.
 func (j *jobConn) Close() error {
 	err := j.inside()
 	if err == nil && j.conn.phase >= phaseClosing {
@@ -241,7 +243,7 @@ func (j *jobConn) Close() error {
 func (j *jobConn) LocalAddr() net.Addr  { return j.conn.local }
 func (j *jobConn) RemoteAddr() net.Addr { return j.conn.remote }
 
-// SetDeadline sets both deadlines; the zero time means none.
+// SetDeadline sets both deadlines. The zero time means no deadline.
 func (j *jobConn) SetDeadline(t time.Time) error {
 	if err := j.SetReadDeadline(t); err != nil {
 		return err
@@ -249,10 +251,10 @@ func (j *jobConn) SetDeadline(t time.Time) error {
 	return j.SetWriteDeadline(t)
 }
 
-// SetReadDeadline is for the Reads that follow.
+// SetReadDeadline sets the deadline of later Reads.
 func (j *jobConn) SetReadDeadline(t time.Time) error { return j.setDeadline(&j.rd, t) }
 
-// SetWriteDeadline is for the Writes that follow.
+// SetWriteDeadline sets the deadline of later Writes.
 func (j *jobConn) SetWriteDeadline(t time.Time) error { return j.setDeadline(&j.wr, t) }
 
 func (j *jobConn) setDeadline(d *int64, t time.Time) error {
@@ -268,13 +270,13 @@ func (j *jobConn) setDeadline(d *int64, t time.Time) error {
 // tlsJobConn is a jobConn with the methods of tls.Conn that libraries look for.
 type tlsJobConn struct{ *jobConn }
 
-// ConnectionState is that of tls.Conn.
+// ConnectionState returns what tls.Conn's method would.
 func (j *tlsJobConn) ConnectionState() tls.ConnectionState { return j.conn.tls.State() }
 
-// Handshake returns nil: it has been done.
+// Handshake returns nil, since the handshake has been done.
 func (j *tlsJobConn) Handshake() error { return nil }
 
-// CloseWrite sends a close_notify alert. Reads go on.
+// CloseWrite sends a close_notify alert. Reads continue to work.
 func (j *tlsJobConn) CloseWrite() error {
 	if err := j.usable(0); err != nil {
 		return j.conn.opError("close", err)

@@ -1,24 +1,24 @@
 package gnetjobs
 
-// The kernel resets a connection that is closed while bytes of the peer's are
-// unread, or still come, and drops what it has not sent yet: the peer would lose
-// the end of the answer. So the sending side is shut first. Until the peer has
-// closed, which gnet sees, what it still sends is dropped, for a bounded time and
-// amount. By then the handler has been told, and to everybody but gnet and the
-// host the connection is closed.
+// If a socket is closed while bytes from the peer are unread or still arriving,
+// the kernel resets the connection and drops what it has not sent yet. The peer
+// would lose the end of the answer. So the sending side is shut first. Until the
+// peer has closed, which gnet notices, its bytes are discarded, up to a time and
+// size limit. The handler has been told of the end before. Only gnet and the host
+// still see the connection.
 
-// lingerSize is the most bytes that are taken from a peer meanwhile.
+// lingerSize is the most bytes discarded from a lingering peer.
 const lingerSize = 1 << 20
 
-// mustLinger reports whether closing the connection at once could cost the peer
-// something that was written.
+// mustLinger reports whether the peer could lose written data if the connection
+// were closed at once.
 func (c *conn) mustLinger() bool {
 	h := c.host
 	limit := h.handler.opts.MaxJobs
 	switch {
-	case !c.opened, c.written == 0: // there is nothing to lose
+	case !c.opened, c.written == 0: // nothing to lose
 	case !c.graceful: // it has failed
-	case c.ended: // the peer sends no more
+	case c.ended: // the peer will send no more
 	case h.handler.opts.LingerTimeout == 0, c.lingerSet.Load():
 	case limit > 0 && h.lingering >= limit:
 	default:
@@ -27,7 +27,7 @@ func (c *conn) mustLinger() bool {
 	return false
 }
 
-// linger is called when the sending side has been shut.
+// linger starts lingering, after the sending side has been shut.
 func (c *conn) linger() {
 	h := c.host
 	c.resumeReading()
@@ -40,7 +40,7 @@ func (c *conn) linger() {
 	c.over()
 }
 
-// drop takes what the peer has sent meanwhile.
+// drop discards what a lingering peer has sent.
 func (c *conn) drop() {
 	c.dropped += uint32(c.raw.InboundBuffered()) // no more than gnet reads at once
 	c.raw.Discard(-1)

@@ -4,5 +4,5 @@ package gnetjobs
 
 import "errors"
 
-// shutdownWrite does nothing here: gnet's descriptor is of no use for that.
+// shutdownWrite is not supported: gnet's descriptor cannot be used for it here.
 func shutdownWrite(int) error { return errors.ErrUnsupported }

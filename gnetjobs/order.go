@@ -10,44 +10,44 @@ import (
 	"github.com/jobloop/jobloop/internal/tcpinfo"
 )
 
-// When more comes than an event loop can do, work in progress goes first. A
-// server's handshakes wait in a queue and begin a few at a time. In between gnet
-// polls, and so serves the connections whose handshake is done, and lets those
-// handshakes go on that have begun. A handshake that goes on has no such bound:
-// no more of them come back than have been begun.
+// Under overload, work in progress goes first. A server's handshakes wait in a
+// queue and begin a few at a time. In between, gnet polls: it serves the
+// connections whose handshake is done, and continues the handshakes that have
+// begun. Continued handshakes need no limit of their own, because there are never
+// more of them than have begun.
 //
-// gnet polls when it has executed all that it was given to execute. Within Run it
-// is executing, so a handshake there delays all that the sockets have. A turn is
-// a call of Run after a poll.
+// gnet polls once it has executed everything that it was given to execute. Run is
+// such an execution, so a handshake in Run delays everything that the sockets have.
+// A turn is a call of Run after a poll.
 
 // turnTime is for how long handshakes begin in one turn, in nanoseconds. At least
 // one begins, however long it takes: an RSA-2048 signature takes 700 µs. A turn
-// costs system calls, so it should be worth some handshakes if these are cheap.
+// costs system calls, so it should cover several handshakes if these are cheap.
 const turnTime = 200_000
 
-// order is a host's queue of handshakes that have not begun, and when to begin
-// them.
+// order holds a host's queue of handshakes that have not begun, and decides when
+// they begin.
 type order struct {
 	waiting     taskList
 	admission   *admission.Queue // nil: nobody is turned away
 	handshaking int              // handshakes that have begun and not ended
-	running     int              // jobs that have, these included
+	running     int              // jobs that have begun and not ended, handshakes included
 
-	inPoll   bool  // the callback in progress is of gnet's poll
-	turn     turn  // the next one
-	spent    int64 // what beginning handshakes has taken since the last poll that is known of
-	until    int64 // when that ended
+	inPoll   bool  // the callback in progress comes from gnet's poll
+	turn     turn  // state of the next turn
+	spent    int64 // time spent beginning handshakes since the last known poll
+	until    int64 // when the last handshake had begun
 	lastTask gnet.RunnableFunc
 	executed uint64 // host.events when lastTask was given to gnet
 }
 
-// turn is what has been done to get a turn.
+// turn is how far the request for a turn has got.
 type turn uint8
 
 const (
 	turnNone   turn = iota
-	turnLater       // asked for within what gnet executes
-	turnPosted      // gnet is going to execute Run
+	turnLater       // requested while gnet executes, to be posted later
+	turnPosted      // gnet has been asked to execute Run
 )
 
 func (o *order) init(h *host) {
@@ -57,7 +57,7 @@ func (o *order) init(h *host) {
 	}
 }
 
-// queueHandshake has the handshake begin in its turn.
+// queueHandshake queues a server's handshake.
 func (c *conn) queueHandshake() {
 	h := c.host
 	c.phase = phaseHandshake
@@ -66,7 +66,7 @@ func (c *conn) queueHandshake() {
 	h.waiting.push(t)
 }
 
-// mayBegin reports whether a handshake waits, and may begin.
+// mayBegin reports whether a handshake is waiting and may begin.
 func (h *host) mayBegin() bool {
 	o := &h.handler.opts
 	return h.waiting.head != nil && !h.shutdown &&
@@ -74,15 +74,15 @@ func (h *host) mayBegin() bool {
 		(o.MaxJobs == 0 || h.running < o.MaxJobs)
 }
 
-// beginHandshakes begins handshakes for turnTime. If no turn has to be waited
-// for, it does so within the callback that a ClientHello has come with: a
-// server that has little to do has no turns.
+// beginHandshakes begins handshakes for turnTime, unless a turn has been requested.
+// A server with little to do needs no turns: a handshake begins in the callback
+// with which its ClientHello arrived.
 func (h *host) beginHandshakes() {
 	if h.turn != turnNone || !h.mayBegin() {
 		return
 	}
 	now := h.now()
-	if now-h.until >= h.spent { // others had as much time
+	if now-h.until >= h.spent { // other work has had as much time since
 		h.spent = 0
 	}
 	if q := h.admission; q != nil && q.Due(now) {
@@ -98,9 +98,9 @@ func (h *host) beginHandshakes() {
 	}
 }
 
-// beginNext begins the handshake that has waited longest, or turns its client
-// away. An idle loop does not ask the kernel about the client, which has not
-// waited: that is a system call.
+// beginNext begins the handshake that has waited longest, or turns its client away.
+// If the loop is idle, the client has not waited, and the system call that asks the
+// kernel about it is saved.
 func (h *host) beginNext(now int64, idle bool) {
 	t := h.waiting.pop()
 	c := t.conn
@@ -108,7 +108,7 @@ func (h *host) beginNext(now int64, idle bool) {
 	var info tcpinfo.Waiting
 	if !idle {
 		var known bool
-		if info, known = tcpinfo.Of(c.raw.Fd()); known { // before gnet accepted it, it waited in the kernel
+		if info, known = tcpinfo.Of(c.raw.Fd()); known { // add its wait in the kernel before gnet accepted it
 			wait += max(int64(info.Age)-(now-c.since), 0)
 		}
 	}
@@ -117,7 +117,7 @@ func (h *host) beginNext(now int64, idle bool) {
 		h.gone(wait)
 		c.fail(ErrClientGone)
 	case !h.admit(wait):
-		c.raw.SetLinger(0) // reset, so that nothing is kept of it
+		c.raw.SetLinger(0) // reset it, so that the kernel keeps nothing
 		c.fail(ErrOverloaded)
 	default:
 		c.setTLS()
@@ -125,7 +125,7 @@ func (h *host) beginNext(now int64, idle bool) {
 	}
 }
 
-// admit reports whether to serve a client that has left the queue to be served.
+// admit reports whether to serve a client that has reached the head of the queue.
 func (h *host) admit(wait int64) bool {
 	q := h.admission
 	if q == nil {
@@ -138,7 +138,7 @@ func (h *host) admit(wait int64) bool {
 	return ok
 }
 
-// gone is told that a client has left the queue which is not to be served.
+// gone is called when a client that will not be served has left the queue.
 func (h *host) gone(wait int64) {
 	q := h.admission
 	if q == nil {
@@ -150,8 +150,8 @@ func (h *host) gone(wait int64) {
 	}
 }
 
-// leftQueue is told that gnet closes the connection, for err. If its handshake
-// has not begun it says so.
+// leftQueue is called when gnet closes the connection because of err. If the
+// handshake has not begun, it makes ErrClientGone the cause.
 func (c *conn) leftQueue(err error) {
 	t := c.task
 	if err == nil || t == nil || t.list != &c.host.waiting || c.phase >= phaseClosing {
@@ -160,8 +160,8 @@ func (c *conn) leftQueue(err error) {
 	c.cause = fmt.Errorf("%w: %w", ErrClientGone, err)
 }
 
-// requestTurn has Run called after gnet's next poll, if handshakes are left that
-// may begin.
+// requestTurn makes sure that Run is called after gnet's next poll, if handshakes
+// are left that may begin.
 func (h *host) requestTurn() {
 	switch {
 	case !h.mayBegin():
@@ -174,25 +174,27 @@ func (h *host) requestTurn() {
 	}
 }
 
-// turnCame is called when gnet has polled since the turn was asked for.
+// turnCame is called when gnet has polled since the turn was requested.
 func (h *host) turnCame() { h.turn, h.spent = turnNone, 0 }
 
-// gnet executes what comes while it executes before it polls. So the next turn
-// must not be asked for before nothing else is left, and by another goroutine. If
-// that takes its time, a callback of gnet's poll may be first.
+// Functions that gnet is given while it is executing are executed before it polls.
+// So the next turn must be requested from another goroutine, and only when nothing
+// else is left to execute. If that goroutine takes long, a callback of gnet's poll
+// may come first.
 
-// executeLast has executedAll called after all that gnet has to execute now.
+// executeLast makes gnet call executedAll after everything that it has to execute
+// now.
 func (h *host) executeLast() {
 	h.executed = h.events
 	if h.loop.Execute(h.ctx, h.lastTask) != nil {
-		h.turn = turnNone // the loop ends
+		h.turn = turnNone // the loop is ending
 	}
 }
 
 func (h *host) executedAll(context.Context) error {
 	switch {
 	case h.turn != turnLater:
-	case h.events != h.executed: // and more may have come meanwhile
+	case h.events != h.executed: // something else was executed, and more may have come
 		h.executeLast()
 	default:
 		h.wakeLater()

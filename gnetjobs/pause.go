@@ -2,21 +2,21 @@ package gnetjobs
 
 import "net"
 
-// A peer is made to wait where that can be done: while its connection's job
-// does not read, and while it does not take what is sent to it.
+// Where possible, a peer is made to wait while its connection's job does not read,
+// and while the peer does not take what is sent to it.
 
-// maxUnread is what may wait for a job before its peer has to.
+// maxUnread is how many bytes may wait for a job before its peer is made to wait.
 const maxUnread = 256 << 10
 
-// pauseReading has gnet read no more from the connection. It reports whether
-// that can be done.
+// pauseReading stops gnet from reading from the connection. It reports whether that
+// was possible.
 func (c *conn) pauseReading() bool {
 	h := c.host
-	if !h.pauser.able() || c.phase >= phaseClosing { // its descriptor may be another's
+	if !h.pauser.able() || c.phase >= phaseClosing { // the descriptor may belong to another by now
 		return false
 	}
-	// When the peer of a Unix socket closes it, epoll reports that before what
-	// has been sent is read, and gnet drops it.
+	// When the peer of a Unix socket closes it, epoll reports that at once, and gnet
+	// drops the bytes that have not been read.
 	if _, ok := c.local.(*net.UnixAddr); ok {
 		return false
 	}
@@ -27,7 +27,7 @@ func (c *conn) pauseReading() bool {
 	return true
 }
 
-// resumeReading has gnet read again.
+// resumeReading lets gnet read again.
 func (c *conn) resumeReading() {
 	if c.paused && c.phase < phaseEnding {
 		c.paused = false
@@ -35,8 +35,9 @@ func (c *conn) resumeReading() {
 	}
 }
 
-// hold reports whether the handler gets no more for now, because too much waits
-// to be sent to the peer already, and sees to it that it will.
+// hold reports whether the handler gets no more input for now, because too much is
+// waiting to be sent to the peer. If so, it makes sure that the handler gets more
+// later.
 func (c *conn) hold() bool {
 	limit := c.host.holdWater()
 	if limit == 0 || c.lost || c.raw.OutboundBuffered() <= limit || !c.pauseReading() {
@@ -48,6 +49,6 @@ func (c *conn) hold() bool {
 	return true
 }
 
-// holdWater is what gnet may keep before a handler gets no more until it keeps
-// half of that; 0 if it always gets more.
+// holdWater returns how many bytes gnet may keep before a handler gets no more
+// input. It gets more when gnet keeps half of that. 0 means no limit.
 func (h *host) holdWater() int { return h.handler.opts.MaxOutbound / 4 }

@@ -11,19 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gnet reads whatever arrives, and has no way to be told not to. So the host
-// tells the kernel: it changes what gnet's epoll instance reports of a
-// connection. gnet sets that itself only when it begins to keep bytes, or has
-// sent all that it kept: then it begins to read again, and is stopped again if
-// need be.
+// gnet reads whatever arrives, and offers no way to prevent that. So the host
+// changes which events gnet's epoll instance reports for a connection. gnet sets
+// these events itself only when it starts to keep bytes or has sent all that it
+// kept. It then reads again, and is stopped again if necessary.
 //
-// The instance's descriptor is read from gnet's private fields. Where they are
-// not as expected, or gnet is built with poll_opt, under which an event carries
-// a pointer, nothing is ever paused, and the limits of Options hold alone. Nor
-// is it with edge-triggered events, with which gnet reads on by itself.
+// The descriptor of the epoll instance is read from gnet's private fields. Reading
+// is never paused if the fields are not as expected, or if gnet is built with
+// poll_opt, where an event carries a pointer. Nor is it with edge-triggered events,
+// where gnet continues to read by itself. Only the limits of Options apply then.
 
 // pauser can stop an event loop from reading from a connection.
-type pauser struct{ epoll int } // -1: it cannot
+type pauser struct{ epoll int } // -1: not possible
 
 func newPauser(l gnet.EventLoop) pauser {
 	loop := reflect.Indirect(reflect.ValueOf(l))
@@ -49,8 +48,8 @@ func field(v reflect.Value, names ...string) reflect.Value {
 
 func (p pauser) able() bool { return p.epoll >= 0 }
 
-// set has the kernel report whether the connection can be read from, and
-// whether it can be written to if gnet keeps something.
+// set makes the kernel report when the connection can be read from, if read is
+// true, and when it can be written to, if gnet keeps bytes for it.
 func (p pauser) set(c *conn, read bool) error {
 	var events uint32
 	if read {

@@ -2,11 +2,11 @@ package gnetjobs
 
 import "io"
 
-// What a handler has not read yet is one slice, conn.in: of the memory that
-// all connections of the loop are shown their plaintext in, until OnTraffic has
-// returned, or the connection's own.
+// The bytes that a handler has not read yet are in one slice, conn.in. Until
+// OnTraffic has returned, it may be in the memory that all connections of the loop
+// share. After that it is the connection's own.
 
-// Read reads into p. It is io.ErrShortBuffer if there is nothing.
+// Read reads into p. It returns io.ErrShortBuffer if there is nothing to read.
 func (c *conn) Read(p []byte) (int, error) {
 	n := copy(p, c.in)
 	c.consume(n)
@@ -16,15 +16,15 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Next returns the next n bytes, all of them if n is not positive. They are
-// good until the callback returns.
+// Next returns the next n bytes, or all of them if n is not positive. They are
+// valid until the callback returns.
 func (c *conn) Next(n int) ([]byte, error) {
 	b, err := c.Peek(n)
 	c.consume(len(b))
 	return b, err
 }
 
-// Peek is Next, but the bytes stay.
+// Peek is Next without consuming the bytes.
 func (c *conn) Peek(n int) ([]byte, error) {
 	if n > len(c.in) {
 		return nil, io.ErrShortBuffer
@@ -35,7 +35,7 @@ func (c *conn) Peek(n int) ([]byte, error) {
 	return c.in[:n:n], nil
 }
 
-// Discard drops the next n bytes, all of them if there are no more or n is not
+// Discard drops the next n bytes, or all of them if there are fewer or n is not
 // positive.
 func (c *conn) Discard(n int) (int, error) {
 	if n <= 0 || n > len(c.in) {
@@ -45,7 +45,7 @@ func (c *conn) Discard(n int) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes what has not been read to w.
+// WriteTo writes the unread bytes to w.
 func (c *conn) WriteTo(w io.Writer) (int64, error) {
 	if len(c.in) == 0 {
 		return 0, nil
@@ -55,7 +55,7 @@ func (c *conn) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
-// InboundBuffered returns the number of bytes that have not been read.
+// InboundBuffered returns the number of unread bytes.
 func (c *conn) InboundBuffered() int { return len(c.in) }
 
 func (c *conn) consume(n int) {

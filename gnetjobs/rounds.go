@@ -1,20 +1,20 @@
 package gnetjobs
 
-// Engines that gather the requests of several jobs have to know when a share of
-// them can be done, and when nothing more will come: before the loop goes to
-// sleep. gnet does not tell that. It does, once it has looked at all sockets, run
-// what it was given to execute. So while jobs wait for engines, the host has
-// itself called in that way: if nothing has happened meanwhile, the loop would
-// have gone to sleep.
+// Engines that gather the requests of several jobs have to know when nothing more
+// will come, before the loop goes to sleep. gnet does not report that. But once it
+// has checked all sockets, it executes the functions that it was given. So while
+// jobs wait for engines, the host makes gnet call it in that way. If nothing has
+// happened since it asked, the loop would have gone to sleep. Such a wait for the
+// call is a round.
 
-// rounds is the host's state of finding out when there is nothing left to do.
+// rounds is the state of finding out when there is nothing left to do.
 type rounds struct {
-	asked bool   // a round is under way
+	asked bool   // a round is in progress
 	seen  uint64 // host.events when it began
 	idle  bool   // the hooks have been called, and nothing has happened since
 }
 
-// requestRound begins a round if jobs wait for engines.
+// requestRound starts a round if jobs wait for engines.
 func (h *host) requestRound() {
 	if h.idle && h.events != h.seen {
 		h.idle = false
@@ -28,13 +28,14 @@ func (h *host) requestRound() {
 		h.wake(wakeRound)
 		return
 	}
-	// gnet executes what comes while it executes something before it looks at
-	// the sockets again. By the time another goroutine has run it will have.
+	// Functions that gnet is given while it is executing are executed before it
+	// checks the sockets again. By the time another goroutine runs, it will have
+	// checked them.
 	go h.wake(wakeRound)
 }
 
-// roundEnded is called when gnet has looked at all sockets since the round
-// began; quiet says that there was nothing.
+// roundEnded is called when gnet has checked all sockets since the round began.
+// quiet says that nothing has happened since then.
 func (h *host) roundEnded(quiet bool) {
 	h.asked = false
 	if quiet {

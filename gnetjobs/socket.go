@@ -6,8 +6,8 @@ import (
 	"github.com/panjf2000/gnet/v2"
 )
 
-// socket is what a connection has of gnet's: gnet.Socket's methods, which are
-// about the descriptor. Any goroutine may call them.
+// socket has the methods of gnet.Socket, which concern the descriptor. Any goroutine
+// may call them.
 type socket struct{ raw gnet.Conn }
 
 func (s *socket) Fd() int                                  { return s.raw.Fd() }
@@ -21,8 +21,8 @@ func (s *socket) SetKeepAlive(on bool, idle, interval time.Duration, count int) 
 	return s.raw.SetKeepAlive(on, idle, interval, count)
 }
 
-// SetLinger is gnet's. The connection is then closed as the system does it, at
-// once.
+// SetLinger calls gnet's SetLinger. After that, closing the connection closes the
+// socket at once, without the host's own lingering.
 func (c *conn) SetLinger(sec int) error {
 	err := c.raw.SetLinger(sec)
 	if err == nil {

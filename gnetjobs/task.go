@@ -15,15 +15,15 @@ type task struct {
 	fn   func(net.Conn) error // nil: the handshake
 	job  jobs.Job             // the zero Job before it starts
 	wait waitctx.WaitCtx
-	body func(jobs.Job) error // main, made into a value once
+	body func(jobs.Job) error // main as a value, made once
 
-	list       *taskList // the one it is in, if any
+	list       *taskList // the list it is in, if any
 	prev, next *task
-	cancel     bool  // is to be cancelled when it next has the thread
+	cancel     bool  // to be cancelled when it next gets the thread
 	want       want  // what it pauses for
 	away       bool  // counted in host.away
 	polled     bool  // in host.polled
-	limit      int64 // of the wait, on the host's clock; 0: none
+	limit      int64 // when the wait has to end, on the host's clock; 0: never
 	came       int64 // when the handshake was queued
 }
 
@@ -31,12 +31,12 @@ type task struct {
 type want uint8
 
 const (
-	wantOther want = iota // an engine, say
+	wantOther want = iota // something else, such as an engine
 	wantRead
 	wantWrite
 )
 
-// taskList is a queue of n tasks, each of which is in one such queue at most.
+// taskList is a queue of n tasks. A task is in at most one queue.
 type taskList struct {
 	head, tail *task
 	n          int
@@ -93,7 +93,7 @@ func (h *host) newTask(c *conn, fn func(net.Conn) error) *task {
 }
 
 func (h *host) freeTask(t *task) {
-	h.guard(func() { t.wait.Close() }) // what the job has left is cleaned up
+	h.guard(func() { t.wait.Close() }) // clean up what the job left registered
 	t.wait = waitctx.WaitCtx{}
 	t.conn, t.fn, t.job = nil, nil, jobs.Job{}
 	t.cancel, t.limit, t.came, t.want = false, 0, 0, wantOther
@@ -128,8 +128,8 @@ func (t *task) main(j jobs.Job) error {
 	return t.fn(nc)
 }
 
-// await pauses the job, in which the caller is, until there may be what it
-// wants, limit has passed, or anything else has happened.
+// await pauses the job, which is the caller's. It returns when what the job wants
+// may be there, when limit has passed, or for any other reason.
 func (t *task) await(w want, limit int64) error {
 	switch {
 	case !t.job.Inside():
@@ -144,8 +144,8 @@ func (t *task) await(w want, limit int64) error {
 	return err
 }
 
-// run starts t's job, or lets it go on, until it pauses or ends. It is not
-// called inside a job.
+// run starts or continues t's job until it pauses or ends. It must not be called
+// inside a job.
 func (h *host) run(t *task) {
 	if t.away {
 		t.away = false
@@ -177,7 +177,7 @@ func (h *host) run(t *task) {
 	}
 }
 
-// count counts t's job as begun, or as ended.
+// count counts t's job as begun (n is 1) or ended (n is -1).
 func (h *host) count(t *task, n int) {
 	h.running += n
 	if t.fn == nil {
@@ -187,7 +187,7 @@ func (h *host) count(t *task, n int) {
 
 // paused is called when t's job has paused.
 func (h *host) paused(t *task) {
-	if t.conn.phase == phaseClosed { // it was inside when gnet closed it
+	if t.conn.phase == phaseClosed { // gnet closed the connection while the job ran
 		t.cancel = true
 		h.makeReady(t)
 		return
@@ -204,8 +204,9 @@ func (h *host) paused(t *task) {
 	}
 }
 
-// mustPoll reports whether nothing will tell when the paused job can go on. Of
-// the descriptors in its wait context gnet's poller knows nothing.
+// mustPoll reports whether the host has to poll the paused job, because nothing
+// will signal when it can continue. gnet's poller does not know the descriptors in
+// its wait context.
 func (h *host) mustPoll(t *task) bool {
 	switch t.wait.Status() {
 	case waitctx.StatusEAgain:
@@ -216,7 +217,8 @@ func (h *host) mustPoll(t *task) bool {
 	return !t.wait.CallbackTaken()
 }
 
-// ended is called when t's job has ended, with what Resume has returned.
+// ended is called when t's job has ended, with the error that Start, Resume or
+// Cancel returned.
 func (h *host) ended(t *task, err error) {
 	c, handshake := t.conn, t.fn == nil
 	c.task = nil
@@ -229,7 +231,7 @@ func (h *host) ended(t *task, err error) {
 	switch {
 	case c.phase == phaseClosed:
 		c.finish()
-	case c.phase == phaseEnding: // its end is under way
+	case c.phase == phaseEnding: // it is already being ended
 	case handshake:
 		c.handshaken(err)
 	default:
@@ -237,7 +239,7 @@ func (h *host) ended(t *task, err error) {
 	}
 }
 
-// dismiss ends c's job, if there is one. It is not called inside a job.
+// dismiss ends c's job, if it has one. It must not be called inside a job.
 func (h *host) dismiss(c *conn) {
 	t := c.task
 	if t == nil {

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// timers are a host's connections that something is due for, the earliest
-// first. They share one timer of the runtime's.
+// timers holds a host's connections that wait for a time, the earliest first. They
+// share one runtime timer.
 type timers struct {
 	heap  timerHeap
 	timer *time.Timer
-	armed int64 // when it will fire; 0: it will not
+	armed int64 // when the runtime timer will fire; 0: it will not
 }
 
-// pollInterval is how often a job is resumed that has paused for something
-// which nobody will tell, or whose descriptors gnet's poller does not know.
+// pollInterval is how often a paused job is resumed if nothing will signal that it
+// can continue.
 const pollInterval = int64(time.Millisecond)
 
-// schedule makes expire look at the connection at the time when, if that is
-// not 0, or earlier.
+// schedule makes the connection's timer expire at when or earlier, unless when is
+// 0.
 func (c *conn) schedule(when int64) {
 	if when == 0 || c.timerIndex != 0 && c.when <= when {
 		return
@@ -46,8 +46,8 @@ func (h *host) schedulePoll() {
 	}
 }
 
-// resumePolled resumes the jobs that have to be polled: for nothing those that
-// have ended meanwhile, or whose task has another job by now.
+// resumePolled resumes the jobs that have to be polled. If a job has ended
+// meanwhile, its task may have another job, which is resumed spuriously.
 func (h *host) resumePolled() {
 	for i, t := range h.polled {
 		t.polled = false
@@ -57,7 +57,7 @@ func (h *host) resumePolled() {
 	h.polled, h.pollAt = h.polled[:0], 0
 }
 
-// arm makes the runtime's timer fire at the time when or earlier.
+// arm makes the runtime timer fire at when or earlier.
 func (h *host) arm(when int64) {
 	t := &h.timers
 	if t.armed != 0 && t.armed <= when {
@@ -79,7 +79,7 @@ func (t *timers) stop() {
 	t.armed = 0
 }
 
-// expire does what is due.
+// expire handles everything that is due.
 func (h *host) expire() {
 	t := &h.timers
 	if t.armed == 0 {
@@ -105,25 +105,25 @@ func (h *host) expire() {
 	}
 }
 
-// timeout is what a connection's place among the timers is for. The times are
-// on the host's clock, and 0 if there is nothing to be done.
+// timeout holds the times for which a connection is among the timers. They are on
+// the host's clock. 0 means none.
 type timeout struct {
 	handshake int64
-	stall     int64  // when the peer has to have taken something, or closed what lingers
-	taken     uint64 // what it had taken before
-	poll      int64  // when to look whether it has taken enough
-	step      int64  // between two such looks
+	stall     int64  // by when the peer must have taken something, or have closed if it lingers
+	taken     uint64 // bytes that the peer had taken when stall was set
+	poll      int64  // when to check whether the peer has taken enough
+	step      int64  // the time between two such checks
 }
 
-// gnet does not tell when it has sent what it keeps. So that is looked at,
-// after a time that grows from the first of these to the second.
+// gnet does not report when it has sent what it keeps. So the host checks that, at
+// intervals that grow from minPollWrites to maxPollWrites.
 const (
 	minPollWrites = int64(200 * time.Microsecond)
 	maxPollWrites = int64(10 * time.Millisecond)
 )
 
-// pollWrites has the connection looked at until enough has been sent: for its
-// job to go on writing, or to close it.
+// pollWrites starts checking until enough has been sent: for the job or the handler
+// to continue, or for the connection to be closed.
 func (c *conn) pollWrites() {
 	t := &c.timeout
 	if t.poll == 0 {
@@ -133,7 +133,7 @@ func (c *conn) pollWrites() {
 	}
 }
 
-// watchWrites begins to watch whether the peer takes what is sent.
+// watchWrites starts checking whether the peer takes what is sent.
 func (c *conn) watchWrites() {
 	d := c.host.handler.opts.WriteTimeout
 	if d == 0 || c.timeout.stall != 0 || c.phase >= phaseEnding {
@@ -146,10 +146,10 @@ func (c *conn) watchWrites() {
 	}
 }
 
-// expire does what is due.
+// expire handles what is due for the connection.
 func (c *conn) expire(now int64) {
 	t := &c.timeout
-	if c.phase == phaseLingering { // no other time counts any more
+	if c.phase == phaseLingering { // only stall is set then
 		c.closeRaw()
 		return
 	}
@@ -185,7 +185,7 @@ func (c *conn) expire(now int64) {
 	}
 }
 
-// checkSent looks at what is left to be sent.
+// checkSent checks whether enough has been sent. out is how much is left.
 func (c *conn) checkSent(now int64, out int) {
 	t := &c.timeout
 	t.poll = 0

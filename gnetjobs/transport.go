@@ -9,8 +9,8 @@ import (
 	"github.com/jobloop/jobloop/internal/tlsio"
 )
 
-// transport is a connection as the records' carrier: what passes is encrypted.
-// During the handshake Read pauses the job. Nothing else waits.
+// transport is a connection as the transport of TLS records, so what passes through
+// it is encrypted. During the handshake, Read pauses the job. Nothing else waits.
 type transport conn
 
 var _ tlsio.Transport = (*transport)(nil)
@@ -18,7 +18,7 @@ var _ tlsio.Transport = (*transport)(nil)
 // Read reads what gnet has received, or waits for it.
 func (t *transport) Read(p []byte) (int, error) {
 	c := (*conn)(t)
-	if c.task == nil || !c.task.job.Inside() { // code that crypto/tls calls may have kept it
+	if c.task == nil || !c.task.job.Inside() { // a callback of crypto/tls may have kept the connection
 		return 0, ErrNotInJob
 	}
 	for {
@@ -55,10 +55,10 @@ func (t *transport) Write(p []byte) (int, error) {
 	return n, c.wrote("write", n, err)
 }
 
-// Queue sends what crypto/tls has to say by itself.
+// Queue sends what crypto/tls sends by itself.
 func (t *transport) Queue(p []byte) error {
 	c := (*conn)(t)
-	if c.phase < phaseLingering && c.outboundFull(alertRoom) { // a flood of messages that ask for an answer
+	if c.phase < phaseLingering && c.outboundFull(alertRoom) { // the peer floods us with messages that need an answer
 		c.fail(ErrOutboundFull)
 		return ErrOutboundFull
 	}
@@ -66,11 +66,11 @@ func (t *transport) Queue(p []byte) error {
 	return err
 }
 
-// alertRoom is what an alert may exceed Options.MaxOutbound by.
+// alertRoom is by how many bytes the output may exceed Options.MaxOutbound when
+// crypto/tls sends an alert or an answer.
 const alertRoom = 1 << 10
 
-// readError says why nothing more can be read from a connection that is being
-// closed.
+// readError returns the error for a read from a connection that is being closed.
 func (c *conn) readError() error {
 	switch {
 	case c.cause != nil && c.cause != io.EOF:
@@ -87,5 +87,5 @@ func (t *transport) Close() error { return nil }
 func (t *transport) LocalAddr() net.Addr  { return t.local }
 func (t *transport) RemoteAddr() net.Addr { return t.remote }
 
-// NetConn returns the connection that the handler knows.
+// NetConn returns the connection that the handler sees.
 func (t *transport) NetConn() net.Conn { return (*conn)(t) }

@@ -8,8 +8,8 @@ import (
 	"github.com/jobloop/jobloop/internal/tlsio"
 )
 
-// Write sends p, or has gnet keep what the peer does not take. An error has
-// closed the connection.
+// Write sends p. gnet keeps what the peer does not take. If sending fails, the
+// connection is closed.
 func (c *conn) Write(p []byte) (int, error) {
 	if err := c.writable(); err != nil {
 		return 0, err
@@ -30,7 +30,7 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{c}, r)
 }
 
-// Flush sends what gnet keeps, as far as the peer takes it.
+// Flush sends as much of what gnet keeps as the peer takes.
 func (c *conn) Flush() error {
 	if c.phase >= phaseEnding {
 		return net.ErrClosed
@@ -46,7 +46,7 @@ func (c *conn) OutboundBuffered() int {
 	return c.raw.OutboundBuffered()
 }
 
-// writable says why nothing can be sent, if so.
+// writable returns nil if something can be sent, or the reason why not.
 func (c *conn) writable() error {
 	switch {
 	case c.phase >= phaseClosing && c.phase != phaseEnding:
@@ -62,21 +62,21 @@ func (c *conn) writable() error {
 	return nil
 }
 
-// outboundFull reports whether gnet keeps more, by so much, than it may.
+// outboundFull reports whether gnet keeps over by bytes more than MaxOutbound.
 func (c *conn) outboundFull(by int) bool {
 	limit := c.host.handler.opts.MaxOutbound
 	return limit > 0 && c.raw.OutboundBuffered() > limit+by
 }
 
-// send sends what is in bs, encrypted if it is to be.
+// send sends the bytes in bs, encrypted if the connection uses TLS.
 func (c *conn) send(bs ...[]byte) (int, error) {
 	h := c.host
 	if h.handler.cfg == nil {
 		n, err := c.raw.Writev(bs)
 		return n, c.wrote("writev", n, err)
 	}
-	// What is sealed is taken from the host meanwhile: gnet may call OnClose in
-	// its Write, and OnClose write to another connection.
+	// Take the buffer from the host meanwhile: gnet may call OnClose in its Write,
+	// and OnClose may write to another connection.
 	sealed := h.sealed
 	h.sealed = nil
 	done := 0
@@ -113,8 +113,8 @@ func (c *conn) sendSealed(p []byte) error {
 	return c.wrote("write", n, err)
 }
 
-// wrote is told what has become of a write of gnet's. On Windows gnet does not
-// close a connection whose write has failed.
+// wrote is called with the result of a write by gnet. It closes the connection on an
+// error, because on Windows gnet does not do so.
 func (c *conn) wrote(op string, n int, err error) error {
 	if err != nil {
 		err = os.NewSyscallError(op, err)
