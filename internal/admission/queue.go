@@ -1,66 +1,69 @@
-// Package admission decides who is served when more come than can be. A queue
-// that is first come, first served, and longer than its clients' patience, is
-// worked off for nothing: everybody has left when it is their turn.
+// Package admission decides who is served when more clients come than can be
+// served. If a first-come, first-served queue is longer than its clients' patience,
+// serving it is useless: all clients have left by the time it is their turn.
 //
-// A queue that stands for a moment is no harm: many clients who come at once are
-// all served, however long that takes. A queue is in the way when it does not
-// get shorter and clients give up in it. From then on whoever has waited too long
-// is turned away, until nobody has to wait any more. (That the shortest wait in
-// an interval tells a burst from a standing queue is the idea of CoDel, RFC
+// A queue that stands for a while does no harm: if many clients come at once, all
+// of them are served, however long that takes. A queue is harmful if it does not
+// get shorter and clients give up in it. From then on clients that have waited too
+// long are turned away, until nobody has to wait any more. (The shortest wait in an
+// interval tells a burst from a standing queue. That is the idea of CoDel, RFC
 // 8289.)
 package admission
 
 import "time"
 
-// Queue is the record of one queue. It does not hold those who wait. Times are
-// nanoseconds on a clock of the caller's.
+// Queue is the record of one queue. It does not hold the waiting clients. Times are
+// in nanoseconds, on a clock of the caller's choice.
 type Queue struct {
 	maxWait  int64
-	observes bool // and turns nobody away
+	observes bool // turns nobody away
 
-	// What has happened in the interval.
+	// What has happened in the current interval.
 	began  int64
-	length int   // of the queue at its beginning
+	length int   // of the queue when the interval began
 	least  int64 // the shortest wait
-	left   int   // who has left the queue,
-	served int   // to be served,
-	shed   int   // turned away,
-	gone   int   // or has given up
+	left   int   // clients that have left the queue
+	served int   // those of them that are served
+	shed   int   // those that were turned away
+	gone   int   // those that had given up
 
 	standing int     // intervals in a row in which the queue stood and did not get shorter
-	over     bool    // whoever has waited too long is turned away
-	since    int64   // when that began
-	calm     int     // intervals in a row since, in which nobody had to wait
-	until    int64   // when it was last so; 0: never
-	rate     float64 // served a second, in intervals in which the queue stood
+	over     bool    // clients that have waited too long are turned away
+	since    int64   // when over became true
+	calm     int     // intervals in a row, since then, in which nobody had to wait
+	until    int64   // when overload was last seen; 0: never
+	rate     float64 // clients served a second, in intervals in which the queue stood
 }
 
 const (
-	// interval is how many times the longest wait an interval lasts.
+	// interval is the length of an interval, as a multiple of maxWait.
 	interval = 2
-	// pause is how many times as long an interval has to be for it to tell
-	// nothing: nobody came, or the server did something else.
+	// pause is how many times longer than planned an interval must have been to be
+	// ignored. Then nobody came, or the server was busy with something else.
 	pause = 8
-	// patience is how many times the longest wait, and how many intervals, a
-	// queue may stand although nobody gives up.
+	// patience is how long a queue may stand although nobody gives up. It is a
+	// multiple of maxWait, for the clients' waits and for the time that the queue
+	// has stood.
 	patience = 20
-	// memory is how many intervals a queue that had to turn clients away is
-	// taken to be like that again without further proof.
+	// memory is for how many intervals after overload a standing queue is taken for
+	// overload again, without further proof.
 	memory = 50
-	// enough is how many calm intervals end it: clients come in waves.
+	// enough is how many calm intervals end an overload. One is not enough, because
+	// clients come in waves.
 	enough = 5
-	// probe is after how many intervals proof is wanted again. Clients who would
-	// wait, and are turned away, come again at once: that looks like overload.
+	// probe is after how many intervals of overload new proof is needed. Clients
+	// that would be willing to wait come again at once when they are turned away,
+	// and that looks like overload.
 	probe = 300
-	// turnedAway is the most that are turned away in a second. It costs 10 µs
-	// or so each: more would take too much from those who are served.
+	// turnedAway is how many clients can be turned away in a second. Each costs
+	// about 10 µs, and more would take too much from those that are served.
 	turnedAway = 8000
-	// longest is the most that a longest wait may be.
+	// longest is the upper limit of maxWait.
 	longest = time.Hour
 )
 
-// New returns the record of a queue in which nobody is to wait longer than
-// maxWait, as long as there are others to be served instead. With a negative one
+// New returns the record of a queue in which nobody should wait longer than
+// maxWait, as long as there are others to serve instead. If maxWait is negative,
 // nobody is turned away.
 func New(maxWait time.Duration) *Queue {
 	q := &Queue{maxWait: int64(min(maxWait, longest)), least: noWait}
@@ -72,10 +75,11 @@ func New(maxWait time.Duration) *Queue {
 
 const noWait = 1<<63 - 1
 
-// Due reports whether an interval has ended, and Next is to be called.
+// Due reports whether the interval has ended, so that Next must be called.
 func (q *Queue) Due(now int64) bool { return now-q.began >= interval*q.maxWait }
 
-// Next begins an interval. length is that of the queue now.
+// Next judges the interval that has ended and begins another. length is the current
+// length of the queue.
 func (q *Queue) Next(now int64, length int) {
 	if now-q.began > pause*interval*q.maxWait {
 		q.over, q.standing = false, 0
@@ -86,7 +90,7 @@ func (q *Queue) Next(now int64, length int) {
 	q.left, q.served, q.shed, q.gone = 0, 0, 0, 0
 }
 
-// judge looks at the interval that has ended.
+// judge decides from the interval that has ended whether there is overload.
 func (q *Queue) judge(now int64, length int) {
 	growth := length - q.length
 	stood := q.left > 0 && q.least > q.maxWait
@@ -104,7 +108,7 @@ func (q *Queue) judge(now int64, length int) {
 		q.until, q.calm = now, 0
 	case q.over && q.calm < enough-1:
 		q.calm++
-	case stood && 4*(q.left+growth) >= 3*q.served: // so many have come
+	case stood && 4*(q.left+growth) >= 3*q.served: // left+growth is how many have come
 		q.standing++
 		if !q.observes && q.mustTurnAway(now) {
 			if !q.over {
@@ -117,16 +121,16 @@ func (q *Queue) judge(now int64, length int) {
 	}
 }
 
-// mustTurnAway reports whether a standing queue is worked off for nothing, or is
-// as good as that.
+// mustTurnAway reports whether serving a standing queue is useless: clients give
+// up in it, or wait so long that they soon will, or there was overload recently.
 func (q *Queue) mustTurnAway(now int64) bool {
 	return 16*q.gone >= q.left && q.gone > 1 ||
 		q.standing >= patience/interval && q.least > patience*q.maxWait ||
 		q.until != 0 && now-q.until < memory*interval*q.maxWait
 }
 
-// Leave is told that somebody leaves the queue after a wait, and reports
-// whether to serve them.
+// Leave must be called when a client leaves the queue after a wait. It reports
+// whether to serve the client.
 func (q *Queue) Leave(wait int64) bool {
 	q.left++
 	q.least = min(q.least, wait)
@@ -138,27 +142,30 @@ func (q *Queue) Leave(wait int64) bool {
 	return true
 }
 
-// Gone is told that somebody who has given up leaves the queue after a wait.
+// Gone must be called when a client that has given up leaves the queue after a
+// wait.
 func (q *Queue) Gone(wait int64) {
 	q.left++
 	q.gone++
 	q.least = min(q.least, wait)
 }
 
-// Doubt is told that whoever is to be served has perhaps given up.
+// Doubt must be called, after Leave, if a client that will be served may have given
+// up.
 func (q *Queue) Doubt() { q.gone++ }
 
-// Refused is told that whoever was to be served is not, for another reason.
+// Refused must be called, after Leave, if the client is not served for another
+// reason.
 func (q *Queue) Refused() { q.served-- }
 
-// Empty is told that the queue is empty.
+// Empty must be called when the queue is empty.
 func (q *Queue) Empty() { q.least = 0 }
 
-// Over reports whether clients who have waited too long are turned away.
+// Over reports whether clients that have waited too long are turned away.
 func (q *Queue) Over() bool { return q.over }
 
-// Limit is how long the queue may be at most for whoever is in it to be served,
-// or turned away, in time; 0 is for no limit.
+// Limit returns the greatest length of the queue at which all clients in it can be
+// served or turned away in time. 0 means no limit.
 func (q *Queue) Limit() int {
 	if !q.over {
 		return 0

@@ -2,8 +2,8 @@
 
 package tcpinfo
 
-// Of knows nothing.
+// Of returns false: nothing is known here.
 func Of(fd int) (Waiting, bool) { return Waiting{}, false }
 
-// QueueOf knows nothing.
+// QueueOf returns false: nothing is known here.
 func QueueOf(fd int) (Queue, bool) { return Queue{}, false }
