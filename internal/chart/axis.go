@@ -8,9 +8,9 @@ import (
 	"gonum.org/v1/plot"
 )
 
-// In this file: how far an axis reaches, where its ticks are and what they say.
+// In this file: the range of an axis, its ticks and their labels.
 
-// axisRange is how far an axis reaches.
+// axisRange is the range of an axis.
 type axisRange struct {
 	min, max float64
 	log      bool
@@ -26,7 +26,7 @@ func (r *axisRange) add(v float64) {
 	}
 }
 
-// tiny is too little to be divided into steps: what is not greater is 0.
+// tiny is a range too small to be divided into steps. Values up to it count as 0.
 const tiny = 1e-290
 
 // widen makes room around a single value.
@@ -43,8 +43,9 @@ func (r *axisRange) widen() {
 	}
 }
 
-// ticks returns about n ticks with labels, and small ones between them on a
-// logarithmic axis. If grow is set the axis is made to end at ticks.
+// ticks returns about n ticks with labels, and on a logarithmic axis also small
+// ticks between them. If grow is set, the range is extended so that the axis begins
+// and ends at a tick.
 func (r *axisRange) ticks(n int, grow bool, format func(float64) string) plot.ConstantTicks {
 	r.widen()
 	if r.log {
@@ -67,7 +68,8 @@ func (r *axisRange) ticks(n int, grow bool, format func(float64) string) plot.Co
 	return ticks
 }
 
-// niceStep returns 1, 2 or 5 times a power of ten, the first that is not less.
+// niceStep returns the smallest number that is not less than v and is 1, 2 or 5
+// times a power of ten.
 func niceStep(v float64) float64 {
 	p := math.Pow(10, math.Floor(math.Log10(v)))
 	for _, m := range []float64{1, 2, 5} {
@@ -78,8 +80,8 @@ func niceStep(v float64) float64 {
 	return 10 * p
 }
 
-// logTicks has labels at the powers of ten; at 2 and 5 times these too if there
-// are few, and only at some powers if there are many.
+// logTicks returns ticks with labels at the powers of ten. If there are few, 2 and 5
+// times these have labels too. If there are many, only some powers have labels.
 func (r *axisRange) logTicks(n int, grow bool, format func(float64) string) plot.ConstantTicks {
 	if format == nil {
 		format = plain
@@ -111,8 +113,8 @@ func (r *axisRange) logTicks(n int, grow bool, format func(float64) string) plot
 	return ticks
 }
 
-// oneTwoFive returns the next 1, 2 or 5 times a power of ten, not less (up) or
-// not more than v.
+// oneTwoFive returns the nearest number to v that is 1, 2 or 5 times a power of ten:
+// one that is not less than v if up is set, otherwise one that is not more.
 func oneTwoFive(v float64, up bool) float64 {
 	p := math.Pow10(int(math.Floor(math.Log10(v) + 1e-9)))
 	steps := []float64{1, 2, 5, 10}
@@ -132,8 +134,8 @@ func oneTwoFive(v float64, up bool) float64 {
 	return low
 }
 
-// plain writes a number with commas for thousands, without the noise of binary
-// fractions.
+// plain formats a number with commas for thousands, rounded so that the noise of
+// binary fractions does not show.
 func plain(v float64) string {
 	s := strconv.FormatFloat(v+0, 'g', 10, 64) // no -0
 	if strings.Contains(s, "e") {

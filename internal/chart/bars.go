@@ -17,19 +17,19 @@ const maxCategories = 64
 
 // BarSeries has a bar in each category.
 type BarSeries struct {
-	Name string // in the legend; without a name it has no place there
-	// Values has one for each category. NaN and infinite values, and on a
-	// logarithmic axis those that are not positive, are no bar.
+	Name string // in the legend; a series without a name is not in it
+	// Values has a value for each category. NaN and infinite values have no bar, nor
+	// do values on a logarithmic axis that are not positive.
 	Values []float64
-	// Low and High are the spread of each value, drawn as a whisker; both may be
-	// nil, and a pair that is not finite is not drawn.
+	// Low and High are the spread of each value, drawn as a whisker. Both may be nil.
+	// A pair that is not finite is not drawn.
 	Low, High []float64
 }
 
-// Bars draws a chart of vertical bars, grouped by category, with its value at
-// the top of each, written by YFormat. Of Config it has no use for LogX,
-// XTicks, XFormat, Spans and Marks. It returns an error for a series that has
-// not a value for each category, a size out of bounds, or too much
+// Bars draws a chart of vertical bars, grouped by category. The value of each bar
+// is written above it with YFormat. Bars does not use LogX, XTicks, XFormat, Spans
+// and Marks of Config. It returns an error if a series does not have a value for
+// each category, if a size is out of bounds, or if there is too much to draw
 // (ErrTooMuch).
 func Bars(c Config, categories []string, series ...BarSeries) ([]byte, error) {
 	if err := c.check(len(series)); err != nil {
@@ -66,14 +66,14 @@ func Bars(c Config, categories []string, series ...BarSeries) ([]byte, error) {
 		return f.empty()
 	}
 	if c.LogY {
-		y.min /= 2 // or the least would have no bar
+		y.min /= 2 // otherwise the smallest value would have no bar
 	} else {
 		y.add(0)
 	}
 	return f.bars(y, categories, series)
 }
 
-// check compares lengths.
+// check checks the lengths of the slices.
 func (s *BarSeries) check(categories int) error {
 	if len(s.Values) != categories {
 		return fmt.Errorf("%d values for %d categories", len(s.Values), categories)
@@ -86,8 +86,8 @@ func (s *BarSeries) check(categories int) error {
 	return nil
 }
 
-// spread returns the ends of the value's whisker: the value itself if it has
-// none.
+// spread returns the ends of the value's whisker. Without a whisker, both are the
+// value itself.
 func (s *BarSeries) spread(k int, log bool) (low, high float64) {
 	if s.Low == nil || !usable(s.Low[k], log) || !usable(s.High[k], log) {
 		return s.Values[k], s.Values[k]
@@ -112,7 +112,7 @@ func (f *frame) bars(y axisRange, categories []string, series []BarSeries) ([]by
 		lines = max(lines, len(wrapped))
 		ticks[i] = plot.Tick{Value: float64(i), Label: strings.Join(wrapped, "\n")}
 	}
-	for i := range ticks { // shorter ones too begin at the axis
+	for i := range ticks { // fill shorter labels up with lines, so that all begin at the axis
 		ticks[i].Label += strings.Repeat("\n ", lines-1-strings.Count(ticks[i].Label, "\n"))
 	}
 	p.X.Tick.Marker = ticks
@@ -152,8 +152,8 @@ func (b bars) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// value writes a bar's value above it, smaller if need be, or not at all if it
-// would not fit.
+// value writes a bar's value above it, in smaller type if necessary. It writes
+// nothing if the value does not fit.
 func (b bars) value(c draw.Canvas, s text.Style, x, width, y vg.Length, txt string) {
 	for _, size := range []vg.Length{tickSize, tickSize - 1.5, tickSize - 3} {
 		s.Font.Size = size
@@ -173,8 +173,8 @@ func whisker(c draw.Canvas, x, low, high, arm vg.Length) {
 		[]vg.Point{{X: x - arm, Y: high}, {X: x + arm, Y: high}})
 }
 
-// barStyle is the look of a series' bars: every second series is hatched, so
-// that neighbours differ without colour too.
+// barStyle is the look of a series' bars. Every second series is hatched, so that
+// neighbours differ even without colour.
 type barStyle struct {
 	color   ink
 	hatched bool
@@ -193,11 +193,11 @@ func (b *barStyle) rectangle(c draw.Canvas, x0, x1, y0, y1 vg.Length) {
 		return
 	}
 	st := draw.LineStyle{Color: b.color, Width: 1.5}
-	// Drawn inside, so that it is as large as one that is filled.
+	// The outline is drawn inside, so that the bar is as large as a filled one.
 	in := st.Width / 2
 	x0, x1, y0, y1 = x0+in, x1-in, min(y0+in, y1), max(y0, y1-in)
 	c.StrokeLines(st, []vg.Point{{X: x0, Y: y0}, {X: x1, Y: y0}, {X: x1, Y: y1}, {X: x0, Y: y1}, {X: x0, Y: y0}})
-	// Strokes that rise to the right, clipped to the bar.
+	// The hatching: strokes that rise to the right, clipped to the bar.
 	const apart = 5
 	hatch := draw.LineStyle{Color: b.color, Width: 1}
 	for d := apart - (y1 - y0); d < x1-x0; d += apart {

@@ -1,13 +1,13 @@
-// Package chart draws line and bar charts as SVG, for pages and for README
-// files. The drawing is gonum's; this package adds what such a chart needs
-// there: it is dark where the reader prefers dark, tells its series apart
-// without colour too, reads aloud, and says "no data" where there is none. A
-// chart needs nothing from outside, and the same input gives the same bytes.
+// Package chart draws line and bar charts as SVG, for pages and README files. gonum
+// does the drawing, and this package adds what such charts need. A chart is dark if
+// the reader prefers dark. Its series differ even without colour. Screen readers
+// can describe it. It says "no data" if there is none. It refers to nothing
+// outside, and the same input gives the same bytes.
 //
-// [Lines] and [Bars] return a document of its own. [Inline] makes of it a part
-// of an HTML page, which has [CSS] in its style sheet.
+// [Lines] and [Bars] return a complete document. [Inline] turns it into a part of an
+// HTML page, whose style sheet must contain [CSS].
 //
-// In this file: what a chart is made of, and line charts.
+// In this file: what a chart consists of, and line charts.
 package chart
 
 import (
@@ -17,8 +17,7 @@ import (
 	"strings"
 )
 
-// Sizes in points where Config has none, and the least and the greatest it may
-// ask for.
+// The default sizes in points, and the limits for sizes in Config.
 const (
 	DefaultWidth  = 640
 	DefaultHeight = 360
@@ -27,39 +26,40 @@ const (
 	maxSize = 4000
 )
 
-// Charts of more than this could not be read, nor would they be drawn in a
-// bounded time.
+// A chart with more than this could not be read, and drawing it could take very
+// long.
 const (
 	maxSeries = 32
-	maxPoints = 100_000 // of all series
+	maxPoints = 100_000 // of all series together
 )
 
-// ErrTooMuch is wrapped by the error for more series or points than a chart
-// holds.
+// ErrTooMuch is wrapped by the error for a chart with too many series, points or
+// categories.
 var ErrTooMuch = errors.New("too much for a chart")
 
 // Config is what the series of a chart have in common. The zero value works.
 type Config struct {
-	// Title is drawn above the chart, and read to those who do not see it.
+	// Title is drawn above the chart, and read out by screen readers.
 	Title string
-	// HideTitle draws none, for a page that has a heading for it.
+	// HideTitle leaves the title out of the drawing, for a page that has a heading
+	// for it.
 	HideTitle bool
 
 	XLabel, YLabel string
 
-	// LogX and LogY make an axis logarithmic. Values that are not positive are
-	// gaps there. A linear axis of y begins at 0 unless a value is less.
+	// LogX and LogY make an axis logarithmic. Values that are not positive are gaps
+	// there. A linear y axis includes 0.
 	LogX, LogY bool
 
-	// Width and Height are in points (pixels, at the natural size); 0 means the
-	// default. A legend of more than one row is added to the height.
+	// Width and Height are in points (pixels at the natural size). 0 means the
+	// default. Further rows of the legend are added to the height.
 	Width, Height float64
 
-	// XTicks are the marks of the x axis; nil chooses some. The axis reaches
-	// at least from the first to the last.
+	// XTicks are the ticks of the x axis. If it is nil, they are chosen
+	// automatically. The axis includes all of them.
 	XTicks []Tick
 
-	// XFormat and YFormat write the numbers at the axes; nil writes them plain,
+	// XFormat and YFormat format the numbers at the axes. nil means plain numbers
 	// with commas for thousands.
 	XFormat, YFormat func(float64) string
 
@@ -68,7 +68,7 @@ type Config struct {
 	Marks []Mark
 }
 
-// Tick is a mark at an axis. Without a label it is a small one.
+// Tick is a tick of an axis. Without a label it is small.
 type Tick struct {
 	Value float64
 	Label string
@@ -86,23 +86,23 @@ type Mark struct {
 	Label string
 }
 
-// Series is one line. Its place among the series gives it its colour and
-// dashes, so one without data keeps those of the others as they are.
+// Series is one line. Its colour and dashes depend only on its place among the
+// series, so a series without data does not change the look of the others.
 type Series struct {
-	Name string // in the legend; without a name it has no place there
-	// X and Y are as long as each other. NaN and infinite values are gaps.
+	Name string // in the legend; a series without a name is not in it
+	// X and Y must have the same length. NaN and infinite values are gaps.
 	X, Y []float64
-	// Dashed makes it a reference to compare others with: thin, dashed, in the
-	// colour of text.
+	// Dashed makes the line a reference with which others are compared: thin, dashed,
+	// in the colour of the text at the axes.
 	Dashed bool
-	// Steps holds each value until the next point.
+	// Steps draws each value as a horizontal line up to the next point.
 	Steps bool
 	// Points marks each point.
 	Points bool
 }
 
-// Lines draws a line chart. It returns an error for series whose X and Y differ
-// in length, a size out of bounds, or too much (ErrTooMuch).
+// Lines draws a line chart. It returns an error if X and Y of a series differ in
+// length, if a size is out of bounds, or if there is too much to draw (ErrTooMuch).
 func Lines(c Config, series ...Series) ([]byte, error) {
 	if err := c.check(len(series)); err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func Lines(c Config, series ...Series) ([]byte, error) {
 	return f.lines(x, y, parts)
 }
 
-// check refuses what cannot be drawn.
+// check sets default sizes, and returns an error if the chart cannot be drawn.
 func (c *Config) check(series int) error {
 	if series > maxSeries {
 		return fmt.Errorf("chart %q: %w: %d series, at most %d", c.Title, ErrTooMuch, series, maxSeries)
@@ -161,14 +161,14 @@ func (c *Config) check(series int) error {
 		if *size.value == 0 {
 			*size.value = size.def
 		}
-		if !(*size.value >= minSize && *size.value <= maxSize) { // nor NaN
+		if !(*size.value >= minSize && *size.value <= maxSize) { // also refuses NaN
 			return fmt.Errorf("chart %q: its %s of %g points is not from %d to %d", c.Title, size.name, *size.value, minSize, maxSize)
 		}
 	}
 	return nil
 }
 
-// summary says what is in the chart, to those who do not see it.
+// summary describes the chart for screen readers.
 func summary(c Config, names []string) string {
 	var b strings.Builder
 	b.WriteString(c.Title)
@@ -188,8 +188,8 @@ func orWord(s, word string) string {
 	return s
 }
 
-// usable reports whether a value can be drawn. The greatest numbers cannot:
-// the distance of two of them may be infinite.
+// usable reports whether a value can be drawn. The largest numbers cannot, because
+// the difference of two of them may be infinite.
 func usable(v float64, log bool) bool {
 	if log {
 		return v > 1e-300 && v < 1e300

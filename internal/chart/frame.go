@@ -8,7 +8,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// In this file: what is around the data: title, legend, axes; and where it is.
+// In this file: what surrounds the data (title, legend, axes), and the layout.
 
 // frame is a chart without its data.
 type frame struct {
@@ -17,7 +17,7 @@ type frame struct {
 	summary string
 }
 
-// entry is a line of the legend: a line or a bar, with a name.
+// entry is an entry of the legend: a line or a bar, with a name.
 type entry struct {
 	name  string
 	line  *draw.LineStyle
@@ -59,7 +59,7 @@ func (f *frame) lines(x, y axisRange, parts []linePart) ([]byte, error) {
 	return f.draw(p)
 }
 
-// empty draws a chart that says that it has no data.
+// empty draws a chart without data, which says so.
 func (f *frame) empty() ([]byte, error) {
 	f.summary += ". No data."
 	f.config.YLabel = ""
@@ -72,7 +72,7 @@ func (f *frame) empty() ([]byte, error) {
 // plot returns a plot with axes in this package's style.
 func (f *frame) plot() *plot.Plot {
 	p := plot.New()
-	p.BackgroundColor = nil // document has filled it
+	p.BackgroundColor = nil // document has filled the background
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
 		axis.Padding = 0
 		axis.LineStyle = draw.LineStyle{Color: inkMuted, Width: 0.8}
@@ -84,7 +84,7 @@ func (f *frame) plot() *plot.Plot {
 	p.X.Label.Text = clean(f.config.XLabel)
 	p.X.Label.Padding = 5
 	p.X.Label.TextStyle = textStyle(tickSize, inkMuted, draw.XCenter, draw.YBottom)
-	// The grid shows where y is; lines at its axis would say it again.
+	// The grid shows the values of y, so the axis needs no lines.
 	p.Y.Padding = 4
 	p.Y.LineStyle.Width, p.Y.Tick.LineStyle.Width = 0, 0
 	return p
@@ -95,7 +95,7 @@ func (f *frame) draw(p *plot.Plot) ([]byte, error) {
 	return f.document(func(canvas draw.Canvas) { p.Draw(canvas) })
 }
 
-// document returns the document of a chart, whose inside body draws.
+// document returns the document of a chart. body draws the inside.
 func (f *frame) document(body func(draw.Canvas)) ([]byte, error) {
 	width := vg.Length(f.config.Width)
 	rows := f.rows(width - 2*margin)
@@ -113,7 +113,7 @@ func (f *frame) document(body func(draw.Canvas)) ([]byte, error) {
 		f.drawRow(c, row)
 		c.Max.Y -= rowHeight
 	}
-	if f.config.YLabel != "" { // lying: it is read without turning one's head
+	if f.config.YLabel != "" { // horizontal, which is easier to read
 		c.Max.Y -= 2
 		style := textStyle(tickSize, inkMuted, draw.XLeft, draw.YTop)
 		c.FillText(style, vg.Point{X: c.Min.X, Y: c.Max.Y}, fit(style, clean(f.config.YLabel), c.Max.X-c.Min.X))
@@ -123,10 +123,10 @@ func (f *frame) document(body func(draw.Canvas)) ([]byte, error) {
 	return finish(canvas, f.config, f.summary)
 }
 
-// rows lays the legend out.
+// rows arranges the legend in rows.
 func (f *frame) rows(width vg.Length) [][]entry {
 	var rows [][]entry
-	left := vg.Length(-1) // in the last row
+	left := vg.Length(-1) // room left in the last row
 	for _, e := range f.legend {
 		e.name = fit(legendText, e.name, width-e.sample()-6)
 		if w := e.width(); w > left {
@@ -142,7 +142,7 @@ var legendText = textStyle(textSize, inkText, draw.XLeft, draw.YCenter)
 
 func (e *entry) width() vg.Length { return e.sample() + 6 + legendText.Width(e.name) + 18 }
 
-// sample is how wide the entry's line or bar is in the legend.
+// sample returns the width of the entry's line or bar in the legend.
 func (e *entry) sample() vg.Length {
 	if e.bar != nil {
 		return 14
@@ -169,8 +169,8 @@ func (f *frame) drawRow(c draw.Canvas, row []entry) {
 	}
 }
 
-// drawMiddle draws text whose small letters are centred at y. Aligned by
-// gonum, their feet would be.
+// drawMiddle draws text so that its small letters are centred at y. With gonum's own
+// alignment, their feet would be at y.
 func drawMiddle(c draw.Canvas, s text.Style, x, y vg.Length, txt string) {
 	s.YAlign = draw.YBottom
 	c.FillText(s, vg.Point{X: x, Y: y - s.Font.Size*0.35}, txt)

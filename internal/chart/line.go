@@ -9,7 +9,7 @@ import (
 
 // In this file: what gonum draws between the axes of a line chart.
 
-// linePart is a part of a series without gaps.
+// linePart is a part of a series that has no gaps.
 type linePart struct {
 	points plotter.XYs
 	style  draw.LineStyle
@@ -34,7 +34,7 @@ func split(s Series, index int, style draw.LineStyle, logX, logY bool) []linePar
 	}
 	for i := range s.X {
 		if !usable(s.X[i], logX) || !usable(s.Y[i], logY) {
-			if s.Steps && len(points) > 0 && usable(s.X[i], logX) { // the last value holds until here
+			if s.Steps && len(points) > 0 && usable(s.X[i], logX) { // the last value is valid up to here
 				points = append(points, plotter.XY{X: s.X[i], Y: points[len(points)-1].Y})
 			}
 			end()
@@ -51,7 +51,7 @@ func (l linePart) Plot(c draw.Canvas, p *plot.Plot) {
 	line := plotter.Line{XYs: l.points, LineStyle: l.style, StepStyle: l.step}
 	line.Plot(c, p)
 	mark := l.glyph
-	if mark == nil && len(l.points) == 1 { // which makes no line
+	if mark == nil && len(l.points) == 1 { // a single point makes no line
 		mark = &draw.GlyphStyle{Color: l.style.Color, Radius: 2, Shape: draw.CircleGlyph{}}
 	}
 	if mark != nil {
@@ -60,7 +60,8 @@ func (l linePart) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// grid is that of y, and of x too if its ticks were chosen by the caller.
+// grid returns horizontal grid lines, and with vertical also vertical ones, which
+// are for ticks that the caller has chosen.
 func grid(vertical bool) plot.Plotter {
 	style := draw.LineStyle{Color: inkGrid, Width: 0.8}
 	g := &plotter.Grid{Horizontal: style}
@@ -82,7 +83,7 @@ func (s spans) Plot(c draw.Canvas, p *plot.Plot) {
 	style := textStyle(tickSize, inkMuted, draw.XLeft, draw.YTop)
 	for _, sp := range s.spans {
 		from, to := max(sp.From, s.x.min), min(sp.To, s.x.max)
-		if !(from < to) { // or NaN
+		if !(from < to) { // empty, or NaN
 			continue
 		}
 		x0, x1 := trX(from), trX(to)
@@ -103,7 +104,7 @@ type marks struct {
 func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 	trX, _ := p.Transforms(&c)
 	for _, mark := range m.marks {
-		if !(mark.X >= m.x.min && mark.X <= m.x.max) { // or NaN
+		if !(mark.X >= m.x.min && mark.X <= m.x.max) { // outside, or NaN
 			continue
 		}
 		x := trX(mark.X)

@@ -10,10 +10,10 @@ import (
 	"unicode"
 )
 
-// In this file: from what gonum writes to what this package returns.
+// In this file: turning what gonum writes into what this package returns.
 
-// family has the letters that the drawing was measured with, wherever one of
-// these is.
+// family has fonts with the same letter widths as the font with which text was
+// measured.
 const family = "Arial, Helvetica, 'Liberation Sans', sans-serif"
 
 // finish returns the canvas as a document.
@@ -40,7 +40,7 @@ func finish(canvas io.WriterTo, c Config, summary string) ([]byte, error) {
 
 var (
 	headPattern = regexp.MustCompile(`<svg width="[^"]*" height="[^"]*" viewBox="0 0 ([0-9.]+) ([0-9.]+)"[^>]*>\n`)
-	// No text holds this: quotes are escaped there.
+	// This cannot occur in text, where quotes are escaped.
 	stylePattern = regexp.MustCompile(`\s+style="([^"]*)"`)
 )
 
@@ -49,8 +49,8 @@ const (
 	styleEnd   = "</style>\n"
 )
 
-// Inline makes a chart a part of an HTML page: as wide as what it is in, and
-// coloured by the page's style sheet, which has to have CSS in it.
+// Inline turns a chart into a part of an HTML page. It is as wide as the element
+// around it, and is coloured by the page's style sheet, which must contain CSS.
 func Inline(svg []byte) []byte {
 	head, rest, ok := bytes.Cut(svg, []byte(styleBegin))
 	if !ok {
@@ -63,8 +63,8 @@ func Inline(svg []byte) []byte {
 
 var sizePattern = regexp.MustCompile(` width="[0-9.]+" height="[0-9.]+" `)
 
-// restyle turns the declarations of a drawn element into a class for its
-// colour, and what remains.
+// restyle turns the style attribute of a drawn element into a class for its colour,
+// and a style with the rest.
 func restyle(attribute []byte) []byte {
 	class, rest := "", make([]string, 0, 8)
 	for d := range strings.SplitSeq(string(stylePattern.FindSubmatch(attribute)[1]), ";") {
@@ -72,14 +72,14 @@ func restyle(attribute []byte) []byte {
 		if role, ok := roles[value]; ok {
 			class, value = role, "currentColor"
 		}
-		if !strings.HasPrefix(key, "font-") || key == "font-size" { // the root has the font
+		if !strings.HasPrefix(key, "font-") || key == "font-size" { // the root element sets the font
 			rest = append(rest, key+":"+value)
 		}
 	}
 	return []byte(fmt.Sprintf(` class="%s" style="%s"`, class, strings.Join(rest, ";")))
 }
 
-// roles are the classes for the colours that stand for inks.
+// roles maps placeholder colours to classes.
 var roles = func() map[string]string {
 	m := make(map[string]string, len(themes))
 	for i, t := range themes {
@@ -88,8 +88,8 @@ var roles = func() map[string]string {
 	return m
 }()
 
-// clean makes text fit for XML and for one line: controls, which neither can
-// hold, become spaces.
+// clean makes text fit for XML and for a single line, by replacing control
+// characters with spaces.
 func clean(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\ufffe' || r == '\uffff' {

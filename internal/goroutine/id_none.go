@@ -3,5 +3,5 @@
 // Package goroutine tells goroutines apart.
 package goroutine
 
-// ID is 0 for all goroutines: there is no assembly for it here.
+// ID returns 0 for every goroutine, because there is no assembly for it here.
 func ID() uintptr { return 0 }

@@ -1,4 +1,4 @@
-// Package machine says what figures were measured on.
+// Package machine describes the machine on which figures were measured.
 package machine
 
 import (
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// CPU returns the processor's name where Linux tells it; else, as on arm64, it
-// is empty.
+// CPU returns the processor's name, or an empty string where Linux does not report
+// one (as on arm64) and on other systems.
 func CPU() string {
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	return model(string(info))

@@ -1,4 +1,4 @@
-// Package monotonic measures times against a clock that nobody can set.
+// Package monotonic converts times to a clock that cannot be set.
 package monotonic
 
 import (
@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Since returns how long after epoch t is, in nanoseconds. epoch has a
-// monotonic reading, as time.Now gives it. If t has none (after UTC, Round, or
-// when it was parsed) it is the system's clock that t is a time of, and what
-// that clock shows now decides, even if it has been set since epoch.
+// Since returns how long after epoch t is, in nanoseconds. epoch must have a
+// monotonic reading, as times from time.Now do. If t has none (after UTC or Round,
+// or if it was parsed), t is a time of the system clock. Its distance from what that
+// clock shows now is used, even if the clock has been set since epoch.
 func Since(epoch, t time.Time) int64 {
 	if t == t.Round(0) { // Round strips the monotonic reading
 		now, d := int64(time.Since(epoch)), int64(time.Until(t))

@@ -1,17 +1,16 @@
-// Package tlsio runs crypto/tls so that it never waits once the handshake is
-// done.
+// Package tlsio runs crypto/tls so that it never waits once the handshake is done.
 //
-// crypto/tls holds a mutex while it writes, and another while it reads. Over a
-// connection that makes its caller wait, as an event loop's does by pausing the
-// job, a job can so come to hold a mutex that another job of the same thread
-// wants: to answer a KeyUpdate, or to send an alert, a reader needs the mutex
-// of the writer. The thread would block for ever. So waiting is done above
-// crypto/tls, by those who use this package: package loop and gnetjobs.
+// crypto/tls holds one mutex while it writes and another while it reads. If the
+// connection below makes its caller wait by pausing the job, as an event loop's
+// connection does, a job can hold a mutex that another job of the same thread
+// wants. For example, a reader needs the writer's mutex to answer a KeyUpdate or to
+// send an alert. The thread would then block for ever. So the users of this
+// package, loop and gnetjobs, do the waiting above crypto/tls.
 //
-// A [Conn] reads from its [Transport] what has arrived, and says ErrWouldBlock
-// if that makes no plaintext. What is written becomes records in memory, which
-// the caller sends as the peer takes them. What crypto/tls has to say by
-// itself is queued behind.
+// A [Conn] reads from its [Transport] what has arrived. It returns ErrWouldBlock if
+// that makes no plaintext. Data to be written becomes records in memory, which the
+// caller sends as the peer takes them. What crypto/tls sends by itself is queued
+// behind them.
 package tlsio
 
 import (
@@ -21,8 +20,8 @@ import (
 	"time"
 )
 
-// ErrWouldBlock says that an operation would have to wait. Being temporary, it
-// leaves a tls.Conn as it was: crypto/tls reads on later.
+// ErrWouldBlock says that an operation would have to wait. Because it is a temporary
+// error, a tls.Conn keeps its state and can be read again later.
 var ErrWouldBlock net.Error = wouldBlock{}
 
 type wouldBlock struct{}
@@ -33,38 +32,37 @@ func (wouldBlock) Temporary() bool { return true }
 
 // Transport carries the records of a Conn.
 type Transport interface {
-	// Read and Write are a net.Conn's. They are called during the handshake, and
-	// may wait.
+	// Read and Write are as in net.Conn. They are only called during the handshake,
+	// and may wait.
 	Read(p []byte) (int, error)
 	Write(p []byte) (int, error)
 
-	// Close is called only if the context of the handshake ends, from another
-	// goroutine.
+	// Close is only called if the context of the handshake ends. It is called on
+	// another goroutine.
 	Close() error
 
-	// NetConn returns the plain connection, to code that has the Conn of a
+	// NetConn returns the plain connection. It is for code that has the Conn of a
 	// tls.ClientHelloInfo.
 	NetConn() net.Conn
 
 	LocalAddr() net.Addr
 	RemoteAddr() net.Addr
 
-	// ReadNow reads what has arrived. It returns ErrWouldBlock if there is
-	// nothing.
+	// ReadNow reads what has arrived. It returns ErrWouldBlock if nothing has.
 	ReadNow(p []byte) (int, error)
 
-	// Queue sends p after all that was sent before, without waiting, and without
-	// keeping p.
+	// Queue sends p after everything that was sent before. It must not wait, and
+	// must not keep p.
 	Queue(p []byte) error
 }
 
-// SealSize is how much is made into records at a time, at most. crypto/tls would
-// write each record by itself, of which the first are of little more than a
-// kilobyte.
+// SealSize is the most bytes that Seal makes into records at a time. crypto/tls
+// would write each record separately, and its first records are little longer than
+// a kilobyte.
 const SealSize = 64 << 10
 
 // Conn is a TLS connection that does not wait. It belongs to one goroutine at a
-// time. The zero Conn is made ready by Server or Client.
+// time. Server or Client must be called before it is used.
 type Conn struct {
 	tls  *tls.Conn
 	wire wire
@@ -76,8 +74,8 @@ func (c *Conn) Server(t Transport, cfg *tls.Config) {
 	c.tls = tls.Server(&c.wire, cfg)
 }
 
-// Client makes c the client's side of a connection. TLS 1.2 renegotiation is
-// refused: it would be a handshake in the middle of a Read.
+// Client makes c the client's side of a connection. It refuses TLS 1.2
+// renegotiation, which would be a handshake in the middle of a Read.
 func (c *Conn) Client(t Transport, cfg *tls.Config) {
 	c.wire.Transport = t
 	c.tls = tls.Client(&c.wire, WithoutRenegotiation(cfg))
@@ -92,7 +90,7 @@ func WithoutRenegotiation(cfg *tls.Config) *tls.Config {
 	return cfg
 }
 
-// Handshake does the handshake. It waits as the Transport does. Nothing else may
+// Handshake does the handshake. It waits when the Transport does. Nothing else may
 // be called meanwhile.
 func (c *Conn) Handshake(ctx context.Context) error {
 	err := c.tls.HandshakeContext(ctx)
@@ -100,7 +98,8 @@ func (c *Conn) Handshake(ctx context.Context) error {
 	return err
 }
 
-// State is the state of the connection, zero before the handshake has ended.
+// State returns the state of the connection, or the zero value before the handshake
+// has ended.
 func (c *Conn) State() tls.ConnectionState {
 	if !c.wire.open {
 		return tls.ConnectionState{}
@@ -108,8 +107,9 @@ func (c *Conn) State() tls.ConnectionState {
 	return c.tls.ConnectionState()
 }
 
-// Read reads plaintext that has come. It returns ErrWouldBlock if there is none,
-// and no error with plaintext: the next Read tells it.
+// Read reads plaintext that has arrived. It returns ErrWouldBlock if there is none.
+// It never returns an error together with plaintext; the next Read returns the
+// error.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.tls.Read(p)
 	if n > 0 {
@@ -118,8 +118,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Seal appends to dst the records that p becomes, SealSize of it at most, and
-// returns how much that was.
+// Seal encrypts up to SealSize bytes of p and appends the records to dst. n is how
+// many bytes of p were encrypted.
 func (c *Conn) Seal(dst, p []byte) (_ []byte, n int, err error) {
 	w := &c.wire
 	w.sealing, w.sealed = true, dst
@@ -161,7 +161,8 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// crypto/tls sets deadlines for its own alerts, which are not waited for.
+// crypto/tls sets deadlines for its alerts. They have no effect, because sending an
+// alert does not wait.
 
 func (w *wire) SetDeadline(time.Time) error      { return nil }
 func (w *wire) SetReadDeadline(time.Time) error  { return nil }
