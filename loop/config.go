@@ -63,16 +63,17 @@ type Config struct {
 	MaxWait time.Duration
 
 	// MaxConns is the most connections that may be open at a time; 0 means no
-	// limit but that of descriptors. Further connections are reset. If one only
-	// lingers (see LingerTimeout), that one is closed instead. In a Group the
-	// limit applies to all loops together. Clients that have given up or waited
-	// too long do not count as refused.
+	// limit but that of descriptors. Further connections are reset. But if an older
+	// connection is only lingering (see LingerTimeout), that one is closed instead.
+	// In a Group the limit applies to all loops together. Clients that have given up
+	// or waited too long do not count as refused.
 	MaxConns int
 
 	// MaxConnsPerAddress is the most connections a client may have open; 0 means
 	// no limit. A client is an IPv4 address, or the first 64 bits of an IPv6
-	// address. Further connections are reset. Unix sockets are not limited, since
-	// they have no addresses. In a Group the limit applies to all loops together.
+	// address. Further connections are reset, unless one of the client's is only
+	// lingering and can be closed instead. Unix sockets are not limited, since they
+	// have no addresses. In a Group the limit applies to all loops together.
 	MaxConnsPerAddress int
 
 	// Accept, if not nil, decides whether to accept a connection from an address;

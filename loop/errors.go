@@ -26,16 +26,16 @@ var (
 	ErrTooManyJobs = errors.New("loop: too many jobs")
 	// ErrOnLoop says that a call which waits for the loop was made on the loop's
 	// own goroutine.
-	ErrOnLoop = errors.New("loop: called on the loop's own goroutine, which it would wait for")
+	ErrOnLoop = errors.New("loop: called on the loop's own goroutine, so it would wait for itself")
 	// ErrInUse says that another job is already reading from the TLS connection,
 	// or writing to it. One job may read while another writes.
-	ErrInUse = errors.New("loop: another job reads or writes already")
+	ErrInUse = errors.New("loop: another job is already reading or writing")
 	// ErrOverloaded is the error OnHandshake gets for a connection that was turned
 	// away because it had waited longer than Config.MaxWait.
-	ErrOverloaded = errors.New("loop: overloaded: the connection had waited too long")
+	ErrOverloaded = errors.New("loop: overloaded: the connection waited too long")
 	// ErrClientGone is the error OnHandshake gets for a connection whose client
 	// closed it before its turn came.
-	ErrClientGone = errors.New("loop: the client has gone before its handshake")
+	ErrClientGone = errors.New("loop: the client left before its handshake")
 	// ErrUnsupported is returned by New on systems with neither epoll nor kqueue.
 	ErrUnsupported = errors.New("loop: not supported on this system")
 )

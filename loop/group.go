@@ -100,7 +100,7 @@ type GroupListener struct {
 	listeners []*Listener
 }
 
-// Addr returns the address it accepts at.
+// Addr returns the address at which the listener accepts.
 func (n *GroupListener) Addr() net.Addr { return n.listeners[0].Addr() }
 
 // Close stops accepting, as Listener.Close does.

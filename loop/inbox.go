@@ -60,7 +60,7 @@ func (l *Loop) sendLocked(m message) error {
 func (l *Loop) sendBounded(m message) error {
 	if int(l.in.queued.Add(1)) > l.cfg.MaxQueued {
 		l.in.release()
-		return fmt.Errorf("%w: %d calls wait", ErrQueueFull, l.cfg.MaxQueued)
+		return fmt.Errorf("%w: %d calls are waiting", ErrQueueFull, l.cfg.MaxQueued)
 	}
 	m.bounded = true
 	err := l.send(m)
@@ -211,7 +211,7 @@ func (l *Loop) goHelper(fn func(ctx context.Context) error) error {
 		return ErrClosed
 	}
 	if l.nhelpers/maxHelpers >= l.cfg.MaxJobs {
-		return fmt.Errorf("%w: %d jobs that other jobs have started", ErrTooManyJobs, l.nhelpers)
+		return fmt.Errorf("%w: %d were started by other jobs", ErrTooManyJobs, l.nhelpers)
 	}
 	l.nhelpers++
 	t := l.newTask(&l.helpers)

@@ -48,7 +48,7 @@ func (c *Conn) served() {
 	// So it is closed even if it was parked.
 	over := c.reason == io.EOF || c.reason == errGone || c.tls != nil && c.tls.over
 	if c.next != nil && c.unread && !over {
-		c.l.warn("connection closed: its handler was called because there is something to read, and parked it without a Read")
+		c.l.warn("connection closed: its handler was called because there was something to read, but parked it without reading")
 		over = true
 	}
 	shuttingDown := c.reason == ErrShutdown

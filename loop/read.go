@@ -8,7 +8,7 @@ import (
 	"github.com/jobloop/jobloop/waitctx"
 )
 
-// Read reads into p, and pauses the job until there is something. It returns
+// Read reads into p, and pauses the job until there is something to read. It returns
 // io.EOF when the peer has closed its side.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.unread = false

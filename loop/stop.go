@@ -180,7 +180,7 @@ func (l *Loop) teardown() {
 		}
 	}
 	if err := l.pool.Close(); err != nil { // a bug: a job without a task
-		l.log(slog.LevelError, "pool does not close", slog.Any("error", err))
+		l.log(slog.LevelError, "cannot close the job pool", slog.Any("error", err))
 	}
 	l.publish()
 }

@@ -97,7 +97,7 @@ type Timer struct {
 }
 
 // AfterFunc makes the loop call f on its goroutine, outside any job, after d. It
-// may be called from any goroutine. On other goroutines than the loop's, d is
+// may be called from any goroutine. On goroutines other than the loop's, d is
 // counted from the loop's next turn.
 func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	t := &Timer{l: l, f: f}
@@ -109,8 +109,8 @@ func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 func (t *Timer) expire(int64) { t.l.call(t.f) }
 
 // Stop keeps the function from being called, and reports whether the timer was
-// still running. It may be called from any goroutine. On other goroutines than
-// the loop's, Stop takes effect in the loop's next turn and returns false.
+// still running. It may be called from any goroutine. On goroutines other
+// than the loop's, Stop takes effect in the loop's next turn and returns false.
 func (t *Timer) Stop() bool {
 	if !t.l.onLoop() {
 		t.l.send(message{call: func() { t.Stop() }})
@@ -122,7 +122,7 @@ func (t *Timer) Stop() bool {
 }
 
 // Reset makes the timer expire after d, and reports whether it was still running.
-// It may be called from any goroutine. On other goroutines than the loop's, Reset
+// It may be called from any goroutine. On goroutines other than the loop's, Reset
 // takes effect in the loop's next turn, d is counted from then, and Reset returns
 // false.
 func (t *Timer) Reset(d time.Duration) bool {

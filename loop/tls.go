@@ -172,7 +172,7 @@ func (t *TLSConn) ended() {
 }
 
 var (
-	errNoResult   = errors.New("loop: the handshake has ended in a panic or in runtime.Goexit")
+	errNoResult   = errors.New("loop: the handshake ended in a panic or runtime.Goexit")
 	errNeverBegun = errors.New("loop: the connection was closed before its handshake")
 	errNoHandler  = errors.New("loop: TLSConn.Park: no handler to run")
 )

@@ -76,7 +76,7 @@ func (l *Loop) look() {
 	} else if took := now.Sub(d.since); took >= d.after && !d.told {
 		d.told = true
 		d.blocked.Add(1)
-		l.log(slog.LevelWarn, "a job keeps the thread, and all other jobs wait",
+		l.log(slog.LevelWarn, "a job keeps the thread, and all other jobs have to wait",
 			slog.Duration("for", took.Round(time.Millisecond)), slog.String("stack", d.stack()))
 	}
 	d.timer.Reset(d.period)
