@@ -134,7 +134,7 @@ func skip(struct{}) bool { return true }
 // maxRefused is how often a cancelled job may call Pause again before it is ended.
 const maxRefused = 1000
 
-var errIgnoredCancel = fmt.Errorf("%w, and paused %d times more", ErrCanceled, maxRefused)
+var errIgnoredCancel = fmt.Errorf("%w, but it called Pause %d more times", ErrCanceled, maxRefused)
 
 // refuse replaces yield in a job that is being cancelled.
 func (c *coroutine) refuse(struct{}) bool {

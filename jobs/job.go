@@ -16,8 +16,8 @@ type Job struct {
 // live reports whether the job has not finished yet.
 func (j Job) live() bool { return j.c != nil && j.c.id == j.id }
 
-// Inside reports whether the caller is inside the job, that is in its function and
-// on its goroutine. Only there may it pause the job. Inside may be called from any
+// Inside reports whether the caller is inside the job, that is, in its function and
+// on its goroutine. Only there can it pause the job. Inside may be called from any
 // goroutine.
 func (j Job) Inside() bool {
 	// Check the goroutine first: only that goroutine may read active.

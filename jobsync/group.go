@@ -21,10 +21,10 @@ type Group struct {
 // errNoResult is the result of a job that ended by a panic or runtime.Goexit.
 var errNoResult = errors.New("jobsync: a job of the group has ended without returning")
 
-// Go starts fn as a job on the loop of the job that ctx carries. It is called
-// inside that job, so fn becomes a helper: see loop.Loop.Go, whose errors Go
-// returns. fn gets a context of its own, as every job of the loop does. That
-// context also ends when ctx ends.
+// Go starts fn as a job on the loop of the job that ctx carries. It should be called
+// inside that job; fn is then a helper. See loop.Loop.Go, whose errors Go returns.
+// fn gets a context of its own, as every job of the loop does, but that context ends
+// when ctx ends.
 func (g *Group) Go(ctx context.Context, fn func(ctx context.Context) error) error {
 	l, ok := loop.FromContext(ctx)
 	if !ok {
