@@ -31,18 +31,18 @@ var (
 
 	// ErrWriteTimeout closes a connection whose peer took nothing for
 	// Options.WriteTimeout. It matches os.ErrDeadlineExceeded.
-	ErrWriteTimeout = fmt.Errorf("gnetjobs: nothing taken by the peer within Options.WriteTimeout: %w", os.ErrDeadlineExceeded)
+	ErrWriteTimeout = fmt.Errorf("gnetjobs: the peer took nothing within Options.WriteTimeout: %w", os.ErrDeadlineExceeded)
 
 	// ErrNotWrapped is returned for a gnet.Conn that does not come from an
 	// EventHandler of this package.
 	ErrNotWrapped = errors.New("gnetjobs: not a connection of TLS, TLSClient or Jobs")
 
 	// ErrJobRunning is returned by Job for a connection that already has a job.
-	ErrJobRunning = errors.New("gnetjobs: the connection has a job already")
+	ErrJobRunning = errors.New("gnetjobs: the connection already has a job")
 
 	// ErrQueueFull says that too many calls from other goroutines wait for the event
 	// loop, or too many bytes for one connection.
-	ErrQueueFull = errors.New("gnetjobs: too much waits for the event loop")
+	ErrQueueFull = errors.New("gnetjobs: too many calls or bytes are waiting for the event loop")
 
 	// ErrNotInJob says that a net.Conn which Job gave to its function was used
 	// outside that job, such as on another goroutine.
