@@ -8,7 +8,7 @@ import (
 )
 
 // ErrUnsupportedKey is returned by NewKey for a key that the kernel cannot use.
-var ErrUnsupportedKey = errors.New("not for the lanes")
+var ErrUnsupportedKey = errors.New("cannot be computed in lanes")
 
 // Key is an RSA private key in the form that the kernel needs. It does not change
 // after NewKey, and any number of Units may use it.
