@@ -24,6 +24,7 @@ type demoRun struct {
 	elapsed  time.Duration
 	cpu      time.Duration // of the loop's thread
 	cpuKnown bool
+	cores    coreUse // while the clients ran
 }
 
 // run does it. That handshakes fail is not an error of its own.
@@ -56,10 +57,12 @@ func (r *demoRun) run(ctx context.Context, con *console, c *demoCmd) error {
 	if err != nil {
 		return err
 	}
+	usedBefore := takeCoreUse()
 	begin := time.Now()
 	stopProgress := showProgress(con.out, r.clients, c.Duration)
 	r.clients.run(ctx)
 	r.elapsed = time.Since(begin)
+	r.cores = takeCoreUse().sub(usedBefore)
 	stopProgress()
 	after, err := loopCPU(l)
 	if err != nil {

@@ -17,6 +17,9 @@ import (
 func summarize(con *console, runs []*demoRun) error {
 	fmt.Fprintln(con.out)
 	demoTable(con.out, runs)
+	if warning := disturbed(runs); warning != "" {
+		fmt.Fprintf(con.out, "\n%s\n", warning)
+	}
 	var worked, failed int64
 	idle := false
 	for _, r := range runs {
@@ -34,6 +37,21 @@ func summarize(con *console, runs []*demoRun) error {
 		return errors.New("no handshake was done in time")
 	}
 	return nil
+}
+
+// disturbed says that other programs kept the cores from the runs; "" if they
+// did not.
+func disturbed(runs []*demoRun) string {
+	most := 0.0
+	for _, r := range runs {
+		if share, yes := r.cores.crowded(r.elapsed); yes {
+			most = max(most, share)
+		}
+	}
+	if most == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Other programs used up to %.0f %% of the cores meanwhile: these latencies say little.\nRun the demo on an idle machine.", 100*most)
 }
 
 // demoRow is a row of the demo's table.
