@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/jobloop/jobloop/internal/load"
+	"github.com/jobloop/jobloop/internal/version"
 )
 
 // loaded runs "tlsdemo load" with --json and returns what it wrote, too.
@@ -77,6 +78,7 @@ func TestLoadJSON(t *testing.T) {
 		Duration           *float64           `json:"duration_s"`
 		Latency            map[string]float64 `json:"latency_us"`
 		ErrorsByKind       map[string]int64   `json:"errors_by_kind"`
+		Environment        map[string]any
 	}
 	if err := json.Unmarshal([]byte(out), &res); err != nil {
 		t.Fatalf("%v in\n%s", err, out)
@@ -84,6 +86,9 @@ func TestLoadJSON(t *testing.T) {
 	if res.Handshakes == nil || *res.Handshakes != 20 || res.Errors == nil || *res.Errors != 0 || res.Rate == nil || *res.Rate <= 0 ||
 		res.Duration == nil || *res.Duration <= 0 || res.ErrorsByKind == nil || len(res.ErrorsByKind) != 0 {
 		t.Errorf("result:\n%s", out)
+	}
+	if got := res.Environment["version"]; got != version.String() {
+		t.Errorf("version %v, want %s", got, version.String())
 	}
 	last := 0.0
 	for _, p := range []string{"p50", "p90", "p99", "p999", "max"} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/jobloop/jobloop/internal/version"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -22,6 +23,8 @@ type cli struct {
 	Serve  serveCmd  `cmd:"" help:"Serve HTTPS until told to stop."`
 	Load   loadCmd   `cmd:"" help:"Load a TLS server with handshakes, and measure them."`
 	Report reportCmd `cmd:"" help:"Make one HTML page of results of load, and compare them."`
+
+	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
 const description = `Shows TLS handshakes as jobs on an event loop: crypto/tls as it is, many
@@ -53,6 +56,7 @@ func run(args []string, con *console) int {
 	parser, err := kong.New(new(cli),
 		kong.Name("tlsdemo"),
 		kong.Description(description),
+		kong.Vars{"version": "tlsdemo " + version.String()},
 		kong.Writers(con.out, con.err),
 		kong.Help(printHelp),
 		kong.ExplicitGroups([]kong.Group{

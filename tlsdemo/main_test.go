@@ -9,10 +9,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/version"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -147,6 +149,17 @@ func TestHelp(t *testing.T) {
 		status, out, errs := output(t, args...)
 		if status != 0 || errs != "" || !strings.Contains(out, "Examples:") || !strings.Contains(out, "(default") {
 			t.Errorf("%v: status %d, stderr %q, stdout:\n%s", args, status, errs, out)
+		}
+	}
+}
+
+// The version is what "tlsdemo load" leaves in its results, too.
+func TestVersion(t *testing.T) {
+	for _, args := range [][]string{{"--version"}, {"serve", "--version"}} {
+		status, out, errs := output(t, args...)
+		want := "tlsdemo (devel)" // a test knows no more
+		if status != 0 || errs != "" || out != "tlsdemo "+version.String()+"\n" || !strings.HasPrefix(out, want) || !strings.Contains(out, runtime.Version()) {
+			t.Errorf("%v: status %d, stderr %q, stdout %q", args, status, errs, out)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/jobloop/jobloop/internal/version"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -45,9 +46,20 @@ func newMetrics(loops []*loop.Loop) *metrics {
 			Help: "HTTP responses by status code.",
 		}, []string{"code"}),
 	}
-	m.registry.MustRegister(m.took, m.handshakes, m.responses, m.engineMetrics, loopCollector(loops),
+	m.registry.MustRegister(m.took, m.handshakes, m.responses, m.engineMetrics, loopCollector(loops), buildInfo(version.Get()),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// buildInfo is a metric that is always 1. Its labels say which build this is.
+func buildInfo(v version.Info) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tlsdemo_build_info",
+		Help: "Always 1. The labels say which build of tlsdemo this is.",
+		ConstLabels: prometheus.Labels{
+			"version": v.Version, "revision": v.Commit(), "goversion": v.Go, "goos": v.OS, "goarch": v.Arch,
+		},
+	}, func() float64 { return 1 })
 }
 
 func (m *metrics) onHandshake(c *loop.TLSConn, took time.Duration, err error) {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,7 @@ func TestMetrics(t *testing.T) {
 		`jobloop_wait_seconds_count\{loop="0"\} \d+`,
 		`jobloop_jobs_panicked_total\{loop="1"\} 0`,
 		`go_goroutines \d+`,
+		`tlsdemo_build_info\{goarch="`+runtime.GOARCH+`",goos="`+runtime.GOOS+`",goversion="`+regexp.QuoteMeta(runtime.Version())+`",revision="[^"]*",version="[^"]+"\} 1`,
 	)
 	// The idle connection holds no job, and the refused one is closed: at the
 	// latest when the server has lingered (lingerTime) for its client to close it.

@@ -6,12 +6,13 @@ import (
 	"runtime/debug"
 
 	"github.com/jobloop/jobloop/internal/machine"
+	"github.com/jobloop/jobloop/internal/version"
 )
 
 // environment says where this process runs. What cannot be found out stays
 // empty.
 func environment() Environment {
-	e := Environment{OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), CPU: machine.CPU(), Cores: runtime.NumCPU()}
+	e := Environment{OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), CPU: machine.CPU(), Cores: runtime.NumCPU(), Version: version.String()}
 	e.Host, _ = os.Hostname()
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {

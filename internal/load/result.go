@@ -185,11 +185,13 @@ type Settings struct {
 
 // Environment is where the client ran.
 type Environment struct {
-	OS     string `json:"os"`
-	Arch   string `json:"arch"`
-	Go     string `json:"go"`
-	CPU    string `json:"cpu"`
-	Cores  int    `json:"cores"` // usable by this process
-	Host   string `json:"host"`
-	Commit string `json:"commit,omitempty"` // of this program
+	OS    string `json:"os"`
+	Arch  string `json:"arch"`
+	Go    string `json:"go"`
+	CPU   string `json:"cpu"`
+	Cores int    `json:"cores"` // usable by this process
+	Host  string `json:"host"`
+
+	Commit  string `json:"commit,omitempty"`  // of this program
+	Version string `json:"version,omitempty"` // of this program, as --version prints it; older results have none
 }

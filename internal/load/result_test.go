@@ -71,7 +71,7 @@ func TestJSON(t *testing.T) {
 	wantKeys(t, "client", m["client"], "busy cpu_s cpu_us_per_handshake loops max_rss_bytes")
 	wantKeys(t, "total", m["total"], "begun canceled errors gave_up handshakes probes requests resumed")
 	wantKeys(t, "settings", m["settings"], "command flags")
-	wantKeys(t, "environment", m["environment"], "arch commit cores cpu go host os")
+	wantKeys(t, "environment", m["environment"], "arch commit cores cpu go host os version")
 	wantKeys(t, "sweep", m["sweep"], "knee_per_s limit steps")
 	first := func(v any) any { return v.([]any)[0] }
 	wantKeys(t, "a step", first(m["sweep"].(map[string]any)["steps"]), "client_busy errors errors_by_kind handshakes handshakes_per_s kept_up latency_us rate_per_s why")

@@ -9,6 +9,27 @@ import (
 	"testing"
 )
 
+// Results of older programs do not tell their version.
+func TestReadWithoutVersion(t *testing.T) {
+	old := result(400, 3000)
+	old.Environment.Version = ""
+	text, err := json.Marshal(old)
+	if err != nil || bytes.Contains(text, []byte(`"version":"v`)) {
+		t.Fatalf("error %v, a version in %s", err, text)
+	}
+	r, err := Read(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page := pageOf(t, Run{"old", r}); !strings.Contains(page, `<p class="when">2026-03-01 12:00:00 UTC, client.example</p>`) {
+		t.Error("an old result's page does not say when and where, and only that")
+	}
+	page := pageOf(t, Run{"old", r}, Run{"new", result(400, 3000)})
+	if _, differ, _ := strings.Cut(page, "<h2>What differs</h2>"); !strings.Contains(differ, `tlsdemo</th><td class="">–</td><td class="">v1.2.3, commit`) {
+		t.Error("the comparison does not show that only one result has a version")
+	}
+}
+
 func TestRead(t *testing.T) {
 	good, err := json.Marshal(failing())
 	if err != nil {

@@ -95,8 +95,12 @@ func byHandshakes[T any](list []T, of func(T) int64) []T {
 	return slices.SortedStableFunc(slices.Values(list), func(a, b T) int { return cmp.Compare(of(b), of(a)) })
 }
 
+// when says when a run was made, where, and by which build.
 func when(r *load.Result) string {
 	parts := []string{r.Environment.Host}
+	if v := r.Environment.Version; v != "" {
+		parts = append(parts, "tlsdemo "+v)
+	}
 	if !r.Started.IsZero() {
 		parts = append([]string{r.Started.UTC().Format(time.DateTime + " UTC")}, parts...)
 	}

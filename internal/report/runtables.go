@@ -130,7 +130,7 @@ func environment(r *load.Result) [][2]string {
 	}
 	return [][2]string{
 		{"CPU", e.CPU}, {"Cores", cores}, {"Host", e.Host}, {"System", strings.Trim(e.OS+"/"+e.Arch, "/")},
-		{"Go", e.Go}, {"Commit", e.Commit},
+		{"Go", e.Go}, {"Commit", e.Commit}, {"tlsdemo", e.Version},
 	}
 }
 
