@@ -28,7 +28,7 @@ var keyKinds = []string{"rsa2048", "rsa3072", "rsa4096", "ecdsa-p256", "ecdsa-p3
 
 func (k *keyKind) UnmarshalText(text []byte) error {
 	if !slices.Contains(keyKinds, string(text)) {
-		return fmt.Errorf("unknown kind of key %q, it is one of %s", text, strings.Join(keyKinds, ", "))
+		return fmt.Errorf("unknown kind of key %q: the kinds are %s", text, strings.Join(keyKinds, ", "))
 	}
 	*k = keyKind(text)
 	return nil
@@ -53,8 +53,8 @@ func (k keyKind) generate() (crypto.Signer, error) {
 	return nil, fmt.Errorf("unknown kind of key %q", string(k))
 }
 
-// newCertificate makes a certificate for this machine, signed by itself and
-// good for a day.
+// newCertificate makes a self-signed certificate for this machine that is valid
+// for a day.
 func newCertificate(kind keyKind) (*tls.Certificate, error) {
 	key, err := kind.generate()
 	if err != nil {
@@ -98,8 +98,8 @@ type servedCert struct {
 	engine engineChoice
 }
 
-// newCertSource reads the two files, or makes a certificate if they are not
-// named. Its keys go into the engines.
+// newCertSource reads the certificate and key from the two files. If no files are
+// named, it makes a certificate. The keys go into the engines.
 func newCertSource(certFile, keyFile string, kind keyKind, engines *engines) (*certSource, error) {
 	s := &certSource{certFile: certFile, keyFile: keyFile, engines: engines}
 	if !s.inMemory() {
@@ -114,8 +114,8 @@ func newCertSource(certFile, keyFile string, kind keyKind, engines *engines) (*c
 
 func (s *certSource) inMemory() bool { return s.certFile == "" }
 
-// reload reads the files again. If they are of no use, the certificate stays
-// what it was.
+// reload reads the files again. If they cannot be used, the old certificate
+// stays.
 func (s *certSource) reload() error {
 	cert, err := tls.LoadX509KeyPair(s.certFile, s.keyFile)
 	if err == nil {
@@ -135,10 +135,10 @@ func (s *certSource) set(cert *tls.Certificate) error {
 	return err
 }
 
-// engine says which engine the certificate's key is in.
+// engine returns the engine that holds the certificate's key.
 func (s *certSource) engine() engineChoice { return s.current.Load().engine }
 
-// get is for engine.GetCertificate.
+// get is the function to pass to engine.GetCertificate.
 func (s *certSource) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return s.current.Load().cert, nil
 }

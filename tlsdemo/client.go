@@ -17,12 +17,12 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// clientTimeout bounds one connection of a client, from the dial to the answer.
+// clientTimeout limits each connection of a client, from the dial to the answer.
 const clientTimeout = 30 * time.Second
 
-// clients are the demo's clients: ordinary ones, with a goroutine each. Each
-// connects, checks the server's certificate, asks for something, checks the
-// answer, and connects again.
+// clients are the demo's clients: ordinary TLS clients with a goroutine each. A
+// client connects, verifies the server's certificate, sends a request, checks the
+// answer, and then connects again.
 type clients struct {
 	addr   string
 	number int
@@ -33,9 +33,9 @@ type clients struct {
 	finished atomic.Int64
 
 	mu       sync.Mutex
-	latency  *hdrhistogram.Histogram // of handshakes that worked, in microseconds
-	versions map[uint16]int64        // of handshakes that worked
-	failures map[string]int64        // by what was wrong
+	latency  *hdrhistogram.Histogram // of successful handshakes, in microseconds
+	versions map[uint16]int64        // of successful handshakes
+	failures map[string]int64        // by error message
 }
 
 func newClients(addr string, number int, limit int64, config *tls.Config) *clients {
@@ -47,8 +47,8 @@ func newClients(addr string, number int, limit int64, config *tls.Config) *clien
 	}
 }
 
-// run runs the clients until the context is done or the limit is reached. What
-// has been begun is finished.
+// run runs the clients until the context is done or the limit is reached. They
+// finish the connections that they have begun.
 func (cs *clients) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for range cs.number {
@@ -65,7 +65,8 @@ func (cs *clients) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// one is the n-th connection. Even ones speak TLS 1.3, odd ones TLS 1.2.
+// one makes the n-th connection, with TLS 1.3 if n is even and TLS 1.2 if it is
+// odd.
 func (cs *clients) one(n int64) {
 	version := uint16(tls.VersionTLS13)
 	if n%2 == 1 {
@@ -83,8 +84,8 @@ func (cs *clients) one(n int64) {
 	cs.finished.Add(1)
 }
 
-// visit makes a connection and a request, and returns how long the handshake
-// took, from the dial to its end.
+// visit makes a connection and a request. It returns the time from the dial to
+// the end of the handshake.
 func (cs *clients) visit(version uint16, path string) (time.Duration, error) {
 	config := cs.tls.Clone()
 	config.MinVersion, config.MaxVersion = version, version
@@ -122,8 +123,8 @@ func (cs *clients) visit(version uint16, path string) (time.Duration, error) {
 	return took, nil
 }
 
-// cause strips an error of the addresses in it, so that failures can be counted
-// by what was wrong.
+// cause removes the addresses from an error, so that equal failures have equal
+// messages and can be counted together.
 func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

@@ -10,16 +10,20 @@ import (
 
 // demoCmd is "tlsdemo" without arguments.
 type demoCmd struct {
-	Duration   time.Duration `default:"2s" placeholder:"TIME" help:"How long clients connect, each way: 500ms, 10s, 1m (default ${default})."`
-	Handshakes int64         `default:"0" placeholder:"N" help:"Stop after so many handshakes, each way (default: no limit)."`
-	Clients    int           `default:"64" placeholder:"N" help:"Clients that connect at the same time (default ${default})."`
+	Duration   time.Duration `default:"2s" placeholder:"TIME" help:"How long each run lasts: 500ms, 10s, 1m (default ${default})."`
+	Handshakes int64         `default:"0" placeholder:"N" help:"Stop each run after N handshakes (default: no limit)."`
+	Clients    int           `default:"64" placeholder:"N" help:"Number of clients that connect at the same time (default ${default})."`
 	Key        keyKind       `default:"rsa2048" placeholder:"KIND" help:"The server's key: rsa2048, rsa3072, rsa4096, ecdsa-p256, ecdsa-p384 or ed25519 (default ${default})."`
-	Engine     engineKind    `default:"auto" placeholder:"ENGINE" help:"What to show beside plain signatures: multibuffer (eight RSA signatures at a time), offload (on other threads), none, or auto: multibuffer where the key and the CPU allow it (default ${default})."`
+	Engine     engineKind    `default:"auto" placeholder:"ENGINE" help:"The engine to compare with plain signatures: multibuffer (computes eight RSA signatures at a time), offload (computes signatures on other threads), none, or auto. auto is multibuffer if the key and the CPU allow it, else none (default ${default})."`
 }
 
 // Help is the second paragraph of "tlsdemo demo --help".
 func (*demoCmd) Help() string {
-	return `Makes a certificate in memory, serves TLS on a free port of 127.0.0.1 with one event loop on one thread, and drives it with ordinary TLS clients in the same process, half of them TLS 1.3, half TLS 1.2: for two seconds with plain signatures, and then, if the key is RSA and the CPU has AVX-512 IFMA, for two with an engine that computes the signatures of eight handshakes together. Every client verifies the certificate and the answer. Latencies are the clients': from the dial to the end of the handshake, with all the others before and beside it. Handshakes in progress come before new connections, so there may be fewer jobs in flight than clients. The loop's CPU is the time its thread has used, for a handshake with its request and answer; the clients take theirs beside it, and may be what limits the rate.
+	return `The demo makes a certificate in memory and serves TLS on a free port of 127.0.0.1, with one event loop on one thread. Ordinary TLS clients in the same process connect to it, half with TLS 1.3 and half with TLS 1.2. Every client verifies the certificate and the answer.
+
+There are up to two runs of two seconds each. The first has plain signatures. The second has an engine that computes the signatures of eight handshakes together. It needs an RSA key and a CPU with AVX-512 IFMA.
+
+Latency is what the clients see: the time from the dial to the end of the handshake, including the wait for other handshakes. The server finishes handshakes in progress before it begins new ones, so there may be fewer jobs in flight than clients. The loop's CPU is the CPU time of the loop's thread per handshake, with its request and answer. The clients' CPU time is not part of it. The clients share the machine's cores with the server, so they may limit the rate. If other programs use the cores too, a sentence under the table says that the latencies mean little (on Linux).
 
 Examples:
 
@@ -28,23 +32,23 @@ Examples:
     tlsdemo --key rsa4096 --engine offload
     tlsdemo --key ecdsa-p256 --handshakes 10000 --duration 1m
 
-Exit status: 0 if every handshake worked, 1 if not.`
+Exit status: 0 if every handshake succeeded, 1 if not.`
 }
 
-// Validate finds what makes no sense before anything is started.
+// Validate finds flags that make no sense before anything is started.
 func (c *demoCmd) Validate() error {
 	switch {
 	case c.Duration <= 0:
-		return fmt.Errorf("--duration: %v is not a time to run", c.Duration)
+		return fmt.Errorf("--duration: %v is not a positive time", c.Duration)
 	case c.Clients < 1:
 		return fmt.Errorf("--clients: %d, at least 1 is needed", c.Clients)
 	case c.Handshakes < 0:
-		return fmt.Errorf("--handshakes: %d is less than none", c.Handshakes)
+		return fmt.Errorf("--handshakes: %d is negative", c.Handshakes)
 	}
 	return nil
 }
 
-// Run runs the demo. Its error is nil only if every handshake worked.
+// Run runs the demo. It returns nil only if every handshake succeeded.
 func (c *demoCmd) Run(con *console) error {
 	cert, err := newCertificate(c.Key)
 	if err != nil {
@@ -79,7 +83,7 @@ func (c *demoCmd) Run(con *console) error {
 		}
 		done = append(done, r)
 		if ctx.Err() != nil {
-			break // enough was seen
+			break // interrupted
 		}
 	}
 	return summarize(con, done)

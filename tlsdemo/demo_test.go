@@ -88,7 +88,7 @@ func TestDemoWithoutMultibuffer(t *testing.T) {
 	wantRows(t, out, `handshakes|10 verified, 0 failed`)
 
 	status, out, errs = output(t, append(args, "--engine", "multibuffer")...)
-	if status != 0 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "engine offload instead") {
+	if status != 0 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "using engine offload instead") {
 		t.Errorf("multibuffer: exit status %d, stderr: %s", status, errs)
 	}
 	wantRows(t, out, `                     |plain|offload|ratio`, `handshakes|10 verified, 0 failed|10 verified, 0 failed`)

@@ -11,14 +11,14 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// demoRun is one run of the demo: a server on a loop of its own, and clients.
+// demoRun is one run of the demo: clients, and a server on a loop of its own.
 type demoRun struct {
 	name    string
-	cert    *tls.Certificate // its key in the engine, or plain
+	cert    *tls.Certificate // with its key in the engine, or plain
 	engine  engineKind
 	engines *engines // nil: no engine
 
-	// What came out.
+	// The results.
 	clients  *clients
 	meter    *meter
 	elapsed  time.Duration
@@ -27,7 +27,7 @@ type demoRun struct {
 	cores    coreUse // while the clients ran
 }
 
-// run does it. That handshakes fail is not an error of its own.
+// run does the run. Failed handshakes are counted and are no error here.
 func (r *demoRun) run(ctx context.Context, con *console, c *demoCmd) error {
 	l, err := loop.New(loop.Config{})
 	if err != nil {
@@ -78,14 +78,14 @@ func (r *demoRun) run(ctx context.Context, con *console, c *demoCmd) error {
 	return <-ended
 }
 
-// cpuTime is what a thread has used; known is false where the system does not
-// tell.
+// cpuTime is the CPU time that a thread has used. known is false if the system
+// does not tell.
 type cpuTime struct {
 	time  time.Duration
 	known bool
 }
 
-// loopCPU asks a running loop's thread.
+// loopCPU returns the CPU time that a running loop's thread has used.
 func loopCPU(l *loop.Loop) (cpuTime, error) {
 	answer := make(chan cpuTime, 1)
 	if err := l.Post(func() {
@@ -105,18 +105,18 @@ func (r *demoRun) failed() int64 { return r.clients.finished.Load() - r.worked()
 // perSecond is the rate of handshakes.
 func (r *demoRun) perSecond() float64 { return float64(r.worked()) / r.elapsed.Seconds() }
 
-// cpuEach is the CPU time of the loop's thread for each handshake, in µs.
+// cpuEach is the CPU time of the loop's thread per handshake, in µs.
 func (r *demoRun) cpuEach() float64 {
 	return float64(r.cpu.Nanoseconds()) / 1e3 / float64(r.clients.finished.Load())
 }
 
-// latency is a percentile of the handshakes', in milliseconds.
+// latency is a percentile of the handshakes' latencies, in milliseconds.
 func (r *demoRun) latency(percent float64) float64 {
 	return float64(r.clients.latency.ValueAtPercentile(percent)) / 1e3
 }
 
-// batch returns the mean number of signatures that were computed together; ok
-// is false if none were.
+// batch returns the mean number of signatures that were computed together. ok is
+// false if there were none.
 func (r *demoRun) batch() (mean float64, ok bool) {
 	if r.engines == nil || r.engines.multibuffer == nil {
 		return 0, false

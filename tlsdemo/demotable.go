@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// summarize prints what happened, with a column for each run. Its error is nil
-// only if all went well.
+// summarize prints a table of the results, with a column for each run. It returns
+// nil only if all handshakes succeeded and each run had some.
 func summarize(con *console, runs []*demoRun) error {
 	fmt.Fprintln(con.out)
 	demoTable(con.out, runs)
@@ -34,13 +34,12 @@ func summarize(con *console, runs []*demoRun) error {
 	case failed > 0:
 		return fmt.Errorf("%d of %d handshakes failed", failed, worked+failed)
 	case idle:
-		return errors.New("no handshake was done in time")
+		return errors.New("no handshake was completed in time")
 	}
 	return nil
 }
 
-// disturbed says that other programs kept the cores from the runs; "" if they
-// did not.
+// disturbed returns a warning if other programs disturbed the runs, else "".
 func disturbed(runs []*demoRun) string {
 	most := 0.0
 	for _, r := range runs {
@@ -58,8 +57,8 @@ func disturbed(runs []*demoRun) string {
 type demoRow struct {
 	name string
 	cell func(*demoRun) string // "": the run has none
-	// compare, if not nil, is the figure whose ratio of two runs is shown,
-	// unless it is not a number.
+	// compare, if not nil, returns the figure to compare. The table shows the
+	// ratio of two runs' figures, unless one is NaN.
 	compare func(*demoRun) float64
 }
 
@@ -83,7 +82,7 @@ var demoRows = []demoRow{
 		return fmt.Sprintf("%.0f µs", r.cpuEach())
 	}, func(r *demoRun) float64 {
 		if r.engine == engineOffload {
-			return math.NaN() // no comparison
+			return math.NaN() // not comparable: signing is on other threads
 		}
 		return r.cpuEach()
 	}},
@@ -120,9 +119,8 @@ func latencyRow(name string, percent float64) demoRow {
 	}, func(r *demoRun) float64 { return r.latency(percent) }}
 }
 
-// demoTable prints the rows of which at least one run has something to tell.
-// If there are two runs, a last column has the second's figures divided by the
-// first's.
+// demoTable prints each row for which at least one run has a cell. If there are
+// two runs, a last column shows the second run's figures divided by the first's.
 func demoTable(w io.Writer, runs []*demoRun) {
 	var table [][]string
 	if len(runs) > 1 {
@@ -155,7 +153,7 @@ func demoTable(w io.Writer, runs []*demoRun) {
 	writeColumns(w, table)
 }
 
-// writeColumns prints the table, indented, with its columns aligned.
+// writeColumns prints a table, indented and with aligned columns.
 func writeColumns(w io.Writer, table [][]string) {
 	var width []int
 	for _, line := range table {

@@ -19,12 +19,12 @@ import (
 	"github.com/jobloop/jobloop/engine/offload"
 )
 
-// engineKind names a way to do private-key operations, on the command line and
-// wherever the program tells about it.
+// engineKind names a way to do private-key operations, on the command line and in
+// output.
 type engineKind string
 
 const (
-	engineAuto        = engineKind("auto") // multibuffer where that works, else none
+	engineAuto        = engineKind("auto") // multibuffer if it works, else none
 	engineNone        = engineKind("none")
 	engineOffload     = engineKind("offload")
 	engineMultibuffer = engineKind("multibuffer")
@@ -34,33 +34,33 @@ var engineKinds = []string{"auto", "none", "offload", "multibuffer"}
 
 func (k *engineKind) UnmarshalText(text []byte) error {
 	if !slices.Contains(engineKinds, string(text)) {
-		return fmt.Errorf("unknown engine %q, it is one of %s", text, strings.Join(engineKinds, ", "))
+		return fmt.Errorf("unknown engine %q: the engines are %s", text, strings.Join(engineKinds, ", "))
 	}
 	*k = engineKind(text)
 	return nil
 }
 
-// engineOptions is what a server's engines are made of.
+// engineOptions says how to make a server's engines.
 type engineOptions struct {
 	kind    engineKind
-	workers int  // of offload; 0: the processors that the loops leave
+	workers int  // of offload; 0: one for each processor that has no loop
 	loops   int  // of the server
 	worker  bool // multibuffer computes on a thread of its own
 
-	// What is told; nil: nobody wants to know.
+	// Callbacks for metrics; nil if not wanted.
 	onSign      func(kind engineKind, took time.Duration) // from Sign to the result
 	onBatch     func(multibuffer.Batch)
 	onOperation func(offload.Operation)
 }
 
-// engines is a server's key engines. They outlive its keys: a handshake may
-// still wait for the one that has been replaced. They hold nothing while no
-// operation is under way, and so are not closed.
+// engines are a server's key engines. They outlive its keys: after a reload, a
+// handshake may still wait for an operation with the old key. They hold no
+// resources between operations, so they need no closing.
 type engines struct {
 	opts        engineOptions
 	offload     *offload.Engine
 	multibuffer *multibuffer.Engine // nil: it does not work here
-	unsupported error               // why
+	unsupported error               // why it does not
 }
 
 func newEngines(o engineOptions) (*engines, error) {
@@ -81,20 +81,20 @@ func newEngines(o engineOptions) (*engines, error) {
 type engineChoice struct {
 	engine  engineKind // none, offload or multibuffer
 	why     string
-	refused string // why it is not the one that was asked for; empty if it is
+	refused string // why it is not the engine that was asked for; empty if it is
 }
 
 func (c engineChoice) String() string { return fmt.Sprintf("%s (%s)", c.engine, c.why) }
 
-// warnEngine tells that the engine which was asked for is not the one there is.
+// warnEngine prints a warning if the chosen engine is not the one asked for.
 func warnEngine(con *console, asked engineKind, choice engineChoice) {
 	if choice.refused != "" {
-		fmt.Fprintf(con.err, "tlsdemo: --engine %s does not work (%s): engine %s instead\n", asked, choice.refused, choice.engine)
+		fmt.Fprintf(con.err, "tlsdemo: --engine %s does not work (%s): using engine %s instead\n", asked, choice.refused, choice.engine)
 	}
 }
 
-// take returns cert with its key in the engine that was asked for, or in the
-// next best if that does not take it.
+// take returns cert with its key in the engine that was asked for. If that engine
+// does not take the key, the next best one does.
 func (e *engines) take(cert *tls.Certificate) (*tls.Certificate, engineChoice, error) {
 	key, ok := cert.PrivateKey.(crypto.Signer)
 	if !ok {
@@ -137,7 +137,7 @@ func (e *engines) choose(key crypto.Signer) (crypto.Signer, engineChoice, error)
 		choice.engine = engineOffload
 		return e.toOffload(key, choice)
 	}
-	// Other signatures take less time than to hand them to another thread.
+	// Other signatures take less time than handing them to another thread.
 	return key, choice, nil
 }
 
@@ -149,7 +149,8 @@ func (e *engines) toOffload(key crypto.Signer, choice engineChoice) (crypto.Sign
 	return signer, choice, nil
 }
 
-// toMultibuffer returns the key in the engine, or why it cannot be in it.
+// toMultibuffer returns the key in the multibuffer engine, or an error that says
+// why it cannot be there.
 func (e *engines) toMultibuffer(key crypto.Signer) (crypto.Signer, error) {
 	name := keyName(key.Public())
 	if _, ok := key.(*rsa.PrivateKey); !ok {
@@ -165,7 +166,7 @@ func (e *engines) toMultibuffer(key crypto.Signer) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// keyName says what kind of key it is, for people.
+// keyName describes a kind of key, for people.
 func keyName(key crypto.PublicKey) string {
 	switch key.(type) {
 	case *rsa.PublicKey:
@@ -178,10 +179,10 @@ func keyName(key crypto.PublicKey) string {
 	return fmt.Sprintf("key of type %T", key)
 }
 
-// watchedKey is a key whose signatures are watched: watch is called when one
-// begins, and what it returns when it has ended, both where Sign is called. It
-// does not decrypt: the TLS_RSA_ cipher suites need that, which crypto/tls has
-// left off since Go 1.22.
+// watchedKey is a key that reports its signatures. Sign calls watch when it
+// begins, and calls the function that watch returned when it ends. A watchedKey
+// cannot decrypt. Only the TLS_RSA_ cipher suites need that, and crypto/tls has
+// had them off by default since Go 1.22.
 type watchedKey struct {
 	crypto.Signer
 	watch func() (ended func())
@@ -192,7 +193,7 @@ func (k *watchedKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts)
 	return k.Signer.Sign(rand, digest, opts)
 }
 
-// ForContext makes it an engine.Key, whether or not the key it watches is one.
+// ForContext makes watchedKey an engine.Key, whether or not the key inside is one.
 func (k *watchedKey) ForContext(ctx context.Context) crypto.Signer {
 	if inner, ok := k.Signer.(engine.Key); ok {
 		return &watchedKey{inner.ForContext(ctx), k.watch}

@@ -200,7 +200,7 @@ func TestServeEngines(t *testing.T) {
 		{"--key rsa2048 --engine offload --engine-workers 2", "offload (RSA key)", ""},
 		{"--key ecdsa-p256", "none (ECDSA key)", ""},
 		{"--key ecdsa-p256 --engine offload", "offload (ECDSA key)", ""},
-		{"--key ed25519 --engine multibuffer", "none (Ed25519 key)", "tlsdemo: --engine multibuffer does not work (Ed25519 key): engine none instead\n"},
+		{"--key ed25519 --engine multibuffer", "none (Ed25519 key)", "tlsdemo: --engine multibuffer does not work (Ed25519 key): using engine none instead\n"},
 	} {
 		s := serve(t, strings.Fields(test.args)...)
 		if got := engineOf(s.first); got != test.engine {
@@ -244,7 +244,7 @@ func TestServeWithoutMultibuffer(t *testing.T) {
 	withoutMultibuffer(t)
 	const why = "RSA key, but multibuffer: not supported: FIPS 140 mode is on"
 	s := serve(t, "--engine", "multibuffer", "--engine-workers", "1")
-	if got, want := s.complaint(), "tlsdemo: --engine multibuffer does not work ("+why+"): engine offload instead\n"; got != want {
+	if got, want := s.complaint(), "tlsdemo: --engine multibuffer does not work ("+why+"): using engine offload instead\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got, want := engineOf(s.first), "offload ("+why+")"; got != want {
@@ -277,7 +277,7 @@ func TestReloadAcrossEngines(t *testing.T) {
 		engine    string
 		complaint string
 	}{
-		{"ecdsa-p256", "none (ECDSA key)", "tlsdemo: --engine multibuffer does not work (ECDSA key): engine none instead\n"},
+		{"ecdsa-p256", "none (ECDSA key)", "tlsdemo: --engine multibuffer does not work (ECDSA key): using engine none instead\n"},
 		{"rsa3072", lanes, ""},
 	} {
 		writeCertificateOf(t, dir, next.kind)

@@ -9,7 +9,7 @@ import (
 	"github.com/jobloop/jobloop/engine/offload"
 )
 
-// engineMetrics is what the engines tell of while they work. It is a
+// engineMetrics records what the engines report while they work. It is a
 // prometheus.Collector.
 type engineMetrics struct {
 	signed     *prometheus.HistogramVec // by engine
@@ -24,7 +24,7 @@ type engineMetrics struct {
 func newEngineMetrics() *engineMetrics {
 	m := &engineMetrics{signed: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "jobloop_engine_signature_seconds",
-		Help:    "Time from Sign to its result, by engine (none, offload, multibuffer).",
+		Help:    "Time from a call of Sign to its result, by engine (none, offload, multibuffer).",
 		Buckets: engineBuckets,
 	}, []string{"engine"})}
 	m.collectors = append(m.collectors, m.signed)
@@ -34,14 +34,14 @@ func newEngineMetrics() *engineMetrics {
 		return h
 	}
 	m.batchSize = histogram("jobloop_multibuffer_batch_size", "Signatures computed together.", prometheus.LinearBuckets(1, 1, 8))
-	m.batchWait = histogram("jobloop_multibuffer_batch_wait_seconds", "Time from a batch's first Sign to its computation.", engineBuckets)
+	m.batchWait = histogram("jobloop_multibuffer_batch_wait_seconds", "Time from a batch's first call of Sign until the batch is computed.", engineBuckets)
 	m.batchTook = histogram("jobloop_multibuffer_batch_seconds", "Time to compute a batch.", engineBuckets)
-	m.offWaited = histogram("jobloop_offload_wait_seconds", "Time that an operation was queued for a worker.", engineBuckets)
+	m.offWaited = histogram("jobloop_offload_wait_seconds", "Time that an operation waited for a worker.", engineBuckets)
 	m.offTook = histogram("jobloop_offload_seconds", "Time that a worker took for an operation.", engineBuckets)
 	return m
 }
 
-// engineBuckets are from 50 µs to 3.3 s.
+// engineBuckets go from 50 µs to 3.3 s.
 var engineBuckets = prometheus.ExponentialBuckets(0.00005, 2, 17)
 
 func (m *engineMetrics) onSign(kind engineKind, took time.Duration) {
@@ -71,27 +71,27 @@ func (m *engineMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// engineCollector reads the engines' own counts when Prometheus asks for them.
+// engineCollector reads the engines' own counters when Prometheus asks for them.
 type engineCollector struct{ *engines }
 
 var (
 	engineOperations = prometheus.NewDesc("jobloop_engine_operations_total",
-		"Private-key operations by engine and way: lanes (together, in AVX-512), alone (by crypto/rsa, too few for a batch), direct (by crypto/rsa outside a job), worker.",
+		"Private-key operations by engine and way: lanes (several together with AVX-512), alone (by crypto/rsa, because there were too few for a batch), direct (by crypto/rsa, outside a job), worker (on another thread).",
 		[]string{"engine", "way"}, nil)
 	multibufferFallbacks = prometheus.NewDesc("jobloop_multibuffer_fallbacks_total",
-		"Results that did not verify, and were computed again by crypto/rsa.", nil, nil)
+		"Results that failed verification and were computed again by crypto/rsa.", nil, nil)
 	engineCanceled = prometheus.NewDesc("jobloop_engine_canceled_total",
 		"Operations whose job was canceled, by engine.", []string{"engine"}, nil)
 	offloadFailed = prometheus.NewDesc("jobloop_offload_failed_total",
 		"Operations that ended in an error, by reason (error, timeout, panic).", []string{"reason"}, nil)
 	offloadDropped = prometheus.NewDesc("jobloop_offload_dropped_total",
-		"Results that came when nobody waited for them any more.", nil, nil)
+		"Results that came after their job had stopped waiting.", nil, nil)
 	offloadQueued = prometheus.NewDesc("jobloop_offload_queued",
-		"Operations that wait for a worker at this moment.", nil, nil)
+		"Operations that are waiting for a worker now.", nil, nil)
 	offloadRunning = prometheus.NewDesc("jobloop_offload_running",
-		"Workers with an operation at this moment.", nil, nil)
+		"Workers that are busy with an operation now.", nil, nil)
 	offloadStuck = prometheus.NewDesc("jobloop_offload_stuck_workers",
-		"Workers whose operation has outlived its timeout at this moment.", nil, nil)
+		"Workers that are still busy with an operation whose timeout has passed.", nil, nil)
 )
 
 func (e engineCollector) Describe(ch chan<- *prometheus.Desc) {

@@ -8,17 +8,17 @@ import (
 	"path/filepath"
 )
 
-// writeFile has f write a file; or, if path is "-", standard output. A regular
-// file is written beside its place first, and replaced when all is there:
-// whoever looks finds the old one or the new one, and never half of one.
+// writeFile calls f to write a file, or standard output if path is "-". A regular
+// file is written under a temporary name in the same directory and then renamed,
+// so that readers see the old file or the new one, never a part.
 func writeFile(path string, stdout io.Writer, f func(io.Writer) error) error {
 	if path == "-" {
 		return f(stdout)
 	}
-	mode := os.FileMode(0o644) // it is to be shown; CreateTemp's 0600 is for secrets
+	mode := os.FileMode(0o644) // not the 0600 of CreateTemp: others may read it
 	target := path
 	if info, err := os.Stat(path); err == nil {
-		if !info.Mode().IsRegular() { // a device, or a pipe
+		if !info.Mode().IsRegular() { // a device or a pipe
 			return writeThrough(path, f)
 		}
 		mode = info.Mode().Perm()
@@ -40,7 +40,7 @@ func writeFile(path string, stdout io.Writer, f func(io.Writer) error) error {
 	return nil
 }
 
-// checkWritable returns an error if writeFile could not write there.
+// checkWritable returns an error if writeFile could not write to path.
 func checkWritable(path string) error {
 	if path == "" || path == "-" {
 		return nil
@@ -58,7 +58,7 @@ func checkWritable(path string) error {
 	return errors.Join(tmp.Close(), os.Remove(tmp.Name()))
 }
 
-// writeThrough has f write to what is there.
+// writeThrough calls f to write to an existing device or pipe.
 func writeThrough(path string, f func(io.Writer) error) error {
 	out, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -70,7 +70,7 @@ func writeThrough(path string, f func(io.Writer) error) error {
 	return nil
 }
 
-// terminal returns out as a file if it is a terminal.
+// terminal returns out as a file, and whether it is a terminal.
 func terminal(out io.Writer) (*os.File, bool) {
 	f, ok := out.(*os.File)
 	if !ok {

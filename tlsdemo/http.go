@@ -19,12 +19,12 @@ import (
 )
 
 const (
-	maxHeader = 8 << 10 // bytes of a request's line and header
-	maxBody   = 1 << 20 // bytes of a request's body
+	maxHeader = 8 << 10 // bytes of a request line and header
+	maxBody   = 1 << 20 // bytes of a request body
 )
 
-// exchange is what a connection needs while it has a request, and gives back
-// before it waits for the next.
+// exchange has the buffers that a connection needs while it handles requests. The
+// connection gives it back before it waits for the next request.
 type exchange struct {
 	conn *loop.TLSConn
 	br   *bufio.Reader // reads from the exchange
@@ -41,8 +41,8 @@ var exchanges = sync.Pool{New: func() any {
 	return x
 }}
 
-// Read reads for br. Before it may have to wait, it sends the responses that
-// are gathered: the peer may be waiting for them.
+// Read reads for br. It first sends the buffered responses: it may have to wait,
+// and the peer may be waiting for them.
 func (x *exchange) Read(p []byte) (int, error) {
 	if x.bw.Buffered() > 0 {
 		if err := x.bw.Flush(); err != nil {
@@ -61,7 +61,8 @@ func (x *exchange) release() {
 	exchanges.Put(x)
 }
 
-// serveHTTP answers requests until there is none, and then parks the connection.
+// serveHTTP answers requests until there are none left, and then parks the
+// connection.
 func (srv *server) serveHTTP(ctx context.Context, c *loop.TLSConn, s *session) error {
 	if !c.Readable() {
 		return c.Park(nil)
@@ -99,7 +100,7 @@ func (srv *server) serveHTTP(ctx context.Context, c *loop.TLSConn, s *session) e
 	}
 }
 
-// goodbye turns the usual ends of an idle connection into none.
+// goodbye returns nil for the errors with which an idle connection usually ends.
 func goodbye(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, loop.ErrShutdown) {
 		return nil
@@ -124,7 +125,7 @@ func (x *exchange) readRequest() error {
 	return x.req.ContinueReadBody(x.br, maxBody, false)
 }
 
-// answer makes the response, which is the same for all methods and paths.
+// answer makes the response. It has the same form for all methods and paths.
 func (srv *server) answer(ctx context.Context, x *exchange, s *session) {
 	job, _ := jobs.FromContext(ctx)
 	b := append(x.text[:0], x.req.Header.Method()...)
@@ -157,8 +158,8 @@ func (srv *server) respond(x *exchange, last bool) error {
 	return x.resp.Write(x.bw)
 }
 
-// refuse answers a request that could not be read, if there is still someone to
-// answer to. The connection is to be closed.
+// refuse answers a request that could not be read, if the connection still works.
+// The caller closes the connection.
 func (srv *server) refuse(x *exchange, err error) error {
 	var network net.Error
 	var small *fasthttp.ErrSmallBuffer

@@ -28,8 +28,8 @@ func splitAddr(addr string) (network, address string, err error) {
 	return "tcp", addr, nil
 }
 
-// listen begins to accept at the address, or at the socket that systemd has
-// given to the process.
+// listen begins to accept connections at the address. If systemd passed a socket
+// to the process, listen uses that instead.
 func listen(g *loop.Group, addr string, h loop.Handler) (*loop.GroupListener, error) {
 	if ln, err := systemdListener(); ln != nil || err != nil {
 		if err != nil {
@@ -42,8 +42,9 @@ func listen(g *loop.Group, addr string, h loop.Handler) (*loop.GroupListener, er
 		return nil, err
 	}
 	if network == "tcp" && len(g.Loops()) > 1 {
-		// Several loops listen at one address side by side (SO_REUSEPORT), and
-		// the kernel would let a second program of the same user join them.
+		// Several loops listen at the same address (SO_REUSEPORT). The kernel
+		// would let another program of the same user join them, so make sure
+		// that the address is free.
 		ln, err := net.Listen(network, address)
 		if err != nil {
 			return nil, err
@@ -53,18 +54,18 @@ func listen(g *loop.Group, addr string, h loop.Handler) (*loop.GroupListener, er
 	return g.Listen(network, address, h)
 }
 
-// systemdListener returns the socket that was passed by systemd's socket
-// activation (sd_listen_fds(3)), nil if there is none.
+// systemdListener returns the socket that systemd passed by socket activation
+// (sd_listen_fds(3)). It returns nil if there is none.
 func systemdListener() (net.Listener, error) {
 	const first = 3 // SD_LISTEN_FDS_START
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return nil, nil
 	}
 	if n := os.Getenv("LISTEN_FDS"); n != "1" {
-		return nil, fmt.Errorf("socket activation with LISTEN_FDS=%s: one socket is expected", n)
+		return nil, fmt.Errorf("socket activation with LISTEN_FDS=%s: exactly one socket is expected", n)
 	}
 	f := os.NewFile(first, "LISTEN_FDS")
-	defer f.Close() // FileListener has its own
+	defer f.Close() // FileListener duplicates the descriptor
 	ln, err := net.FileListener(f)
 	if err != nil {
 		return nil, fmt.Errorf("socket activation: %w", err)

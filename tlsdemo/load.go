@@ -26,47 +26,47 @@ import (
 
 // loadCmd is "tlsdemo load".
 type loadCmd struct {
-	Targets []string `arg:"" name:"target" help:"HOST:PORT of a TLS server. Several are taken in turn."`
+	Targets []string `arg:"" name:"target" help:"HOST:PORT of a TLS server. Connections go to several targets in turn."`
 
-	Connections *int          `placeholder:"N" group:"load" help:"Closed loop: so many connections at a time, each followed by its next (default 64). With --rate: the most at a time (default 10000, or what the limit of open files allows)."`
-	Rate        float64       `placeholder:"R" group:"load" help:"Open loop: begin R handshakes a second, on schedule whatever the server does. Latency counts from the moment a handshake was due."`
-	Sweep       bool          `group:"load" help:"Raise the rate from --rate (default 100) until the server no longer keeps up, and find the knee. --duration is that of each step (default 5s)."`
-	SweepP99    time.Duration `name:"sweep-p99" default:"1s" placeholder:"TIME" group:"load" help:"A step has not kept up if its p99 is greater (default ${default})."`
-	SweepMax    float64       `placeholder:"R" group:"load" help:"The greatest rate to try."`
+	Connections *int          `placeholder:"N" group:"load" help:"Closed loop: keep N connections going, each followed by the next (default 64). With --rate: the maximum at a time (default 10000, or what the limit of open files allows)."`
+	Rate        float64       `placeholder:"R" group:"load" help:"Open loop: begin R handshakes a second, on schedule, however slow the server is. Latency counts from the time a handshake was due."`
+	Sweep       bool          `group:"load" help:"Raise the rate from --rate (default 100) until the server no longer keeps up, and find the highest rate it can sustain (the knee). --duration is the length of each step (default 5s)."`
+	SweepP99    time.Duration `name:"sweep-p99" default:"1s" placeholder:"TIME" group:"load" help:"In a sweep, the server does not keep up if p99 latency exceeds TIME (default ${default})."`
+	SweepMax    float64       `placeholder:"R" group:"load" help:"The highest rate that a sweep tries (default: no limit)."`
 
 	Duration time.Duration  `placeholder:"TIME" group:"load" help:"How long to measure (default 10s, or as long as --count takes)."`
-	Count    int64          `placeholder:"N" group:"load" help:"How many handshakes to measure."`
-	Warmup   *time.Duration `placeholder:"TIME" group:"load" help:"Load before that which is not measured (default 1s; 0s with --count)."`
-	Ramp     time.Duration  `placeholder:"TIME" group:"load" help:"Let the connections, or the rate, grow over this time first."`
-	Timeout  time.Duration  `default:"10s" placeholder:"TIME" group:"load" help:"For each connection, from its dial to the end of the answer (default ${default})."`
-	Patience load.Patience  `placeholder:"TIME" group:"load" help:"How long a client waits before it leaves, from its dial to the end of the answer: a time such as 2s, or a range such as 500ms-4s, of which each client's is drawn evenly, in each run alike. It then closes its connection, without a reset, and is an error of the kind \"gave up\" (default: until --timeout)."`
-	Loops    int            `default:"1" placeholder:"N" group:"load" help:"Event loops, each on one thread (default ${default})."`
-	Source   []netip.Addr   `placeholder:"IP" group:"load" help:"Local addresses to connect from, in turn. Each has its own ports (Linux: about 28,000)."`
-	Reset    *bool          `negatable:"" group:"load" help:"End connections with a reset, so that none waits in TIME_WAIT and ports last (default in closed loops and sweeps)."`
+	Count    int64          `placeholder:"N" group:"load" help:"How many handshakes to measure (default: as many as --duration allows)."`
+	Warmup   *time.Duration `placeholder:"TIME" group:"load" help:"Load the server for this long before measuring (default 1s; 0s with --count)."`
+	Ramp     time.Duration  `placeholder:"TIME" group:"load" help:"Before the warm-up, let the connections or the rate grow over this time (default: none)."`
+	Timeout  time.Duration  `default:"10s" placeholder:"TIME" group:"load" help:"Time limit for each connection, from the dial to the end of the answer (default ${default})."`
+	Patience load.Patience  `placeholder:"TIME" group:"load" help:"How long a client waits, from the dial to the end of the answer, before it gives up: a time such as 2s, or a range such as 500ms-4s. In a range, each client draws its time at random, evenly distributed; every run draws the same times. A client that gives up closes its connection without a reset. It counts as an error of the kind \"gave up\" (default: wait until --timeout)."`
+	Loops    int            `default:"1" placeholder:"N" group:"load" help:"Number of event loops, each on its own thread (default ${default})."`
+	Source   []netip.Addr   `placeholder:"IP" group:"load" help:"Local addresses to connect from, in turn. Each has its own ports (about 28,000 on Linux)."`
+	Reset    *bool          `negatable:"" group:"load" help:"End connections with a reset, so that they do not stay in TIME_WAIT and use up the local ports (default in closed loops and sweeps)."`
 
 	TLS        tlsVersion  `name:"tls" placeholder:"VERSION" group:"tls" help:"Offer only TLS 1.2 or 1.3 (default: both)."`
-	Curve      curveName   `placeholder:"NAME" group:"tls" help:"The only key exchange to offer: X25519, P-256, P-384, P-521 or X25519MLKEM768 (default: the first four, of which servers take X25519 if they have it)."`
-	Cipher     cipherSuite `placeholder:"NAME" group:"tls" help:"The cipher suite of TLS 1.2 to offer, by its standard name: TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256."`
-	Resume     resumeShare `default:"none" placeholder:"SHARE" group:"tls" help:"Which handshakes resume a session by its ticket: none, tickets (all that can), or a percentage such as 80% (default ${default})."`
-	ALPN       []string    `name:"alpn" placeholder:"NAME" group:"tls" help:"Application protocols to offer: http/1.1, h2."`
-	SNI        string      `name:"sni" placeholder:"NAME" group:"tls" help:"The server's name, asked for and verified (default: the target's host)."`
-	CA         string      `name:"ca" type:"existingfile" placeholder:"FILE" group:"tls" help:"Trust the certificates in this PEM file, and not the system's."`
+	Curve      curveName   `placeholder:"NAME" group:"tls" help:"The only key exchange to offer: X25519, P-256, P-384, P-521 or X25519MLKEM768 (default: the first four; servers choose X25519 if they support it)."`
+	Cipher     cipherSuite `placeholder:"NAME" group:"tls" help:"The only TLS 1.2 cipher suite to offer, by its standard name, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256."`
+	Resume     resumeShare `default:"none" placeholder:"SHARE" group:"tls" help:"Which handshakes resume a session with a ticket: none, tickets (all that can), or a percentage such as 80% (default ${default})."`
+	ALPN       []string    `name:"alpn" placeholder:"NAME" group:"tls" help:"Application protocols to offer, such as http/1.1 or h2."`
+	SNI        string      `name:"sni" placeholder:"NAME" group:"tls" help:"The server name to send and to verify (default: the target's host)."`
+	CA         string      `name:"ca" type:"existingfile" placeholder:"FILE" group:"tls" help:"Trust the certificates in this PEM file instead of the system's."`
 	Insecure   bool        `short:"k" group:"tls" help:"Do not verify the server's certificate."`
-	ClientCert string      `type:"existingfile" placeholder:"FILE" group:"tls" help:"Show the certificate chain in this PEM file; needs --client-key."`
-	ClientKey  string      `type:"existingfile" placeholder:"FILE" group:"tls" help:"The private key of --client-cert, in PEM."`
-	Request    string      `placeholder:"PATH" group:"tls" help:"After each handshake, ask for PATH by HTTP/1.1 and read the answer, which must have a status of 2xx. In TLS 1.3 only that proves that the server has finished the handshake too."`
+	ClientCert string      `type:"existingfile" placeholder:"FILE" group:"tls" help:"Send the certificate chain in this PEM file to the server; needs --client-key."`
+	ClientKey  string      `type:"existingfile" placeholder:"FILE" group:"tls" help:"PEM file with the private key of --client-cert."`
+	Request    string      `placeholder:"PATH" group:"tls" help:"After each handshake, request PATH with HTTP/1.1 and read the answer. Its status must be 2xx. In TLS 1.3, only an answer proves that the server has finished the handshake too."`
 
-	MaxErrors int64  `placeholder:"N" group:"result" help:"How many handshakes may fail before the exit status is 1 (of a sweep any number)."`
-	JSON      string `name:"json" placeholder:"FILE" group:"result" help:"Write the result as JSON; - is standard output, and replaces the text."`
-	Report    string `placeholder:"FILE" group:"result" help:"Write the result as one HTML page, with plots."`
-	Quiet     bool   `short:"q" group:"result" help:"No text but errors and warnings."`
+	MaxErrors int64  `placeholder:"N" group:"result" help:"The exit status is 1 if more than N handshakes fail (default 0). Not for sweeps: there, any number may fail."`
+	JSON      string `name:"json" placeholder:"FILE" group:"result" help:"Write the result as JSON. - writes it to standard output instead of the text."`
+	Report    string `placeholder:"FILE" group:"result" help:"Write the result as one HTML page with plots."`
+	Quiet     bool   `short:"q" group:"result" help:"Print only errors and warnings."`
 }
 
 // Help is the second paragraph of "tlsdemo load --help".
 func (*loadCmd) Help() string {
-	return `Every client is a job on an event loop: thousands share a thread. First one connection is made to each target, so that a run does not begin that cannot succeed.
+	return `Every client is a job on an event loop, so thousands of clients share a thread. Before the run, one connection is made to each target. If that fails, the run does not begin.
 
-In a closed loop (the default) a slow server is asked less often, and its pauses are seen by few handshakes: use --rate to know its latency. Failures are counted by kind, and not among the latencies.
+In a closed loop (the default), a slow server gets fewer requests, and few handshakes see its pauses. Use --rate to measure latency. Failures are counted by kind and have no part in the latencies.
 
 Examples:
 
@@ -76,13 +76,12 @@ Examples:
     tlsdemo load server:443 --tls 1.2 --resume 80% --json run.json
     tlsdemo load 10.0.0.1:443 10.0.0.2:443 --sni example.com --connections 10000
 
-Signals: the first SIGINT or SIGTERM ends the run, and what was measured is reported; a second one exits at once.
+Signals: the first SIGINT or SIGTERM ends the run and reports what was measured. A second one exits at once.
 
-Exit status: 0 all went well, 1 handshakes failed (more than --max-errors), none was measured, a sweep's first rate was not kept up, or the run could not begin or was cut short by this machine's limits, 2 the command line makes no sense.`
+Exit status: 0 if all went well. 1 if more than --max-errors handshakes failed, if no handshake was measured, if the server did not keep up with a sweep's first rate, if the run could not begin, or if a limit of this machine cut it short. 2 if the command line is wrong.`
 }
 
-// Validate finds what makes no sense before anything is started, and fills in
-// what depends on other flags.
+// Validate finds flags that make no sense before anything is started.
 func (c *loadCmd) Validate() error {
 	for _, t := range c.Targets {
 		if network, _, err := splitAddr(t); err != nil || network != "tcp" {
@@ -97,33 +96,33 @@ func (c *loadCmd) Validate() error {
 	case !(c.SweepMax >= 0) || math.IsInf(c.SweepMax, 1):
 		return fmt.Errorf("--sweep-max: %v is not a rate", c.SweepMax)
 	case c.SweepMax > 0 && !c.Sweep:
-		return errors.New("--sweep-max is for --sweep")
+		return errors.New("--sweep-max needs --sweep")
 	case c.SweepMax > 0 && c.SweepMax < c.Rate:
 		return fmt.Errorf("--sweep-max: %v is less than --rate %v", c.SweepMax, c.Rate)
 	case c.Sweep && c.Count > 0:
-		return errors.New("--sweep has no --count: its steps have a --duration")
+		return errors.New("--sweep cannot be used with --count: its steps have a --duration")
 	case c.Sweep && c.Ramp > 0:
-		return errors.New("--sweep has no --ramp: it is one")
+		return errors.New("--sweep cannot be used with --ramp: a sweep raises the rate itself")
 	case c.Count < 0:
-		return fmt.Errorf("--count: %d handshakes", c.Count)
+		return fmt.Errorf("--count: %d is negative", c.Count)
 	case c.Loops < 1:
 		return fmt.Errorf("--loops: %d, at least 1 is needed", c.Loops)
 	case c.Warmup != nil && *c.Warmup < 0:
-		return fmt.Errorf("--warmup: %v is not a time to wait", *c.Warmup)
+		return fmt.Errorf("--warmup: %v is negative", *c.Warmup)
 	case c.MaxErrors < 0:
-		return fmt.Errorf("--max-errors: %d is less than none", c.MaxErrors)
+		return fmt.Errorf("--max-errors: %d is negative", c.MaxErrors)
 	case c.Insecure && c.CA != "":
-		return errors.New("--ca says what to trust, --insecure not to look: choose")
+		return errors.New("--ca and --insecure cannot be used together: choose one")
 	case c.ClientCert != "" && c.ClientKey == "":
 		return errors.New("--client-cert needs --client-key")
 	case c.ClientKey != "" && c.ClientCert == "":
 		return errors.New("--client-key needs --client-cert")
 	case c.Cipher != 0 && c.TLS != tls.VersionTLS12:
-		return errors.New("--cipher is for --tls 1.2: the suites of TLS 1.3 cannot be chosen")
+		return errors.New("--cipher needs --tls 1.2: cipher suites of TLS 1.3 cannot be chosen")
 	case tls.CurveID(c.Curve) == tls.X25519MLKEM768 && c.TLS == tls.VersionTLS12:
-		return errors.New("--curve X25519MLKEM768 is for TLS 1.3")
+		return errors.New("--curve X25519MLKEM768 needs TLS 1.3")
 	case c.Request != "" && slices.Contains(c.ALPN, "h2"):
-		return errors.New("--request speaks HTTP/1.1: leave h2 out of --alpn")
+		return errors.New("--request uses HTTP/1.1: leave h2 out of --alpn")
 	case c.Request != "" && c.Request[0] != '/':
 		return fmt.Errorf("--request: %q does not begin with /", c.Request)
 	case c.JSON == "-" && c.Report == "-":
@@ -140,14 +139,15 @@ func (c *loadCmd) Validate() error {
 		{"sweep-p99", c.SweepP99, 1},
 	} {
 		if t.value < t.least {
-			return fmt.Errorf("--%s: %v is not a time to wait", t.flag, t.value)
+			return fmt.Errorf("--%s: %v is too short", t.flag, t.value)
 		}
 	}
 	cfg := c.config()
 	return cfg.Validate()
 }
 
-// config returns what the flags say, without what is in files.
+// config returns the configuration that the flags ask for, without the contents of
+// files.
 func (c *loadCmd) config() load.Config {
 	cfg := load.Config{
 		Targets: c.Targets, Sources: c.Source, Rate: c.Rate,
@@ -191,7 +191,7 @@ func (c *loadCmd) config() load.Config {
 	return cfg
 }
 
-// readFiles adds to a configuration what is in files.
+// readFiles adds the contents of files to the configuration.
 func (c *loadCmd) readFiles(cfg *load.Config) error {
 	if c.CA != "" {
 		pem, err := os.ReadFile(c.CA)
@@ -200,7 +200,7 @@ func (c *loadCmd) readFiles(cfg *load.Config) error {
 		}
 		cfg.TLS.RootCAs = x509.NewCertPool()
 		if !cfg.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("--ca: there is no certificate in %s", c.CA)
+			return fmt.Errorf("--ca: no certificate in %s", c.CA)
 		}
 	}
 	if c.ClientCert != "" {
@@ -213,20 +213,20 @@ func (c *loadCmd) readFiles(cfg *load.Config) error {
 	return nil
 }
 
-// Run does the run and tells of it.
+// Run does the run and reports its result.
 func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 	cfg := c.config()
 	if err := c.readFiles(&cfg); err != nil {
 		return err
 	}
-	for _, path := range []string{c.JSON, c.Report} { // not after an hour of measuring
+	for _, path := range []string{c.JSON, c.Report} { // fail now, not after an hour of measuring
 		if err := checkWritable(path); err != nil {
 			return err
 		}
 	}
 	if cfg.Connections <= 1000 && os.Getenv("GOGC") == "" {
-		// A handshake leaves much garbage and keeps little: with few connections
-		// there is memory to spend on collecting it less often.
+		// A handshake makes much garbage and keeps little memory. With few
+		// connections there is memory to spare, so collect garbage less often.
 		debug.SetGCPercent(400)
 	}
 	ctx, stop := interruptible(con)
@@ -243,14 +243,14 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 		return err
 	}
 	switch {
-	case res.Sweep != nil: // that a step breaks is what it is for
+	case res.Sweep != nil: // a sweep looks for failures: they are no error
 		if res.Sweep.Knee == 0 && res.Stopped == "" {
-			return fmt.Errorf("the first rate was not kept up: %s", res.Sweep.Limit)
+			return fmt.Errorf("the server did not keep up with the first rate: %s", res.Sweep.Limit)
 		}
 	case res.Errors > c.MaxErrors:
 		return fmt.Errorf("%d of %d handshakes failed: %s", res.Errors, res.Handshakes+res.Errors, countKinds(res.ErrorsByKind))
 	case res.Handshakes == 0:
-		return errors.New("not one handshake was measured")
+		return errors.New("no handshake was measured")
 	}
 	if res.Stopped != "" && res.Stopped != load.Interrupted {
 		return fmt.Errorf("the run was cut short: %s", res.Stopped)
@@ -258,7 +258,7 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 	return nil
 }
 
-// write tells of the result in the ways that were asked for.
+// write writes the result in the forms that were asked for.
 func (c *loadCmd) write(con *console, res *load.Result) error {
 	var errs []error
 	switch {
@@ -283,7 +283,7 @@ func (c *loadCmd) write(con *console, res *load.Result) error {
 	return errors.Join(errs...)
 }
 
-// interruptible returns a context that the first signal ends. The second one
+// interruptible returns a context that the first signal cancels. A second signal
 // ends the program.
 func interruptible(con *console) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -293,7 +293,7 @@ func interruptible(con *console) (context.Context, func()) {
 		if _, ok := <-signals; !ok {
 			return
 		}
-		fmt.Fprintln(con.err, "tlsdemo: interrupted: a second signal exits at once")
+		fmt.Fprintln(con.err, "tlsdemo: interrupted; a second signal exits at once")
 		cancel()
 		if _, ok := <-signals; ok {
 			os.Exit(1)
@@ -302,7 +302,7 @@ func interruptible(con *console) (context.Context, func()) {
 	return ctx, func() { signal.Stop(signals); close(signals); cancel() }
 }
 
-// advise adds what to do about an error.
+// advise adds advice to an error.
 func advise(err error) error {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -310,14 +310,15 @@ func advise(err error) error {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("%w (is --source an address of this machine?)", err)
 	case errors.As(err, &unknown):
-		return fmt.Errorf("%w (--ca FILE says what to trust, --insecure not to verify)", err)
+		return fmt.Errorf("%w (use --ca FILE to trust its issuer, or --insecure not to verify it)", err)
 	case errors.As(err, &host):
-		return fmt.Errorf("%w (--sni NAME says which name to ask for)", err)
+		return fmt.Errorf("%w (use --sni NAME to verify another name)", err)
 	}
 	return err
 }
 
-// settings says what the run was asked to do: every flag that has a value.
+// settings returns the command and its flags, as the result records them. Flags
+// without a value are left out.
 func settings(parsed *kong.Context, cfg load.Config) load.Settings {
 	s := load.Settings{Command: "tlsdemo " + shellQuoted(parsed.Args), Flags: make(map[string]string)}
 	for _, f := range parsed.Selected().Flags {
@@ -344,7 +345,7 @@ func settings(parsed *kong.Context, cfg load.Config) load.Settings {
 	return s
 }
 
-// shellQuoted is a command line that a shell reads as these arguments.
+// shellQuoted returns a command line that a shell splits into these arguments.
 func shellQuoted(args []string) string {
 	quoted := make([]string, len(args))
 	for i, a := range args {

@@ -11,7 +11,7 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// This file has the flags of "tlsdemo load" that are neither numbers nor texts.
+// This file has the types of flags of "tlsdemo load" that need their own parser.
 
 // tlsVersion is 1.2 or 1.3; zero means both.
 type tlsVersion uint16
@@ -23,7 +23,7 @@ func (v *tlsVersion) UnmarshalText(text []byte) error {
 	case "1.3":
 		*v = tls.VersionTLS13
 	default:
-		return fmt.Errorf("unknown version %q, it is 1.2 or 1.3", text)
+		return fmt.Errorf("unknown version %q: the versions are 1.2 and 1.3", text)
 	}
 	return nil
 }
@@ -35,7 +35,7 @@ func (v tlsVersion) String() string {
 	return strings.TrimPrefix(tls.VersionName(uint16(v)), "TLS ")
 }
 
-// curveName is a key exchange; zero leaves the choice to the server.
+// curveName is the only key exchange to offer; zero means the default ones.
 type curveName tls.CurveID
 
 func (c *curveName) UnmarshalText(text []byte) error {
@@ -45,7 +45,7 @@ func (c *curveName) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown key exchange %q, it is one of %s", text,
+	return fmt.Errorf("unknown key exchange %q: the key exchanges are %s", text,
 		strings.Join(slices.Sorted(maps.Keys(load.Curves)), ", "))
 }
 
@@ -56,7 +56,7 @@ func (c curveName) String() string {
 	return load.CurveName(tls.CurveID(c))
 }
 
-// cipherSuite is one of TLS 1.2; zero leaves it to crypto/tls.
+// cipherSuite is a cipher suite of TLS 1.2; zero leaves the choice to crypto/tls.
 type cipherSuite uint16
 
 func (c *cipherSuite) UnmarshalText(text []byte) error {
@@ -73,7 +73,7 @@ func (c *cipherSuite) UnmarshalText(text []byte) error {
 			names = append(names, s.Name)
 		}
 	}
-	return fmt.Errorf("unknown cipher suite %q, it is one of %s, or an insecure one that crypto/tls has", text, strings.Join(names, ", "))
+	return fmt.Errorf("unknown cipher suite %q: the cipher suites are %s, and the insecure ones of crypto/tls", text, strings.Join(names, ", "))
 }
 
 func (c cipherSuite) String() string {

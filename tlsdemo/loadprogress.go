@@ -9,9 +9,9 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// loadProgress draws a line that tells how a run goes, if there is a terminal.
+// loadProgress draws a progress line, if the output is a terminal.
 type loadProgress struct {
-	bar *pb.ProgressBar // nil: none
+	bar *pb.ProgressBar // nil: no terminal
 }
 
 func newLoadProgress(out io.Writer, quiet bool) *loadProgress {
@@ -25,7 +25,7 @@ func newLoadProgress(out io.Writer, quiet bool) *loadProgress {
 	return &loadProgress{bar: bar.Start()}
 }
 
-// show draws the line anew. It is called by one goroutine at a time.
+// show redraws the line. Only one goroutine at a time may call it.
 func (p *loadProgress) show(s load.Progress) {
 	if p.bar == nil {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// writeLoadSummary tells of a run in words, for a person at a terminal.
+// writeLoadSummary describes a run as text, for a person at a terminal.
 func writeLoadSummary(w io.Writer, res *load.Result) {
 	if res.Sweep != nil {
 		writeSweep(w, res.Sweep)
@@ -75,7 +75,7 @@ func writeLoadSummary(w io.Writer, res *load.Result) {
 	}
 }
 
-// writeSweep has a line for each step of a sweep, by rate.
+// writeSweep prints a line for each step of a sweep, ordered by rate.
 func writeSweep(w io.Writer, s *load.Sweep) {
 	table := [][]string{{"rate", "done", "p50", "p99", "errors", "client busy", ""}}
 	steps := slices.SortedStableFunc(slices.Values(s.Steps), func(a, b load.Step) int { return cmp.Compare(a.Rate, b.Rate) })
@@ -94,11 +94,11 @@ func writeSweep(w io.Writer, s *load.Sweep) {
 	case s.Limit == "":
 		fmt.Fprintf(w, "\n  knee: not found up to %.0f/s\n\n", s.Knee)
 	default:
-		fmt.Fprintf(w, "\n  knee: %.0f/s; above: %s. What follows is of that rate.\n\n", s.Knee, s.Limit)
+		fmt.Fprintf(w, "\n  knee: %.0f/s; above it: %s. The figures below are for that rate.\n\n", s.Knee, s.Limit)
 	}
 }
 
-// countKinds lists errors by kind, the most frequent first.
+// countKinds lists the number of errors of each kind, the most frequent first.
 func countKinds(kinds map[string]int64) string {
 	var parts []string
 	for _, kind := range load.SortedKinds(kinds) {
@@ -107,7 +107,7 @@ func countKinds(kinds map[string]int64) string {
 	return strings.Join(parts, ", ")
 }
 
-// micros prints microseconds in the unit that suits, with three digits.
+// micros prints microseconds with three digits, in a suitable unit.
 func micros(us int64) string {
 	d := time.Duration(us) * time.Microsecond
 	switch {
@@ -140,7 +140,7 @@ func threeDigits(v float64) string {
 	return fmt.Sprintf("%.2f", v)
 }
 
-// share says how many of all there were; nothing if it was all.
+// share prints n as a percentage of all; "" if n is all.
 func share(n, all int64) string {
 	if n == all {
 		return ""

@@ -1,7 +1,8 @@
-// Tlsdemo shows TLS handshakes as jobs on an event loop: crypto/tls as it is,
-// many connections at once, one thread. Without arguments it is a demo that
-// runs by itself; "tlsdemo serve" is a server to try other clients on, "tlsdemo load"
-// a load tester for TLS servers.
+// Tlsdemo shows TLS handshakes as jobs on an event loop: unmodified crypto/tls,
+// with many connections at once on one thread. Without arguments it runs a demo,
+// with a server and clients in one process. "tlsdemo serve" is a server for other
+// clients, "tlsdemo load" is a load tester for TLS servers, and "tlsdemo report"
+// makes a page of its results.
 package main
 
 import (
@@ -19,32 +20,31 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Demo   demoCmd   `cmd:"" default:"withargs" help:"Run a server and clients in this process for a few seconds and print what happened. This is the default command."`
-	Serve  serveCmd  `cmd:"" help:"Serve HTTPS until told to stop."`
-	Load   loadCmd   `cmd:"" help:"Load a TLS server with handshakes, and measure them."`
-	Report reportCmd `cmd:"" help:"Make one HTML page of results of load, and compare them."`
+	Demo   demoCmd   `cmd:"" default:"withargs" help:"Run a server and clients in this process for a few seconds and print the results. This is the default command."`
+	Serve  serveCmd  `cmd:"" help:"Serve HTTPS until a signal stops it."`
+	Load   loadCmd   `cmd:"" help:"Load a TLS server with handshakes and measure them."`
+	Report reportCmd `cmd:"" help:"Make one HTML page from results of load, and compare them."`
 
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
-const description = `Shows TLS handshakes as jobs on an event loop: crypto/tls as it is, many
-connections at once, one thread.
+const description = `Shows TLS handshakes as jobs on an event loop: unmodified crypto/tls, with many
+connections at once on one thread.
 
 Examples:
   tlsdemo                                  the demo: 64 clients, RSA-2048, plain and multi-buffer signatures
-  tlsdemo --key ecdsa-p256 --clients 500   the demo with another key, more clients
-  tlsdemo serve                            https://127.0.0.1:8443, certificate made in memory
-  tlsdemo serve --addr 127.0.0.1:0         on a free port, which the first line tells
+  tlsdemo --key ecdsa-p256 --clients 500   the demo with another key and more clients
+  tlsdemo serve                            https://127.0.0.1:8443, with a certificate made in memory
+  tlsdemo serve --addr 127.0.0.1:0         on a free port, printed in the first line
   tlsdemo serve --cert c.pem --keyfile k.pem --loops 2 --metrics 127.0.0.1:9090
   tlsdemo serve --key rsa4096 --engine offload
-  tlsdemo load localhost:8443 --insecure   how many handshakes a second a server makes, and how fast
+  tlsdemo load localhost:8443 --insecure   how many handshakes a second a server does, and how fast
   tlsdemo load localhost:8443 --insecure --rate 500 --json a.json --report a.html
-  tlsdemo report a.json b.json             two runs beside each other
+  tlsdemo report a.json b.json             two runs side by side
 
-Exit status: 0 all went well, 1 it did not, 2 the command line makes no sense.`
+Exit status: 0 if all went well, 1 if not, 2 if the command line is wrong.`
 
-// console is where a command writes: out is for what was asked for, err for
-// what went wrong.
+// console is where a command writes: results to out, problems to err.
 type console struct {
 	out, err io.Writer
 }
@@ -60,9 +60,9 @@ func run(args []string, con *console) int {
 		kong.Writers(con.out, con.err),
 		kong.Help(printHelp),
 		kong.ExplicitGroups([]kong.Group{
-			{Key: "load", Title: "How much:"},
-			{Key: "tls", Title: "Of what:"},
-			{Key: "result", Title: "What comes out:"},
+			{Key: "load", Title: "Amount of load:"},
+			{Key: "tls", Title: "Kind of handshakes:"},
+			{Key: "result", Title: "Results:"},
 		}),
 		kong.ConfigureHelp(kong.HelpOptions{NoAppDescFormat: true, WrapUpperBound: 100}),
 	)
@@ -71,7 +71,7 @@ func run(args []string, con *console) int {
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		return con.fail(fmt.Errorf("%w (tlsdemo --help tells more)", err), 2)
+		return con.fail(fmt.Errorf("%w (see tlsdemo --help)", err), 2)
 	}
 	if err := command.Run(con); err != nil {
 		return con.fail(err, 1)
@@ -79,7 +79,7 @@ func run(args []string, con *console) int {
 	return 0
 }
 
-// fail prints the one line that says why there is an exit status.
+// fail prints the error in one line and returns the exit status.
 func (con *console) fail(err error, status int) int {
 	if errors.Is(err, loop.ErrUnsupported) {
 		err = fmt.Errorf("the event loop does not run on %s: it needs epoll or kqueue", runtime.GOOS)
@@ -88,8 +88,8 @@ func (con *console) fail(err error, status int) int {
 	return status
 }
 
-// printHelp prints the help of the command that was named, or else of the
-// program and all its commands.
+// printHelp prints the help of the named command. Without one, it prints the help
+// of the program and of all its commands.
 func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 	err := kong.DefaultHelpPrinter(options, ctx)
 	if err != nil || ctx.Selected() != nil {

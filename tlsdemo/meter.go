@@ -8,10 +8,10 @@ import (
 )
 
 // meter watches the handshakes of the demo's server from inside their jobs. It
-// belongs to the one loop: others read it when that has ended.
+// belongs to the loop. Others may read it after the loop has ended.
 type meter struct {
-	threads    map[int]bool // that jobs have run on, by the kernel's numbers
-	unknown    bool         // there are no such numbers here
+	threads    map[int]bool // that jobs have run on, by kernel thread ID
+	unknown    bool         // this system tells no thread IDs
 	inFlight   int          // handshakes begun and not finished
 	most       int
 	pauses     uint64
@@ -28,7 +28,7 @@ func (m *meter) onHello(c *loop.TLSConn) {
 	m.thread()
 }
 
-// onHandshake is called when it has ended, or has not begun in time.
+// onHandshake is called when a handshake has ended, or has not begun in time.
 func (m *meter) onHandshake(c *loop.TLSConn, _ time.Duration, _ error) {
 	m.handshakes++
 	before, begun := c.Value().(uint64)
@@ -38,16 +38,16 @@ func (m *meter) onHandshake(c *loop.TLSConn, _ time.Duration, _ error) {
 	c.SetValue(nil)
 	m.inFlight--
 	m.pauses += resumes() - before
-	m.thread() // the one the job was resumed on last
+	m.thread() // that the job last ran on
 }
 
-// resumes is how often the job that the caller is inside has been resumed.
+// resumes returns how often the caller's job has been resumed.
 func resumes() uint64 {
 	j, _ := jobs.Current()
 	return j.Resumes()
 }
 
-// thread notes which thread the caller is on.
+// thread records the thread that the caller runs on.
 func (m *meter) thread() {
 	id, ok := threadID()
 	if !ok {

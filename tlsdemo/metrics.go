@@ -18,8 +18,8 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// metrics is what Prometheus is told. What jobs do for it is an atomic
-// addition; it is served by goroutines of its own, beside the loops.
+// metrics are the metrics for Prometheus. Jobs only add to atomic counters. The
+// HTTP server for them runs on its own goroutines, not on the loops.
 type metrics struct {
 	registry   *prometheus.Registry
 	took       prometheus.Histogram
@@ -34,12 +34,12 @@ func newMetrics(loops []*loop.Loop) *metrics {
 		engineMetrics: newEngineMetrics(),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tlsdemo_handshake_seconds",
-			Help:    "Time from the connection's beginning (on Linux; elsewhere its accept) to the end of its handshake, of those that succeeded.",
+			Help:    "Time of successful handshakes, from the beginning of the connection (on Linux; elsewhere from its accept) to the end of the handshake.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15), // 0.5 ms to 8 s
 		}),
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tlsdemo_handshakes_total",
-			Help: "Handshakes by TLS version (none: it failed before there was one) and result (full, resumed, timeout, closed, gone, shed, error).",
+			Help: "Handshakes by TLS version (none: failed before a version was chosen) and result (full, resumed, timeout, closed, gone, shed, error).",
 		}, []string{"version", "result"}),
 		responses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tlsdemo_http_responses_total",
@@ -75,10 +75,10 @@ func (m *metrics) onHandshake(c *loop.TLSConn, took time.Duration, err error) {
 
 func (m *metrics) onResponse(code int) { m.responses.WithLabelValues(strconv.Itoa(code)).Inc() }
 
-// serve answers at the address until the server it returns is closed.
+// serve serves the metrics at the address until the returned server is closed.
 func (m *metrics) serve(addr string, withPprof bool) (*http.Server, net.Addr, error) {
 	if strings.HasPrefix(addr, ":") {
-		addr = "127.0.0.1" + addr // the whole world has to be asked for: 0.0.0.0:PORT
+		addr = "127.0.0.1" + addr // to listen on all addresses, say 0.0.0.0:PORT
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -96,10 +96,10 @@ func (m *metrics) serve(addr string, withPprof bool) (*http.Server, net.Addr, er
 	return srv, ln.Addr(), nil
 }
 
-// loopCollector reads the loops' counts when Prometheus asks for them.
+// loopCollector reads the loops' counters when Prometheus asks for them.
 type loopCollector []*loop.Loop
 
-// loopMetric is one of those counts.
+// loopMetric is one of those counters.
 type loopMetric struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
@@ -107,23 +107,23 @@ type loopMetric struct {
 }
 
 var loopMetrics = []loopMetric{
-	gauge("jobs_running", "Jobs that have the thread at this moment.", func(s loop.Stats) uint64 { return s.JobsRunning }),
-	gauge("jobs_paused", "Jobs that are paused at this moment.", func(s loop.Stats) uint64 { return s.JobsPaused }),
-	gauge("jobs_queued", "Jobs to be started when the pool has room.", func(s loop.Stats) uint64 { return s.JobsQueued }),
+	gauge("jobs_running", "Jobs that are running now.", func(s loop.Stats) uint64 { return s.JobsRunning }),
+	gauge("jobs_paused", "Jobs that are paused now.", func(s loop.Stats) uint64 { return s.JobsPaused }),
+	gauge("jobs_queued", "Jobs that will start when the pool has room.", func(s loop.Stats) uint64 { return s.JobsQueued }),
 	total("jobs_started_total", "Jobs started.", func(s loop.Stats) uint64 { return s.JobsStarted }),
-	total("jobs_finished_total", "Jobs finished, including those canceled and panicked.", func(s loop.Stats) uint64 { return s.JobsFinished }),
+	total("jobs_finished_total", "Jobs finished, including those that were canceled or panicked.", func(s loop.Stats) uint64 { return s.JobsFinished }),
 	total("jobs_canceled_total", "Jobs canceled.", func(s loop.Stats) uint64 { return s.JobsCanceled }),
 	total("jobs_panicked_total", "Jobs that panicked.", func(s loop.Stats) uint64 { return s.JobsPanicked }),
-	gauge("pool_size", "Coroutines, with and without a job.", func(s loop.Stats) uint64 { return s.PoolSize }),
+	gauge("pool_size", "Coroutines in the pool, with and without a job.", func(s loop.Stats) uint64 { return s.PoolSize }),
 	gauge("connections", "Open connections.", func(s loop.Stats) uint64 { return s.Conns }),
-	total("accepted_total", "Connections accepted, whatever became of them.", func(s loop.Stats) uint64 { return s.Accepted }),
-	total("gone_total", "Connections whose client had given up before it was served.", func(s loop.Stats) uint64 { return s.Gone }),
+	total("accepted_total", "Connections accepted, including those that were then refused or failed.", func(s loop.Stats) uint64 { return s.Accepted }),
+	total("gone_total", "Connections whose client gave up before it was served.", func(s loop.Stats) uint64 { return s.Gone }),
 	total("shed_total", "Connections reset because they had waited too long to be served (--max-wait).", func(s loop.Stats) uint64 { return s.Shed }),
 	refused("conns", func(s loop.Stats) uint64 { return s.RefusedConns }),
 	refused("address", func(s loop.Stats) uint64 { return s.RefusedAddress }),
-	total("backlog_drops_total", "Attempts to connect that the kernel has dropped because the backlog was full.", func(s loop.Stats) uint64 { return s.BacklogDrops }),
-	gauge("backlog", "Connections that waited in the kernel when last looked at.", func(s loop.Stats) uint64 { return s.Backlog }),
-	total("accepts_paused_total", "Times that accepting paused for want of jobs or descriptors.", func(s loop.Stats) uint64 { return s.AcceptsPaused }),
+	total("backlog_drops_total", "Connection attempts that the kernel dropped because the backlog was full.", func(s loop.Stats) uint64 { return s.BacklogDrops }),
+	gauge("backlog", "Connections that were waiting in the kernel when the loop last looked.", func(s loop.Stats) uint64 { return s.Backlog }),
+	total("accepts_paused_total", "How often accepting paused because there were no free jobs or file descriptors.", func(s loop.Stats) uint64 { return s.AcceptsPaused }),
 	total("turns_total", "Turns of the loop.", func(s loop.Stats) uint64 { return s.Turns }),
 	total("events_total", "Events reported by the kernel.", func(s loop.Stats) uint64 { return s.Events }),
 }
@@ -137,7 +137,7 @@ func refused(reason string, get func(loop.Stats) uint64) loopMetric {
 }
 
 func refusedDesc(reason string) *prometheus.Desc {
-	return prometheus.NewDesc("jobloop_refused_total", "Connections reset when they were accepted: there were as many as --max-conns allows (conns), or --max-conns-per-address (address).",
+	return prometheus.NewDesc("jobloop_refused_total", "Connections reset when they were accepted, by reason: the limit of --max-conns (conns) or --max-conns-per-address (address) was reached.",
 		[]string{"loop"}, prometheus.Labels{"reason": reason})
 }
 
@@ -157,7 +157,7 @@ func (loops loopCollector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // waitsDesc describes the histogram of loop.Waits.
-var waitsDesc = loopDesc("wait_seconds", "How long new connections had waited when they were served: in the kernel's queue and in the loop's.")
+var waitsDesc = loopDesc("wait_seconds", "How long new connections waited until they were served, in the kernel's queue and the loop's.")
 
 func waits(w loop.Waits, name string) prometheus.Metric {
 	buckets := make(map[float64]uint64)

@@ -8,8 +8,8 @@ import (
 	"github.com/cheggaaa/pb/v3"
 )
 
-// showProgress draws a bar until the function it returns is called, if out is
-// a terminal.
+// showProgress draws a progress bar if out is a terminal. The returned function
+// stops it.
 func showProgress(out io.Writer, cs *clients, duration time.Duration) (stop func()) {
 	f, ok := terminal(out)
 	if !ok {

@@ -13,14 +13,14 @@ import (
 
 // reportCmd is "tlsdemo report".
 type reportCmd struct {
-	Files  []string `arg:"" type:"existingfile" placeholder:"FILE" help:"What tlsdemo load --json has written. The first is what the others are compared with."`
-	Output string   `default:"report.html" placeholder:"FILE" help:"Where to write the page, - for stdout (default ${default})."`
-	Name   []string `sep:"none" placeholder:"NAME" help:"What to call a run on the page: once for each file, in their order (default: the files' names without .json)."`
+	Files  []string `arg:"" type:"existingfile" placeholder:"FILE" help:"Result of tlsdemo load --json. The others are compared with the first."`
+	Output string   `default:"report.html" placeholder:"FILE" help:"Where to write the page; - is standard output (default ${default})."`
+	Name   []string `sep:"none" placeholder:"NAME" help:"Name of a run on the page. Give one for each file, in the same order (default: the file's name without .json)."`
 }
 
 // Help is the second paragraph of "tlsdemo report --help".
 func (*reportCmd) Help() string {
-	return `Makes one HTML page of results: of one run, or of several, which it compares with the first. The page needs nothing else, so it can be kept, sent, or put on any web server.
+	return `Makes one HTML page from the result of one run, or of several, which it compares with the first. The page is a single file that needs no others.
 
 Examples:
 
@@ -28,11 +28,11 @@ Examples:
     tlsdemo report a.json b.json --name "1 loop" --name "2 loops" --output - > page.html`
 }
 
-// Validate finds what makes no sense before anything is read.
+// Validate finds flags that make no sense before anything is read.
 func (c *reportCmd) Validate() error {
 	switch {
 	case c.Output == "":
-		return errors.New("--output: the name of a file is needed")
+		return errors.New("--output: a file name is needed")
 	case len(c.Files) > report.MaxRuns:
 		return fmt.Errorf("%d files, at most %d can be compared", len(c.Files), report.MaxRuns)
 	case len(c.Name) > 0 && len(c.Name) != len(c.Files):
@@ -43,7 +43,7 @@ func (c *reportCmd) Validate() error {
 	}
 	output, err := os.Stat(c.Output)
 	if err != nil {
-		return nil // it is new, or Run will say why not
+		return nil // a new file; if it cannot be made, Run says so
 	}
 	if output.IsDir() {
 		return fmt.Errorf("--output: %s is a directory", c.Output)
@@ -89,8 +89,8 @@ func readRun(name string) (report.Run, error) {
 	return report.Run{Result: result}, nil
 }
 
-// names are what the runs are called: as was told, or else as their files are;
-// with their directory's name if that leaves two with the same name.
+// names returns the names of the runs: those given by --name, else the names of the
+// files. Files with the same name get their directory's name too.
 func (c *reportCmd) names() []string {
 	if len(c.Name) > 0 {
 		return c.Name

@@ -20,39 +20,39 @@ import (
 
 // serveCmd is "tlsdemo serve".
 type serveCmd struct {
-	Addr  string `default:"127.0.0.1:8443" placeholder:"ADDR" help:"Where to listen: HOST:PORT, with port 0 for a free one, or unix:PATH (default ${default}). A socket passed by systemd goes first."`
-	Loops int    `default:"1" placeholder:"N" help:"Event loops, each on one thread (default ${default})."`
+	Addr  string `default:"127.0.0.1:8443" placeholder:"ADDR" help:"Where to listen: HOST:PORT, with port 0 for a free one, or unix:PATH (default ${default}). If systemd passes a socket, that is used instead."`
+	Loops int    `default:"1" placeholder:"N" help:"Number of event loops, each on its own thread (default ${default})."`
 
 	Key     keyKind `placeholder:"KIND" help:"Make a certificate in memory with a key of this kind: rsa2048, rsa3072, rsa4096, ecdsa-p256, ecdsa-p384 or ed25519 (default rsa2048)."`
 	Cert    string  `placeholder:"FILE" help:"Use the certificate chain in this PEM file; needs --keyfile. SIGHUP reads both again."`
-	Keyfile string  `placeholder:"FILE" help:"The private key of --cert, in PEM."`
+	Keyfile string  `placeholder:"FILE" help:"PEM file with the private key of --cert."`
 	TLSMin  string  `name:"tls-min" default:"1.2" enum:"1.2,1.3" placeholder:"VERSION" help:"The oldest TLS version to accept, 1.2 or 1.3 (default ${default})."`
 
-	Engine         engineKind `default:"auto" placeholder:"ENGINE" help:"How private-key operations are done: multibuffer (eight RSA signatures at a time, with AVX-512), offload (on other threads), none, or auto: multibuffer for RSA keys of 2048, 3072 and 4096 bits where the CPU can do it, else none (default ${default})."`
-	EngineWorkers  int        `placeholder:"N" help:"Most operations of --engine offload at a time (default: as many as there are processors left by the loops, at least 1)."`
-	EngineOnWorker bool       `help:"Let another thread compute the batches of --engine multibuffer, while the loop goes on."`
+	Engine         engineKind `default:"auto" placeholder:"ENGINE" help:"How private-key operations are done: multibuffer (eight RSA signatures at a time, with AVX-512), offload (on other threads), none, or auto. auto is multibuffer for RSA keys of 2048, 3072 and 4096 bits if the CPU supports it, else none (default ${default})."`
+	EngineWorkers  int        `placeholder:"N" help:"Maximum number of --engine offload operations at a time (default: the number of processors minus the number of loops, but at least 1)."`
+	EngineOnWorker bool       `help:"Compute the batches of --engine multibuffer on another thread, so that the loop goes on meanwhile."`
 
-	HandshakeTimeout time.Duration `default:"10s" placeholder:"TIME" help:"From the accept of a connection to the end of its handshake (default ${default})."`
-	RequestTimeout   time.Duration `default:"10s" placeholder:"TIME" help:"From the first byte of a request to its last (default ${default})."`
-	IdleTimeout      time.Duration `default:"2m" placeholder:"TIME" help:"How long a connection is kept between requests (default ${default})."`
-	DrainTimeout     time.Duration `default:"10s" placeholder:"TIME" help:"After SIGTERM or SIGINT, how long requests may take to end (default ${default})."`
-	MaxJobs          int           `default:"10000" placeholder:"N" help:"Most jobs of a loop at a time (default ${default}). While there are so many, nothing is accepted."`
+	HandshakeTimeout time.Duration `default:"10s" placeholder:"TIME" help:"Time limit from the accept of a connection to the end of its handshake (default ${default})."`
+	RequestTimeout   time.Duration `default:"10s" placeholder:"TIME" help:"Time limit from the first byte of a request to its last (default ${default})."`
+	IdleTimeout      time.Duration `default:"2m" placeholder:"TIME" help:"How long an idle connection is kept open between requests (default ${default})."`
+	DrainTimeout     time.Duration `default:"10s" placeholder:"TIME" help:"How long requests may take to end after SIGTERM or SIGINT (default ${default})."`
+	MaxJobs          int           `default:"10000" placeholder:"N" help:"Maximum number of jobs per loop (default ${default}). At the maximum, the loop accepts no connections."`
 
-	MaxWait            time.Duration `default:"100ms" placeholder:"TIME" help:"When more connections come than can be served, reset those that have waited so long (default ${default}; negative: never)."`
-	MaxConns           int           `placeholder:"N" help:"Most connections at a time, of all loops; further ones are reset (default: no bound)."`
-	MaxConnsPerAddress int           `placeholder:"N" help:"Most connections at a time from an IPv4 address, or the first 64 bits of an IPv6 address (default: no bound)."`
-	Backlog            int           `placeholder:"N" help:"Most connections that wait in the kernel to be accepted (default: what the system allows). --max-wait makes it shorter by itself under overload."`
+	MaxWait            time.Duration `default:"100ms" placeholder:"TIME" help:"Under overload, reset connections that have waited this long to be served (default ${default}; negative: never)."`
+	MaxConns           int           `placeholder:"N" help:"Maximum number of connections, of all loops together. Further ones are reset (default: no limit)."`
+	MaxConnsPerAddress int           `placeholder:"N" help:"Maximum number of connections from one IPv4 address, or from one IPv6 /64 prefix. Further ones are reset (default: no limit)."`
+	Backlog            int           `placeholder:"N" help:"Maximum number of connections that wait in the kernel to be accepted (default: the system's limit). Under overload, --max-wait lowers it by itself."`
 
-	Metrics string `placeholder:"ADDR" help:"Serve Prometheus metrics at http://ADDR/metrics. Without a host (:9090) that is 127.0.0.1."`
-	Pprof   bool   `help:"Serve profiles of the process at /debug/pprof/ of --metrics."`
-	Verbose bool   `help:"Tell on stderr why connections ended."`
+	Metrics string `placeholder:"ADDR" help:"Serve Prometheus metrics at http://ADDR/metrics. Without a host, as in :9090, the host is 127.0.0.1."`
+	Pprof   bool   `help:"Also serve profiles of the process, at /debug/pprof/ on the --metrics address."`
+	Verbose bool   `help:"Log on stderr why connections end."`
 }
 
 // Help is the second paragraph of "tlsdemo serve --help".
 func (*serveCmd) Help() string {
-	return `Answers every request with a few lines about it: path, TLS version, cipher suite, loop and job. Connections are kept alive (HTTP/1.1); an idle one holds no job.
+	return `Answers every request with a few lines about it: path, TLS version, cipher suite, loop and job. Connections are kept alive (HTTP/1.1). An idle one holds no job.
 
-The first line tells which engine does the key's operations, and why. If --engine names one that cannot, the next best does (offload for an RSA key, else none), and a line on stderr says so.
+The first line of output says which engine does the private-key operations, and why. If the engine that --engine names cannot be used, the next best one is: offload for an RSA key, else none. A line on stderr then says so.
 
 Times are numbers with a unit: 500ms, 10s, 2m.
 
@@ -64,10 +64,10 @@ Examples:
     tlsdemo serve --key rsa4096 --engine offload --engine-workers 2
     curl -k https://127.0.0.1:8443/hello
 
-Signals: SIGHUP reads --cert and --keyfile again, and chooses the engine anew; SIGTERM and SIGINT stop accepting, let requests end, and exit with status 0; a second one exits at once.`
+Signals: SIGHUP reads --cert and --keyfile again and chooses the engine again. SIGTERM and SIGINT stop accepting, let requests end, and exit with status 0. A second one exits at once.`
 }
 
-// Validate finds what makes no sense before anything is started.
+// Validate finds flags that make no sense before anything is started.
 func (c *serveCmd) Validate() error {
 	if _, _, err := splitAddr(c.Addr); err != nil {
 		return fmt.Errorf("--addr: %w", err)
@@ -81,19 +81,19 @@ func (c *serveCmd) Validate() error {
 	case c.Loops < 1:
 		return fmt.Errorf("--loops: %d, at least 1 is needed", c.Loops)
 	case c.EngineWorkers < 0:
-		return fmt.Errorf("--engine-workers: %d is less than none", c.EngineWorkers)
-	case c.EngineWorkers > 0 && c.Engine != engineOffload && c.Engine != engineMultibuffer: // which may fall back to it
-		return fmt.Errorf("--engine-workers is for --engine offload, not for %s", c.Engine)
+		return fmt.Errorf("--engine-workers: %d is negative", c.EngineWorkers)
+	case c.EngineWorkers > 0 && c.Engine != engineOffload && c.Engine != engineMultibuffer: // multibuffer may fall back to offload
+		return fmt.Errorf("--engine-workers needs --engine offload, not %s", c.Engine)
 	case c.EngineOnWorker && c.Engine != engineAuto && c.Engine != engineMultibuffer:
-		return fmt.Errorf("--engine-on-worker is for --engine multibuffer, not for %s", c.Engine)
+		return fmt.Errorf("--engine-on-worker needs --engine multibuffer, not %s", c.Engine)
 	case c.Backlog < 0:
-		return fmt.Errorf("--backlog: %d is less than none", c.Backlog)
+		return fmt.Errorf("--backlog: %d is negative", c.Backlog)
 	case c.MaxWait == 0:
-		return errors.New("--max-wait: 0s is no time to wait; negative is for no bound")
+		return errors.New("--max-wait: 0s is too short; a negative time means no limit")
 	case c.MaxConns < 0:
-		return fmt.Errorf("--max-conns: %d is less than none", c.MaxConns)
+		return fmt.Errorf("--max-conns: %d is negative", c.MaxConns)
 	case c.MaxConnsPerAddress < 0:
-		return fmt.Errorf("--max-conns-per-address: %d is less than none", c.MaxConnsPerAddress)
+		return fmt.Errorf("--max-conns-per-address: %d is negative", c.MaxConnsPerAddress)
 	case c.MaxJobs < 1:
 		return fmt.Errorf("--max-jobs: %d, at least 1 is needed", c.MaxJobs)
 	case c.Cert != "" && c.Keyfile == "":
@@ -101,7 +101,7 @@ func (c *serveCmd) Validate() error {
 	case c.Keyfile != "" && c.Cert == "":
 		return errors.New("--keyfile needs --cert")
 	case c.Key != "" && c.Cert != "":
-		return errors.New("--key makes a certificate, --cert reads one: choose")
+		return errors.New("--key makes a certificate and --cert reads one: choose one of them")
 	case c.Pprof && c.Metrics == "":
 		return errors.New("--pprof needs --metrics")
 	}
@@ -115,13 +115,13 @@ func (c *serveCmd) Validate() error {
 		{"drain-timeout", c.DrainTimeout},
 	} {
 		if t.value <= 0 {
-			return fmt.Errorf("--%s: %v is not a time to wait", t.flag, t.value)
+			return fmt.Errorf("--%s: %v is not a positive time", t.flag, t.value)
 		}
 	}
 	return nil
 }
 
-// Run serves until a signal says to stop.
+// Run serves until a signal stops it.
 func (c *serveCmd) Run(con *console) error {
 	kind := c.Key
 	if kind == "" {
@@ -204,8 +204,7 @@ func (c *serveCmd) Run(con *console) error {
 	}
 }
 
-// newServer returns a server for the loops, with a TLS configuration to which
-// it adds what it needs.
+// newServer returns a server for the loops. It completes the TLS configuration.
 func newServer(loops []*loop.Loop, config *tls.Config) *server {
 	config.NextProtos = []string{"http/1.1", "http/1.0"}
 	srv := &server{loops: make(map[*loop.Loop]int)}
@@ -213,8 +212,8 @@ func newServer(loops []*loop.Loop, config *tls.Config) *server {
 	for i, l := range loops {
 		srv.loops[l] = i
 	}
-	// fasthttp has a goroutine that keeps the time for Date headers. The first
-	// response of the process starts it: this one, and not one in a job.
+	// The first response of the process makes fasthttp start a goroutine, which
+	// keeps the time for Date headers. Start it here and not in a job.
 	new(fasthttp.Response).WriteTo(io.Discard)
 	return srv
 }
@@ -226,7 +225,7 @@ func (c *serveCmd) tlsMin() uint16 {
 	return tls.VersionTLS12
 }
 
-// logger returns the loops' logger. They have little to tell.
+// logger returns the loops' logger.
 func (c *serveCmd) logger(w io.Writer) *slog.Logger {
 	level := slog.LevelWarn
 	if c.Verbose {
@@ -242,23 +241,23 @@ func (c *serveCmd) reload(con *console, certs *certSource) {
 		return
 	}
 	if err := certs.reload(); err != nil {
-		fmt.Fprintf(con.err, "tlsdemo: not reloaded, the old certificate stays: %v\n", err)
+		fmt.Fprintf(con.err, "tlsdemo: not reloaded, still using the old certificate: %v\n", err)
 		return
 	}
 	warnEngine(con, c.Engine, certs.engine())
 	fmt.Fprintf(con.out, "reloaded certificate %s; engine: %v\n", certs.certFile, certs.engine())
 }
 
-// lastCall is how long connections have to come with one more request, which
-// is answered with "Connection: close", before idle ones are closed. Without
-// it, a client that sends a request at the moment of the signal would find the
-// connection closed.
+// lastCall is how long idle connections stay open after the signal. A request that
+// comes in this time is answered, with "Connection: close". Without lastCall, a
+// client that sends a request at the moment of the signal would find its connection
+// closed.
 const lastCall = 250 * time.Millisecond
 
-// drain lets what is in progress end, until it has taken too long or a second
-// signal comes.
+// drain waits until the requests in progress have ended, the time for that is up, or
+// a second signal comes.
 func (c *serveCmd) drain(con *console, srv *server, group *loop.Group, signals <-chan os.Signal) error {
-	fmt.Fprintf(con.out, "stopping: requests may take %v to end, a second signal exits at once\n", c.DrainTimeout)
+	fmt.Fprintf(con.out, "stopping: requests have %v to end; a second signal exits at once\n", c.DrainTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), c.DrainTimeout)
 	defer cancel()
 	srv.closing.Store(true)

@@ -76,7 +76,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.signal(syscall.SIGHUP)
-	if got := s.complaint(); !strings.Contains(got, cert) || !strings.Contains(got, "the old certificate stays") {
+	if got := s.complaint(); !strings.Contains(got, cert) || !strings.Contains(got, "still using the old certificate") {
 		t.Errorf("after SIGHUP with a bad pair: %q", got)
 	}
 	if s.serial() != second {

@@ -12,12 +12,12 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// server is what the demo and serve have in common: HTTP over TLS on loops.
+// server serves HTTP over TLS on loops. The demo and "tlsdemo serve" share it.
 type server struct {
-	loop.TLSHandler // one for all loops: they resume each other's sessions
+	loop.TLSHandler // one for all loops, so that they resume each other's sessions
 	loops           map[*loop.Loop]int
 
-	closing atomic.Bool // each connection gets one more answer
+	closing atomic.Bool // each connection gets at most one more answer
 
 	requestTimeout time.Duration // from the first byte of a request to its last
 	idleTimeout    time.Duration // from one request to the next
@@ -44,16 +44,16 @@ func result(c *loop.TLSConn, err error) string {
 	return "error"
 }
 
-// session is what the server knows of a connection, its value. While it is idle
-// that and the connection itself is all that there is of it: no job, no buffers.
+// session is what the server keeps for a connection, as its value. An idle
+// connection has nothing else: no job and no buffers.
 type session struct {
 	version uint16
 	suite   string
 	resumed bool
 }
 
-// serve is the job of a connection after its handshake, and whenever a request
-// has come.
+// serve is the job of a connection. It runs after the handshake, and again when a
+// request comes on an idle connection.
 func (srv *server) serve(ctx context.Context, c *loop.TLSConn) error {
 	s, ok := c.Value().(*session)
 	if !ok {
@@ -65,10 +65,10 @@ func (srv *server) serve(ctx context.Context, c *loop.TLSConn) error {
 	return srv.serveHTTP(ctx, c, s)
 }
 
-// idle sets how long to wait for the next request.
+// idle sets the deadline for the next request.
 func (srv *server) idle(c *loop.TLSConn) {
-	// One deadline for the whole wait, and not one for each byte: a peer that
-	// sends a TLS record in small bits does not stay for ever.
+	// The deadline is for the whole wait, not for each byte. A peer that sends a
+	// TLS record in small pieces cannot stay for ever.
 	if srv.idleTimeout > 0 {
 		c.SetReadDeadline(time.Now().Add(srv.idleTimeout))
 	}

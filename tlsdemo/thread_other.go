@@ -4,10 +4,10 @@ package main
 
 import "time"
 
-// threadID returns the kernel's number of the thread it is called on; ok is
-// false where that cannot be asked for.
+// threadID returns the kernel's ID of the calling thread. ok is false: this system
+// is not asked.
 func threadID() (id int, ok bool) { return 0, false }
 
-// threadCPU returns the CPU time that the thread it is called on has used; ok
-// is false where that cannot be asked for.
+// threadCPU returns the CPU time that the calling thread has used. ok is false:
+// this system is not asked.
 func threadCPU() (used time.Duration, ok bool) { return 0, false }

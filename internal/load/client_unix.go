@@ -10,26 +10,27 @@ import (
 	"time"
 )
 
-// cpuTime returns the CPU time this process has used, and the most memory it
-// has had.
+// cpuTime returns the CPU time that this process has used, and its peak resident
+// memory in bytes.
 func cpuTime() (cpu time.Duration, maxRSS int64) {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0, 0 // it fails only for other arguments
+		return 0, 0 // cannot happen: it fails only for bad arguments
 	}
 	maxRSS = int64(u.Maxrss)
-	if runtime.GOOS != "darwin" && runtime.GOOS != "ios" { // there it is in bytes
+	if runtime.GOOS != "darwin" && runtime.GOOS != "ios" { // there it is already in bytes
 		maxRSS <<= 10
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), maxRSS
 }
 
-// spareDescriptors is how many are left to the rest of the process, and to
-// connections that have ended and are closed by the loop's next turn.
+// spareDescriptors is how many file descriptors are kept for the rest of the
+// process, and for connections that have ended and that the loop closes in its next
+// turn.
 const spareDescriptors = 64 + maxEnded
 
-// descriptorLimit is the most files this process may have open. (The Go runtime
-// has raised it as far as it may.)
+// descriptorLimit returns how many files this process may have open. The Go runtime
+// has already raised the soft limit to the hard limit.
 func descriptorLimit() (int, error) {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
@@ -38,24 +39,24 @@ func descriptorLimit() (int, error) {
 	return int(min(uint64(l.Cur), 1<<30)), nil
 }
 
-// ErrDescriptors: the process may not open as many files as it needs.
+// ErrDescriptors means that the process may not open as many files as it needs.
 var ErrDescriptors = errors.New("not enough file descriptors")
 
-// checkDescriptors finds out before the start whether a run with so many
-// connections can succeed.
+// checkDescriptors returns an error if the limit of open files is too low for so
+// many connections.
 func checkDescriptors(connections int) error {
 	limit, err := descriptorLimit()
 	if err != nil {
 		return err
 	}
 	if need := connections + spareDescriptors; need > limit {
-		return fmt.Errorf("%w: %d connections need %d, and %d are allowed: raise the limit (ulimit -n %d) or lower --connections", ErrDescriptors, connections, need, limit, need)
+		return fmt.Errorf("%w: %d connections need %d, but only %d are allowed: raise the limit (ulimit -n %d) or lower --connections", ErrDescriptors, connections, need, limit, need)
 	}
 	return nil
 }
 
-// MaxConnections is the most connections at a time that the process's limit of
-// open files allows.
+// MaxConnections is how many connections at a time the process's limit of open
+// files allows.
 func MaxConnections() int {
 	limit, err := descriptorLimit()
 	if err != nil {

@@ -8,13 +8,15 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// This file is the closed loop: so many connections, each followed by its next.
+// This file is the closed loop: a fixed number of connections, each followed by the
+// next.
 
-// errorPause is how long a connection of a closed loop waits after a failure: a
-// server that refuses is not asked a hundred thousand times a second.
+// errorPause is how long a closed loop's connection waits after a failure. Without
+// it, a server that refuses connections would get a hundred thousand attempts a
+// second.
 const errorPause = 100 * time.Millisecond
 
-// waitForOthers pauses the job until the loop has started all of the stage's, or
+// waitForOthers pauses the job until the loop has started all jobs of the stage, or
 // the stage is over.
 func (w *worker) waitForOthers(ctx context.Context) error {
 	j, _ := jobs.FromContext(ctx)
@@ -30,7 +32,7 @@ func (w *worker) wakeWaiting() {
 	w.wakes = w.wakes[:0]
 }
 
-// repeat is a connection of a closed loop: one visit after another.
+// repeat is the job of a closed loop's connection: one visit after another.
 func (w *worker) repeat(ctx context.Context, delay time.Duration) {
 	s := w.stage
 	if delay > 0 && loop.Sleep(ctx, delay) != nil {
@@ -42,8 +44,8 @@ func (w *worker) repeat(ctx context.Context, delay time.Duration) {
 			return
 		}
 		if !first && w.queue > 0 {
-			// The loop puts work in progress first: connections that went on
-			// and on would keep the others from beginning.
+			// The loop runs work in progress before new jobs. If the first
+			// connections went on without a pause, the others would never begin.
 			if w.waitForOthers(ctx) != nil {
 				return
 			}

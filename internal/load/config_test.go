@@ -26,7 +26,7 @@ func TestConfig(t *testing.T) {
 		{"no number", func(c *Config) { c.Rate = math.NaN() }, "rate of NaN"},
 		{"endless rate", func(c *Config) { c.Rate = math.Inf(1) }, "rate of +Inf"},
 		{"negative count", func(c *Config) { c.Count = -1 }, "count of -1"},
-		{"neither count nor duration", func(c *Config) { c.Count = 0 }, "neither a duration nor a count"},
+		{"neither count nor duration", func(c *Config) { c.Count = 0 }, "a duration or a count is needed"},
 		{"count below loops", func(c *Config) { c.Count, c.Loops = 1, 2 }, "count of 1"},
 		{"negative warm-up", func(c *Config) { c.Warmup = -1 }, "negative"},
 		{"negative ramp", func(c *Config) { c.Ramp = -1 }, "negative"},
@@ -43,7 +43,7 @@ func TestConfig(t *testing.T) {
 		{"sweep without a rate", func(c *Config) { c.Count, c.Duration, c.Sweep = 0, 1, &SweepConfig{P99: 1} }, "rate to begin with"},
 		{"sweep with a count", func(c *Config) { c.Rate, c.Duration, c.Sweep = 1, 1, &SweepConfig{P99: 1} }, "count"},
 		{"sweep without a duration", func(c *Config) { c.Count, c.Rate, c.Sweep = 0, 1, &SweepConfig{P99: 1} }, "duration"},
-		{"sweep without a p99", func(c *Config) { c.Count, c.Duration, c.Rate, c.Sweep = 0, 1, 1, &SweepConfig{} }, "p99 of 0s"},
+		{"sweep without a p99", func(c *Config) { c.Count, c.Duration, c.Rate, c.Sweep = 0, 1, 1, &SweepConfig{} }, "p99 limit of 0s"},
 		{"sweep to less than its first rate", func(c *Config) { c.Count, c.Duration, c.Rate, c.Sweep = 0, 1, 10, &SweepConfig{P99: 1, Max: 9} }, "9"},
 	} {
 		cfg := Config{Targets: []string{"127.0.0.1:1"}, Connections: 4, Loops: 1, Count: 10, Timeout: time.Second}

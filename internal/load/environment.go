@@ -9,8 +9,8 @@ import (
 	"github.com/jobloop/jobloop/internal/version"
 )
 
-// environment says where this process runs. What cannot be found out stays
-// empty.
+// environment describes this program and the machine it runs on. What cannot be
+// found out stays empty.
 func environment() Environment {
 	e := Environment{OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), CPU: machine.CPU(), Cores: runtime.NumCPU(), Version: version.String()}
 	e.Host, _ = os.Hostname()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// result makes the Result of what was measured.
+// result makes the Result from the measurements.
 func (r *run) result(m *measured) *Result {
 	rec, s := m.rec, m.stage
 	took := r.duration(m)
@@ -71,7 +71,7 @@ func (r *run) result(m *measured) *Result {
 	return res
 }
 
-// duration is how long the measured part was.
+// duration returns the length of the measured part.
 func (r *run) duration(m *measured) time.Duration {
 	end := m.stage.end
 	switch {
@@ -85,8 +85,8 @@ func (r *run) duration(m *measured) time.Duration {
 	return max(end.Sub(m.stage.start), 0)
 }
 
-// negotiated lists what was agreed on and which certificates were shown, the
-// most frequent first.
+// negotiated lists what was negotiated and which certificates servers sent, the most
+// frequent first.
 func (res *Result) negotiated(rec *recorder) {
 	for _, k := range slices.Collect(maps.Keys(rec.negotiated)) {
 		n := Negotiated{
@@ -101,7 +101,7 @@ func (res *Result) negotiated(rec *recorder) {
 	slices.SortFunc(res.Negotiated, func(a, b Negotiated) int {
 		return cmp.Or(cmp.Compare(b.Handshakes, a.Handshakes), cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)))
 	})
-	byName := make(map[string]Certificate) // the loops have entries of their own
+	byName := make(map[string]Certificate) // each loop has its own entries
 	for c, n := range rec.certificates {
 		d := c.describe(n)
 		d.Handshakes += byName[d.SHA256].Handshakes
@@ -113,7 +113,7 @@ func (res *Result) negotiated(rec *recorder) {
 	})
 }
 
-// warn adds what a reader must know to weigh the figures, with remedies.
+// warn adds warnings: what makes the figures doubtful, and what to do about it.
 func (res *Result) warn(r *run, m *measured) {
 	warn := func(format string, args ...any) { res.Warnings = append(res.Warnings, fmt.Sprintf(format, args...)) }
 	c := r.cfg
@@ -125,23 +125,23 @@ func (res *Result) warn(r *run, m *measured) {
 		warn("the client was busy for %.0f %% of the time: it, and not the server, may be the limit. %s", 100*res.Client.Busy, remedy)
 	}
 	if d := res.StartDelay; d != nil && d.P99 > 10_000 && !m.rec.full {
-		warn("1 %% of handshakes were begun %v late or later, because the client's thread was busy or kept waiting; latencies have that in them.",
+		warn("1 %% of handshakes began %v late or more, because the client's thread was busy or had to wait. Latencies include this delay.",
 			(time.Duration(d.P99) * time.Microsecond).Round(time.Millisecond))
 	}
 	if m.rec.full {
-		warn("all %d connections were in use at times, so that handshakes were begun late; latencies have that in them. --connections allows more.", c.Connections)
+		warn("all %d connections were in use at times, so handshakes began late. Latencies include this delay. Use --connections to allow more.", c.Connections)
 	}
 	if c.Rate > 0 && c.Sweep == nil && c.Count == 0 && r.why == "" && res.HandshakesPer < sweepThroughput*c.Rate {
-		warn("%.0f a second were done of the %.0f that were due: the server, or what is named above, did not keep up.", res.HandshakesPer, c.Rate)
+		warn("%.0f handshakes a second were done, but %.0f were due: the server, or whatever other warnings name, did not keep up.", res.HandshakesPer, c.Rate)
 	}
 	if n := r.kinds[kindPorts]; n > 0 {
-		warn("%d connections found no free local port: those closed wait in TIME_WAIT for a minute. Use --reset, several --source addresses, or a wider range (sysctl net.ipv4.ip_local_port_range).", n)
+		warn("%d connections found no free local port: closed connections keep theirs in TIME_WAIT for a minute. Use --reset, several --source addresses, or a wider range of ports (sysctl net.ipv4.ip_local_port_range).", n)
 	}
 	if r.kinds[kindDescriptors] > 0 {
-		warn("there were no file descriptors left (the limit is %d connections): raise it (ulimit -n), or lower --connections.", MaxConnections())
+		warn("there were no file descriptors left (they allow %d connections): raise the limit (ulimit -n) or lower --connections.", MaxConnections())
 	}
 	if oldest := res.Total.OldestCanceled; oldest > max(res.Latency.Max, 1_000_000) {
-		warn("when the run was stopped, %d connections were cut off, the oldest after %v: what became of them is in no figure.",
+		warn("%d connections were cut off when the run was stopped, the oldest after %v. No figure includes them.",
 			res.Total.Canceled, (time.Duration(oldest) * time.Microsecond).Round(time.Millisecond))
 	}
 	resumed := int64(0)
@@ -151,6 +151,6 @@ func (res *Result) warn(r *run, m *measured) {
 		}
 	}
 	if n := m.rec.offered - resumed; n > m.rec.offered/50 {
-		warn("the server has declined %d of %d sessions that were to be resumed.", n, m.rec.offered)
+		warn("the server declined to resume %d of %d sessions.", n, m.rec.offered)
 	}
 }

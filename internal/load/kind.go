@@ -16,20 +16,21 @@ import (
 	"github.com/jobloop/jobloop/jobs"
 )
 
-// Kinds of errors, the keys of Result.ErrorsByKind. Alerts from the server are
-// "alert: " and their name, answers other than 2xx "status " and their number.
+// Kinds of errors, the keys of Result.ErrorsByKind. An alert from the server is
+// "alert: " and its name. An answer with a status other than 2xx is "status " and the
+// number.
 const (
 	kindRefused     = "refused"
 	kindReset       = "reset"
 	kindTimeout     = "timeout"
-	kindGaveUp      = "gave up" // the client's patience was up
+	kindGaveUp      = "gave up" // the client's patience ran out
 	kindCertificate = "certificate"
-	kindClosed      = "closed" // before the end
+	kindClosed      = "closed" // by the server, too early
 	kindUnreachable = "unreachable"
-	kindPorts       = "ports"       // this machine has none left
-	kindDescriptors = "descriptors" // this process has none left
+	kindPorts       = "ports"       // this machine has no free local ports
+	kindDescriptors = "descriptors" // this process has no free file descriptors
 	kindNotTLS      = "not TLS"
-	kindNotBegun    = "not begun" // due, but every connection was in use until the end, or for longer than patience
+	kindNotBegun    = "not begun" // due, but all connections were in use, until the end or for longer than the patience
 	kindProtocol    = "protocol"  // the server broke TLS's or HTTP's rules
 	kindOther       = "other"
 
@@ -37,7 +38,7 @@ const (
 	kindStatus = "status "
 )
 
-// kindOf says of which kind an error is.
+// kindOf returns the kind of an error.
 func kindOf(err error) string {
 	if errors.Is(err, errGaveUp) {
 		return kindGaveUp
@@ -66,7 +67,7 @@ func kindOf(err error) string {
 		return kindProtocol
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return kindClosed
-	case errors.As(err, &op) && op.Op == "remote error": // crypto/tls's way to tell of an alert
+	case errors.As(err, &op) && op.Op == "remote error": // how crypto/tls reports an alert
 		return kindAlert + strings.TrimPrefix(op.Err.Error(), "tls: ")
 	case strings.Contains(err.Error(), "tls: "):
 		return kindProtocol
@@ -96,12 +97,12 @@ func canceled(err error) bool {
 	return errors.Is(err, jobs.ErrCanceled) || errors.Is(err, net.ErrClosed)
 }
 
-// statusError is an answer with another status than 2xx.
+// statusError is an answer with a status other than 2xx.
 type statusError int
 
 func (s statusError) Error() string { return fmt.Sprintf("HTTP status %d", int(s)) }
 
-// errAnswer is an answer that is none.
+// errAnswer is an answer that is not HTTP/1.1.
 var errAnswer = errors.New("not an HTTP/1.1 answer")
 
 // SortedKinds returns the kinds of errors, the most frequent first.

@@ -7,17 +7,17 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// This file is the open loop: visits begin when they are due, whatever became of
-// those before.
+// This file is the open loop: visits begin when they are due, however slow the
+// earlier ones are.
 
-// fullPause is how often an open loop looks for a free connection when all are
-// in use.
+// fullPause is how long an open loop waits before it looks for a free connection
+// again, when all are in use.
 const fullPause = time.Millisecond
 
 // pace begins the visits of an open loop when they are due.
 func (w *worker) pace(ctx context.Context) {
 	s := w.stage
-	limit := int(s.share(int64(s.connections), w.index)) + 1 // and this job
+	limit := int(s.share(int64(s.connections), w.index)) + 1 // 1 is this job
 	for {
 		canceled := w.letClose(ctx) != nil // the run is stopped
 		now := time.Now()
@@ -25,7 +25,7 @@ func (w *worker) pace(ctx context.Context) {
 		due, ok := w.arrival()
 		full := w.jobs >= limit
 		stopping := canceled || w.run.stopping.Load()
-		if !ok || stopping || full && s.over(now) { // what is due at the end is begun if it can be
+		if !ok || stopping || full && s.over(now) { // at the end, visits that are due are still begun if a connection is free
 			if full && ok {
 				w.giveUp()
 			}
@@ -55,8 +55,8 @@ func (w *worker) pace(ctx context.Context) {
 	}
 }
 
-// arrivals does the visit that was due at a time, and then those that have
-// become due meanwhile and found no free connection.
+// arrivals does the visit that was due at the given time. Then it does those that
+// became due meanwhile and found no free connection.
 func (w *worker) arrivals(ctx context.Context, due time.Time) {
 	for {
 		v := &visit{due: due}
@@ -77,10 +77,10 @@ func (w *worker) arrivals(ctx context.Context, due time.Time) {
 	}
 }
 
-// skip passes over those who have been due for longer than anybody's patience, and
-// have not been begun for want of a connection, or because this thread is busy. In
-// their place it is time for those who have just come: else a client that cannot
-// keep up would begin all of them later and later.
+// skip drops visits that were due so long ago that every client's patience has run
+// out. They were not begun because there was no free connection, or because this
+// thread was busy. Without skip, a client that cannot keep up would begin all visits
+// later and later.
 func (w *worker) skip(now time.Time) {
 	most := w.run.cfg.Patience.Max
 	if most == 0 {
@@ -95,8 +95,7 @@ func (w *worker) skip(now time.Time) {
 	}
 }
 
-// arrival says when the next visit of an open loop is due; ok is false if there
-// is to be none.
+// arrival returns when the next visit is due. ok is false if there is none.
 func (w *worker) arrival() (due time.Time, ok bool) {
 	s := w.stage
 	due = s.due(w.next)
@@ -106,7 +105,7 @@ func (w *worker) arrival() (due time.Time, ok bool) {
 	return due, s.end.IsZero() || due.Before(s.end)
 }
 
-// take takes the next arrival.
+// take removes the next arrival from the schedule.
 func (w *worker) take() {
 	if s := w.stage; s.count > 0 && !s.due(w.next).Before(s.start) {
 		w.left--
@@ -114,8 +113,8 @@ func (w *worker) take() {
 	w.next += int64(w.stage.workers)
 }
 
-// giveUp counts what was due and is not begun any more, because the connections
-// were in use until the end.
+// giveUp counts the visits that were due and will not begin any more, because all
+// connections were in use until the end.
 func (w *worker) giveUp() {
 	until := time.Now()
 	if w.run.stopping.Load() && w.run.when.Before(until) {
@@ -130,7 +129,7 @@ func (w *worker) giveUp() {
 	}
 }
 
-// miss takes the next arrival, which was due at a time, as one that is not begun.
+// miss takes the next arrival and counts it as not begun.
 func (w *worker) miss(due time.Time) {
 	w.take()
 	if !due.Before(w.stage.start) {

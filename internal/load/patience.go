@@ -10,22 +10,22 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// This file is how long clients wait, and how they leave.
+// This file says how long clients wait, and how they give up.
 
-// Patience is how long a client waits, from the moment it begins to connect to
-// the end of its handshake and request, before it leaves. Each client's is drawn
-// from Min to Max, all times alike; the same for all if these are equal. Two runs
-// draw the same times in the same order.
+// Patience is how long a client waits before it gives up. The time counts from when
+// the client begins to connect, and includes its handshake and request. Each client
+// draws its time at random from Min to Max, evenly distributed. Every run draws the
+// same times in the same order.
 //
-// A client that leaves closes its connection as a browser does (FIN), whatever
-// Config.Reset says, and does not wait for the server's goodbye. It is counted
-// as an error of a kind of its own, "gave up". If its patience is longer than
-// Config.Timeout, that ends it, as a "timeout". In an open loop, who has not been
-// begun for Max after it was due is not begun any more. The probes before a run
-// are patient.
+// A client that gives up closes its connection as a browser does (FIN), even if
+// Config.Reset is set. It does not wait for the server to close. It counts as an
+// error of its own kind, "gave up". If its patience is longer than Config.Timeout,
+// the timeout ends it, and it counts as a "timeout". In an open loop, a client that
+// has not begun within Max after it was due does not begin at all. The probes before
+// a run do not give up.
 type Patience struct{ Min, Max time.Duration }
 
-// UnmarshalText reads a time, such as 2s, or a range, such as 500ms-4s.
+// UnmarshalText parses a time, such as 2s, or a range, such as 500ms-4s.
 func (p *Patience) UnmarshalText(text []byte) error {
 	least, most, isRange := strings.Cut(string(text), "-")
 	if !isRange {
@@ -40,7 +40,7 @@ func (p *Patience) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is what UnmarshalText reads; nothing for the zero Patience.
+// String returns the form that UnmarshalText parses; "" for the zero Patience.
 func (p Patience) String() string {
 	switch {
 	case p == Patience{}:
@@ -51,10 +51,10 @@ func (p Patience) String() string {
 	return p.Min.String() + "-" + p.Max.String()
 }
 
-// errGaveUp is of a visit whose client's patience was up.
+// errGaveUp is the error of a visit whose client gave up.
 var errGaveUp = errors.New("the client gave up")
 
-// newRandom returns the random numbers of a worker: the same in each run.
+// newRandom returns a worker's random numbers. They are the same in every run.
 func newRandom(index int) *rand.Rand { return rand.New(rand.NewPCG(1, uint64(index))) }
 
 // draw returns the patience of the next client.
@@ -65,8 +65,8 @@ func (p Patience) draw(random *rand.Rand) time.Duration {
 	return p.Min + time.Duration(random.Int64N(int64(p.Max-p.Min)+1))
 }
 
-// drawPatience returns the patience of the next visit, 0 if the timeout ends it
-// before that.
+// drawPatience returns the patience of the next visit. It returns 0 if the timeout
+// comes first.
 func (w *worker) drawPatience() time.Duration {
 	d := w.run.cfg.Patience.draw(w.random)
 	if d > w.run.cfg.Timeout {
@@ -75,8 +75,8 @@ func (w *worker) drawPatience() time.Duration {
 	return d
 }
 
-// leave prepares a connection for its close if its client gave up: that is no
-// reset, by which the server would learn that nobody waits for its work.
+// leave prepares a connection for its close if the client gave up. The close must
+// not be a reset, which would tell the server that nobody waits for its answer.
 func (v *visit) leave(raw *loop.Conn) {
 	if v.gaveUp {
 		raw.SetLinger(-1)

@@ -7,8 +7,8 @@ import (
 	"net"
 )
 
-// probe connects to each target, and from each source, before a run: one that
-// cannot succeed does not begin. Names are looked up here, and not again.
+// probe connects to each target, and from each source, before a run. If that fails,
+// the run does not begin. Names are looked up here and not again.
 func (r *run) probe(ctx context.Context) error {
 	w := r.workers[0]
 	result := make(chan error, 1)
@@ -21,7 +21,7 @@ func (r *run) probe(ctx context.Context) error {
 	}
 	select {
 	case err = <-result:
-	case <-r.ended: // its error is told by Run
+	case <-r.ended: // Run returns the loops' error
 		return errors.New("the loops have ended")
 	case <-ctx.Done():
 		return fmt.Errorf("interrupted before it began: %w", context.Cause(ctx))
@@ -53,7 +53,7 @@ func (w *worker) probeAll(ctx context.Context) error {
 
 func (w *worker) probeOne(ctx context.Context, t *target) error {
 	if w.run.cfg.Resume > 0 {
-		w.resumeShare = 1 - w.run.cfg.Resume // this one's turn
+		w.resumeShare = 1 - w.run.cfg.Resume // so that this one resumes
 	}
 	w.rec.total.Begun++
 	w.rec.total.Probes++
@@ -68,7 +68,7 @@ func (w *worker) probeOne(ctx context.Context, t *target) error {
 	return nil
 }
 
-// plain takes the addresses out of an error: the message has the target's.
+// plain removes the addresses from an error. The message already has the target's.
 func plain(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {

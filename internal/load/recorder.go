@@ -6,20 +6,21 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// maxLatency is where histograms end; what takes longer counts as this.
+// maxLatency is the end of the histograms. Longer times count as this.
 const maxLatency = time.Hour
 
-// recorder gathers what one loop measures. It belongs to the loop, others read
-// it when that has nothing more to do.
+// recorder holds what one loop measures. It belongs to the loop. Others may read it
+// after the loop's last visit. Its counts are of the measured part if nothing else is
+// said.
 type recorder struct {
 	latency, connect, tls, firstByte, delay, gaveUp *hdrhistogram.Histogram
 
-	handshakes   int64 // measured, as all that has no other word
+	handshakes   int64 // that were due in the measured part and succeeded
 	inTime       int64 // that ended in the measured part, whenever they were due
 	errors       int64
 	notBegun     int64
 	full         bool  // all connections were in use when another was due
-	offered      int64 // that offered a session to resume
+	offered      int64 // handshakes that offered a session to resume
 	read         int64
 	written      int64
 	kinds        map[string]int64
@@ -27,16 +28,16 @@ type recorder struct {
 	negotiated   map[negotiated]int64
 	certificates map[*certificate]int64
 	targets      []outcome
-	last         time.Time // the end of the last one that succeeded
+	last         time.Time // end of the last handshake that succeeded
 
 	total Total
 	seen  map[string]int64 // errors of every kind, measured or not
 }
 
-// outcome is how visits ended.
+// outcome counts how visits ended.
 type outcome struct{ handshakes, errors int64 }
 
-// negotiated is what can differ from one handshake to another.
+// negotiated is what a handshake negotiated.
 type negotiated struct {
 	version, cipher, curve uint16
 	alpn                   string
@@ -53,13 +54,13 @@ func newRecorder(targets int) *recorder {
 	}
 }
 
-// newHistogram returns one of times in microseconds.
+// newHistogram returns a histogram of times in microseconds.
 func newHistogram(digits int) *hdrhistogram.Histogram {
 	return hdrhistogram.New(1, maxLatency.Microseconds(), digits)
 }
 
 func record(h *hdrhistogram.Histogram, d time.Duration) {
-	h.RecordValue(min(max(d.Microseconds(), 1), maxLatency.Microseconds())) // cannot fail: it is in range
+	h.RecordValue(min(max(d.Microseconds(), 1), maxLatency.Microseconds())) // cannot fail: the value is in range
 }
 
 // success counts a measured handshake.
@@ -104,7 +105,7 @@ func (r *recorder) fail(kind, example string, n int64) {
 	}
 }
 
-// merge adds what another loop has measured.
+// merge adds what another loop measured.
 func (r *recorder) merge(o *recorder) {
 	r.latency.Merge(o.latency)
 	r.connect.Merge(o.connect)
@@ -159,7 +160,7 @@ func (t *Total) add(o Total) {
 	t.Probes += o.Probes
 }
 
-// percentiles sums a histogram up.
+// percentiles summarizes a histogram.
 func percentiles(h *hdrhistogram.Histogram) Percentiles {
 	if h.TotalCount() == 0 {
 		return Percentiles{}

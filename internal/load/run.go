@@ -1,10 +1,10 @@
-// Package load loads TLS servers with handshakes, and measures them: the part
-// of "tlsdemo load" below its command line. Its clients are jobs on event loops,
-// thousands on a thread, with crypto/tls as it is.
+// Package load loads TLS servers with handshakes and measures them. It is the load
+// tester behind "tlsdemo load". Its clients are jobs on event loops, thousands on a
+// thread, with unmodified crypto/tls.
 //
-// Run does a run as its Config says and returns a Result. A run is one stage
-// (ramp, warm-up, measured part), or several in a sweep; each loop has a worker,
-// which makes visits: connections with a handshake and perhaps a request.
+// Run does the run that a Config describes and returns a Result. A run is one stage
+// (ramp, warm-up, measured part); a sweep has several. Each loop has a worker, which
+// makes visits. A visit is one connection, with a handshake and perhaps a request.
 package load
 
 import (
@@ -29,25 +29,25 @@ type run struct {
 	workers []*worker
 	series  *series
 	stopped sync.Once
-	stops   chan struct{} // closed when it is to end early
-	why     string        // it was; read when the loops have ended
-	when    time.Time     // the same
+	stops   chan struct{} // closed when the run is to end early
+	why     string        // it ended early; read after the loops have ended
+	when    time.Time     // it was stopped; read after the loops have ended
 
 	begin    time.Time
-	total    Total            // of the stages that are done, and the probes
+	total    Total            // of the probes and of the stages that are done
 	kinds    map[string]int64 // of all errors up to now, measured or not
-	ended    chan struct{}    // the loops have
-	endErr   error            // how
+	ended    chan struct{}    // closed when the loops have ended
+	endErr   error            // the loops' error, after that
 	stopping atomic.Bool
 	inFlight atomic.Int64
-	most     atomic.Int64 // in flight
+	most     atomic.Int64 // the maximum of inFlight
 	failed   atomic.Int64
 	phase    atomic.Pointer[string]
 }
 
-// Run does a run. When ctx is done it ends at once, and what was measured until
-// then is the result. It is an error if the run cannot begin: if one of the
-// targets cannot be reached, say.
+// Run does a run. When ctx is done, the run ends at once, and the result has what was
+// measured until then. Run returns an error if the run cannot begin, for example
+// because a target cannot be reached.
 func Run(ctx context.Context, cfg Config) (*Result, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		MaxJobs:     cfg.Connections + 16,
 		MaxQueued:   cfg.Connections + 1024,
 		IdleTimeout: -1, // each connection has a deadline of its own
-		// A visit sees to its connection's end itself.
+		// A visit closes its connection itself.
 		LingerTimeout: -1,
 		Logger:        slog.Default(),
 	})
@@ -85,10 +85,10 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	return r.result(m), nil
 }
 
-// measured is what is known when the stages are done.
+// measured is what the stages have measured.
 type measured struct {
 	rec    *recorder
-	stage  *stage // that rec is of
+	stage  *stage // that rec belongs to
 	ended  time.Time
 	most   int // connections at a time
 	client usage
@@ -110,12 +110,12 @@ func (r *run) measure(ctx context.Context) (*measured, error) {
 // runStage runs a stage to its end, or until ctx is done.
 func (r *run) runStage(ctx context.Context, s *stage) *measured {
 	for _, w := range r.workers {
-		w.rec = newRecorder(len(r.cfg.Targets)) // the loop sees it by the Post that follows
+		w.rec = newRecorder(len(r.cfg.Targets)) // Post makes it visible to the loop
 		if w.loop.Post(func() { w.begin(s) }) != nil {
 			s.workerDone()
 		}
 	}
-	// wait waits until a time, and reports false if the stage has ended first.
+	// wait waits until a time. It returns false if the stage ended first.
 	wait := func(until time.Time) bool {
 		timer := time.NewTimer(time.Until(until))
 		defer timer.Stop()
@@ -161,7 +161,7 @@ func (r *run) runStage(ctx context.Context, s *stage) *measured {
 	return m
 }
 
-// account adds what is counted of every connection of the run.
+// account adds a recorder's counts of all connections, measured or not.
 func (r *run) account(rec *recorder) {
 	r.total.add(rec.total)
 	for kind, n := range rec.seen {
@@ -169,7 +169,7 @@ func (r *run) account(rec *recorder) {
 	}
 }
 
-// stop makes the run end early. It may be called from any goroutine.
+// stop makes the run end early. Any goroutine may call it.
 func (r *run) stop(why string) {
 	r.stopped.Do(func() {
 		r.why, r.when = why, time.Now()
@@ -178,10 +178,10 @@ func (r *run) stop(why string) {
 	})
 }
 
-// end cancels what is in progress.
+// end cancels the visits in progress.
 func (r *run) end() {
 	r.group.Close()
-	<-r.ended // jobs that are not begun never end, so the stage does not
+	<-r.ended // do not wait for the stage: jobs that never began do not end it
 }
 
 func (r *run) enter() {
@@ -196,7 +196,7 @@ func (r *run) enter() {
 
 func (r *run) setPhase(name string) { r.phase.Store(&name) }
 
-// watch calls Config.Progress until the function it returns is called.
+// watch calls Config.Progress regularly until the returned function is called.
 func (r *run) watch() (stop func()) {
 	if r.cfg.Progress == nil {
 		return func() {}

@@ -7,9 +7,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// series is how a run went over time. However long that is, it has no more than
-// maxPoints intervals: when they are used up, each two become one. It may be
-// used from any goroutine.
+// series records a run over time, in at most maxPoints intervals. When these are
+// used up, each pair of intervals becomes one. Any goroutine may use it.
 type series struct {
 	mu     sync.Mutex
 	begin  time.Time
@@ -30,7 +29,7 @@ type interval struct {
 
 func newSeries(begin time.Time) *series { return &series{begin: begin, step: firstStep} }
 
-// add adds what one loop has counted in an interval that began at a time.
+// add adds what one loop counted in an interval that began at the given time.
 func (s *series) add(at time.Time, in *interval) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,8 +44,8 @@ func (s *series) add(at time.Time, in *interval) {
 	s.points[i].add(in)
 }
 
-// untilNext is how long the first interval that has not begun at a time is away.
-// Who adds then, and not a fixed time after the last, leaves no interval empty.
+// untilNext returns the time until the next interval begins. A caller that adds at
+// these times leaves no interval empty. One that adds in fixed steps may.
 func (s *series) untilNext(now time.Time) time.Duration {
 	return firstStep - max(now.Sub(s.begin), 0)%firstStep
 }
@@ -58,7 +57,7 @@ func (p *interval) add(in *interval) {
 	p.latency.Merge(in.latency)
 }
 
-// halve makes one interval of each two.
+// halve merges each pair of intervals into one.
 func (s *series) halve() {
 	n := (len(s.points) + 1) / 2
 	for i := range n {
@@ -73,7 +72,8 @@ func (s *series) halve() {
 	s.step *= 2
 }
 
-// result returns the points, with times from that of the measured part's start.
+// result returns the points. Their times count from start, the start of the measured
+// part.
 func (s *series) result(start time.Time) []Point {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,7 +95,7 @@ func (s *series) result(start time.Time) []Point {
 	return points
 }
 
-// lately returns the rate and the p99 of the last second or so.
+// lately returns the rate and the p99 of about the last second.
 func (s *series) lately(now time.Time) (rate float64, p99 time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

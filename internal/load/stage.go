@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// stage is a part of a run with one rate or number of connections: ramp,
-// warm-up, and the measured part. A sweep has several.
+// stage is a part of a run with one rate or number of connections. It consists of
+// the ramp, the warm-up and the measured part. A sweep has several stages.
 type stage struct {
-	rate        float64 // open loop; 0: closed
+	rate        float64 // of an open loop; 0: closed loop
 	connections int
 	ramp        time.Duration
 	count       int64 // measured visits, 0: no limit
@@ -17,10 +17,10 @@ type stage struct {
 
 	begin time.Time
 	start time.Time // of the measured part
-	end   time.Time // of it; zero: when count visits are done
+	end   time.Time // of the measured part; zero: it ends after count visits
 
-	running atomic.Int32  // workers
-	done    chan struct{} // closed when none is
+	running atomic.Int32  // workers that are not done
+	done    chan struct{} // closed when all workers are done
 }
 
 const forever time.Duration = 100 * 365 * 24 * time.Hour
@@ -43,7 +43,7 @@ func (s *stage) workerDone() {
 	}
 }
 
-// measuredUntil is the end of the measured part, as far as that is known.
+// measuredUntil is the end of the measured part; far away if it is not known.
 func (s *stage) measuredUntil() time.Time {
 	if s.end.IsZero() {
 		return s.begin.Add(forever)
@@ -51,7 +51,7 @@ func (s *stage) measuredUntil() time.Time {
 	return s.end
 }
 
-// share is a worker's share of n.
+// share returns a worker's share of n.
 func (s *stage) share(n int64, index int) int64 {
 	workers := int64(s.workers)
 	share := n / workers
@@ -61,11 +61,11 @@ func (s *stage) share(n int64, index int) int64 {
 	return share
 }
 
-// over reports whether nothing new is begun.
+// over reports whether the stage begins no more visits.
 func (s *stage) over(now time.Time) bool { return !s.end.IsZero() && !now.Before(s.end) }
 
-// due says when the n-th visit of an open loop is due. In the ramp the rate
-// grows evenly from 0, so that n grows with the square of time.
+// due returns when the n-th visit of an open loop is due. In the ramp the rate grows
+// evenly from 0, so n grows with the square of time.
 func (s *stage) due(n int64) time.Time {
 	ramp := s.ramp.Seconds()
 	inRamp := s.rate * ramp / 2
@@ -76,9 +76,9 @@ func (s *stage) due(n int64) time.Time {
 	return s.begin.Add(time.Duration(min(at, forever.Seconds()) * float64(time.Second)))
 }
 
-// counts says whether a visit belongs to the measured part: if it was due in it,
-// whenever it ended. (In a closed loop it is due when it is begun.) So no end
-// hides those that take long.
+// counts reports whether a visit belongs to the measured part: it does if it was due
+// in that part, whenever it ended. Long visits are therefore not lost at the end. (In
+// a closed loop a visit is due when it begins.)
 func (s *stage) counts(v *visit) bool {
 	if s.count > 0 && s.rate == 0 {
 		return v.measured
@@ -86,9 +86,9 @@ func (s *stage) counts(v *visit) bool {
 	return !v.due.Before(s.start)
 }
 
-// inTime says whether an ended visit counts in the throughput of the measured
-// part: if it ended in it, whenever it was due. A part with a count lasts until
-// its last visit's end.
+// inTime reports whether a visit counts in the throughput of the measured part: it
+// does if it ended in that part, whenever it was due. A measured part with a count
+// lasts until the end of its last visit.
 func (s *stage) inTime(v *visit) bool {
 	if s.count > 0 {
 		return s.counts(v)

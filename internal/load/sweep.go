@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// A sweep multiplies the rate by sweepFactor until a step does not keep up, and
-// then looks for the knee between the last two rates, by halving what lies
-// between them sweepHalvings times.
+// A sweep multiplies the rate by sweepFactor until the server does not keep up. The
+// knee then lies between the last two rates. The sweep looks for it by halving this
+// interval sweepHalvings times.
 const (
 	sweepFactor   = 1.5
 	sweepHalvings = 3
 	maxSweepSteps = 60
 
 	sweepWarmup     = 500 * time.Millisecond // of each step
-	sweepThroughput = 0.98                   // of the rate, that must be done
-	sweepFailures   = 0.01                   // of handshakes, that may fail
+	sweepThroughput = 0.98                   // share of the rate that must be done
+	sweepFailures   = 0.01                   // share of handshakes that may fail
 )
 
-// search looks for the knee: it chooses each step's rate by how the one before
-// it went.
+// search looks for the knee. It chooses the rate of each step from the result of the
+// step before.
 type search struct {
 	max      float64 // 0: none
-	kept     float64 // the greatest rate that was kept up, 0: none yet
-	broken   float64 // the least that was not, 0: none yet
+	kept     float64 // the highest rate that the server kept up with; 0: none yet
+	broken   float64 // the lowest rate that it did not keep up with; 0: none yet
 	halvings int
 }
 
-// next returns the rate of the step after one; 0: the search has ended.
+// next returns the rate of the next step. It returns 0 if the search has ended.
 func (s *search) next(rate float64, keptUp bool) float64 {
 	if keptUp {
 		s.kept = rate
@@ -47,7 +47,7 @@ func (s *search) next(rate float64, keptUp bool) float64 {
 	return (s.kept + s.broken) / 2
 }
 
-// sweep runs a stage for each rate. The result has the best one's figures.
+// sweep runs a stage for each rate. It returns the measurements of the best one.
 func (r *run) sweep(ctx context.Context) *measured {
 	sweep, search := &Sweep{Steps: []Step{}}, search{max: r.cfg.Sweep.Max}
 	var best, last *measured

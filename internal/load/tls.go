@@ -14,23 +14,23 @@ import (
 	"time"
 )
 
-// classicalCurves is what crypto/tls offers, without the hybrids with ML-KEM: few
-// servers have these, and making their key shares costs the client over a third of
-// its CPU time for a handshake ("go run ./benchmarks clients"). The share that is
-// sent is X25519's. The others are named because servers want to see the curve
-// of an ECDSA certificate, too (RFC 8422, section 5.1.1).
+// classicalCurves are the key exchanges that crypto/tls offers, without the hybrids
+// with ML-KEM. Few servers support the hybrids, and making their key shares takes over
+// a third of the client's CPU time for a handshake ("go run ./benchmarks clients").
+// Only X25519's key share is sent. The others are offered because a server with an
+// ECDSA certificate wants to see its curve among them (RFC 8422, section 5.1.1).
 var classicalCurves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
 
-// tlsConfigs returns the configurations of one loop's handshakes with a target:
-// for full ones, and for those that resume sessions.
+// tlsConfigs returns the configurations for one loop's handshakes with a target: one
+// for full handshakes, and one for handshakes that resume sessions.
 func (c *Config) tlsConfigs(host string, seen *certificates, cache tls.ClientSessionCache) (full, resume *tls.Config) {
 	o := &c.TLS
 	full = &tls.Config{
 		ServerName: host,
 		NextProtos: o.ALPN,
 		MinVersion: tls.VersionTLS12,
-		// What crypto/tls would do in each handshake is done once for each
-		// certificate, by VerifyConnection.
+		// VerifyConnection verifies each certificate once. crypto/tls would do
+		// so in each handshake.
 		InsecureSkipVerify: true,
 	}
 	if o.ServerName != "" {
@@ -47,7 +47,8 @@ func (c *Config) tlsConfigs(host string, seen *certificates, cache tls.ClientSes
 		full.CipherSuites = []uint16{o.Cipher}
 	}
 	if o.Certificate != nil {
-		// Whatever authorities the server names: that it refuses is a result.
+		// Send it whatever authorities the server names. If the server refuses
+		// it, that is a result.
 		full.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.Certificate, nil }
 	}
 	verify := x509.VerifyOptions{DNSName: full.ServerName, Roots: o.RootCAs}
@@ -62,11 +63,11 @@ func (c *Config) tlsConfigs(host string, seen *certificates, cache tls.ClientSes
 	return full, resume
 }
 
-// maxCertificates is how many different certificates are told apart. Further
-// ones are verified each time, and counted together.
+// maxCertificates is how many different certificates are told apart. Further ones
+// are verified each time and counted together.
 const maxCertificates = 64
 
-// certificates are those that servers have shown to one loop.
+// certificates are the certificates that servers have sent to one loop.
 type certificates struct {
 	list  []*certificate
 	other *certificate
@@ -80,9 +81,9 @@ type certificate struct {
 
 func newCertificates() *certificates { return &certificates{other: new(certificate)} }
 
-// of returns the entry for a chain. crypto/tls keeps parsed certificates as
-// long as anybody has them, so the same chain is the same pointers; a few
-// entries more than certificates, if it did not, would do no harm.
+// of returns the entry for a chain. crypto/tls shares parsed certificates while
+// anything refers to them, so equal chains have equal pointers. If it did not, there
+// would be a few more entries, which does no harm.
 func (cs *certificates) of(chain []*x509.Certificate) *certificate {
 	for _, c := range cs.list {
 		if slices.Equal(c.chain, chain) {
@@ -101,10 +102,10 @@ func (cs *certificates) of(chain []*x509.Certificate) *certificate {
 	return c
 }
 
-// verify does what crypto/tls does for a client without InsecureSkipVerify.
+// verify verifies a chain as crypto/tls does without InsecureSkipVerify.
 func (cs *certificates) verify(chain []*x509.Certificate, opts x509.VerifyOptions) error {
 	if len(chain) == 0 {
-		return errors.New("tls: the server has shown no certificate")
+		return errors.New("tls: the server sent no certificate")
 	}
 	c := cs.of(chain)
 	if err, ok := c.verified[opts.DNSName]; ok && c != cs.other {
@@ -125,7 +126,7 @@ func (cs *certificates) verify(chain []*x509.Certificate, opts x509.VerifyOption
 	return err
 }
 
-// describe returns what the result says of a certificate.
+// describe returns the certificate as it appears in the result.
 func (c *certificate) describe(handshakes int64) Certificate {
 	if len(c.chain) == 0 {
 		return Certificate{Subject: "others", Handshakes: handshakes}
@@ -151,17 +152,17 @@ func keyName(key any) string {
 	return fmt.Sprintf("%T", key)
 }
 
-// session is a tls.ClientSessionCache for the sessions with one target: it has
-// the last one, which handshakes resume again and again.
+// session is a tls.ClientSessionCache for the sessions with one target. It keeps the
+// last session, which handshakes resume again and again.
 type session struct {
 	state *tls.ClientSessionState
-	stamp int // counts the sessions
+	stamp int // number of sessions so far
 }
 
 func (s *session) Get(string) (*tls.ClientSessionState, bool) { return s.state, s.state != nil }
 
 func (s *session) Put(_ string, state *tls.ClientSessionState) {
-	s.state = state // nil: crypto/tls has found that it is of no use
+	s.state = state // nil if crypto/tls found that the session cannot be used
 	if state != nil {
 		s.stamp++
 	}

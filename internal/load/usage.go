@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// usage is what this process has used between two moments, or up to one.
+// usage is the CPU time that this process used, up to a moment or between two.
 type usage struct {
 	at  time.Time
 	cpu time.Duration
 
-	wall time.Duration // of a difference
+	wall time.Duration // between the two moments
 }
 
 func takeUsage() usage {
@@ -22,11 +22,11 @@ func (u usage) sub(before usage) usage {
 	return usage{cpu: u.cpu - before.cpu, wall: u.at.Sub(before.at)}
 }
 
-// BusyLimit is from which Client.Busy on the client is taken to be the limit.
+// BusyLimit is the least Client.Busy at which the client may be the limit.
 const BusyLimit = 0.9
 
-// busy is how much the client has used of its threads; of the cores, if there are
-// fewer.
+// busy returns which share of its threads' time the client used. If there are fewer
+// cores than threads, it is the share of the cores' time.
 func (u usage) busy(loops int) float64 {
 	if u.wall <= 0 {
 		return 0

@@ -19,19 +19,19 @@ import (
 // visit is one connection: what was done on it, and when.
 type visit struct {
 	target   *target
-	measured bool   // of a closed loop with a count: it is one of these
-	probe    bool   // before the run
-	offered  bool   // a session to resume
-	remote   string // the address connected to, as numbers
+	measured bool   // it is one of the count, in a closed loop with a count
+	probe    bool   // it is a probe before the run
+	offered  bool   // it offered a session to resume
+	remote   string // numeric address of the server
 
 	patience time.Duration // 0: it waits until the timeout
-	gaveUp   bool          // its patience was up
+	gaveUp   bool          // its patience ran out
 
 	due       time.Time
 	began     time.Time
 	connected time.Time
-	shaken    time.Time // the handshake was done
-	answered  time.Time // the first byte of the answer was there
+	shaken    time.Time // when the handshake was done
+	answered  time.Time // when the first byte of the answer had come
 	ended     time.Time
 
 	read, written int64 // bytes on the socket
@@ -39,16 +39,16 @@ type visit struct {
 	certificate   *certificate
 }
 
-// ticketTimeout is how long to wait for a session ticket, which servers send
-// right after the handshake.
+// ticketTimeout is how long to wait for a session ticket. Servers send it right after
+// the handshake.
 const ticketTimeout = 2 * time.Second
 
-// lingerTimeout is how long to wait for the server's end of a connection, when
-// it is not reset.
+// lingerTimeout is how long to wait for the server to close a connection that is not
+// reset.
 const lingerTimeout = time.Second
 
-// visit makes a connection, the handshake, and the request if there is to be
-// one. It runs in a job.
+// visit makes a connection, a handshake and, if the configuration asks for one, a
+// request. It runs in a job.
 func (w *worker) visit(ctx context.Context, v *visit) error {
 	v.began = time.Now()
 	if v.due.IsZero() {
@@ -88,7 +88,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	v.offered = resuming && v.target.session.state != nil
 	c := &conn{Conn: raw, v: v}
 	t := tls.Client(c, config)
-	if err := t.HandshakeContext(context.Background()); err != nil { // nothing ends it but the deadline
+	if err := t.HandshakeContext(context.Background()); err != nil { // only the deadline ends it
 		return v.failed("handshake", err)
 	}
 	v.shaken = time.Now()
@@ -107,20 +107,20 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 		v.ended = time.Now()
 		w.rec.total.Requests++
 	}
-	// In TLS 1.2 it would have come in the handshake.
+	// In TLS 1.2, the ticket would have come in the handshake.
 	if resuming && !state.DidResume && state.Version == tls.VersionTLS13 && v.target.session.stamp == stamp {
 		c.waitForTicket(t, v.target.session)
 	}
 	if !w.run.cfg.Reset || v.probe {
 		if err := c.finish(t); err != nil {
-			w.rec.total.Handshakes-- // the server has not completed it
+			w.rec.total.Handshakes-- // the server did not complete it
 			return v.failed("handshake", err)
 		}
 	}
 	return nil
 }
 
-// failed ends a visit with an error, and says in which part of it.
+// failed ends a visit with an error that names the part in which it happened.
 func (v *visit) failed(part string, err error) error {
 	v.ended = time.Now()
 	if v.patience > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -130,8 +130,8 @@ func (v *visit) failed(part string, err error) error {
 	return fmt.Errorf("%s: %w", part, err)
 }
 
-// resumeNext says whether the next handshake is to resume a session. It spreads
-// them evenly.
+// resumeNext reports whether the next handshake is to resume a session. Handshakes
+// that do are spread evenly.
 func (w *worker) resumeNext() bool {
 	w.resumeShare += w.run.cfg.Resume
 	if w.resumeShare < 1 {
@@ -141,7 +141,7 @@ func (w *worker) resumeNext() bool {
 	return true
 }
 
-// request asks for a path, and reads the answer to its end.
+// request requests a path and reads the answer to its end.
 func (w *worker) request(t *tls.Conn, v *visit, path string) error {
 	if p := v.agreed.alpn; p != "" && p != "http/1.1" && p != "http/1.0" {
 		return fmt.Errorf("%w: the connection speaks %s", errAnswer, p)
@@ -157,7 +157,7 @@ func (w *worker) request(t *tls.Conn, v *visit, path string) error {
 	v.answered = time.Now()
 	resp := fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseResponse(resp)
-	resp.StreamBody = true // it is not kept, however long
+	resp.StreamBody = true // do not keep the body in memory
 	if err := resp.Read(r); err != nil {
 		return answerError(err)
 	}
@@ -174,7 +174,8 @@ func (w *worker) request(t *tls.Conn, v *visit, path string) error {
 	return nil
 }
 
-// answerError marks what is wrong with the answer and not with the connection.
+// answerError marks an error as one of the answer, if it is not one of the
+// connection.
 func answerError(err error) error {
 	if kindOf(err) != kindOther {
 		return err
@@ -186,7 +187,7 @@ func answerError(err error) error {
 func (w *worker) reader(t *tls.Conn) *bufio.Reader {
 	n := len(w.readers)
 	if n == 0 {
-		return bufio.NewReaderSize(t, 8<<10) // as much header as servers send
+		return bufio.NewReaderSize(t, 8<<10) // enough for the headers that servers send
 	}
 	r := w.readers[n-1]
 	w.readers = w.readers[:n-1]
@@ -194,7 +195,7 @@ func (w *worker) reader(t *tls.Conn) *bufio.Reader {
 	return r
 }
 
-// maxReaders is how many buffers are kept for the next visits.
+// maxReaders is how many buffers are kept for later visits.
 const maxReaders = 256
 
 func (w *worker) free(r *bufio.Reader) {
@@ -204,8 +205,8 @@ func (w *worker) free(r *bufio.Reader) {
 	}
 }
 
-// conn is what crypto/tls reads from: it counts bytes, and ends reading when a
-// session ticket is there that was waited for.
+// conn is the connection below crypto/tls. It counts bytes. While waiting is set, it
+// ends reading as soon as a session ticket has come.
 type conn struct {
 	*loop.Conn
 	v       *visit
@@ -230,9 +231,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// waitForTicket reads until the server has sent a session ticket, which in TLS
-// 1.3 it does after the handshake. That there is none is no error: it shows in
-// how many handshakes are resumed.
+// waitForTicket reads until the server has sent a session ticket. In TLS 1.3, servers
+// do that after the handshake. A missing ticket is no error: the result shows how many
+// handshakes were resumed.
 func (c *conn) waitForTicket(t *tls.Conn, s *session) {
 	c.waiting, c.stamp = s, s.stamp
 	c.SetReadDeadline(time.Now().Add(ticketTimeout))
@@ -245,13 +246,13 @@ func (c *conn) waitForTicket(t *tls.Conn, s *session) {
 	c.waiting = nil
 }
 
-// finish says goodbye and waits for the server's: closing with something unread
-// would be a reset. In TLS 1.3 the server's answer to the client's last message
-// comes here, too: its error is that the server has refused the client, by an
-// alert.
+// finish closes its side of the connection and waits until the server closes the
+// other. Closing with unread data would be a reset. In TLS 1.3, the server's answer to
+// the client's last message comes here too. If the server refuses the client by an
+// alert, finish returns that as its error.
 func (c *conn) finish(t *tls.Conn) error {
 	c.SetDeadline(time.Now().Add(lingerTimeout))
-	t.CloseWrite() // what is wrong with the connection, reading tells
+	t.CloseWrite() // if the connection has failed, Read returns the error
 	c.Conn.CloseWrite()
 	var b [512]byte
 	for {

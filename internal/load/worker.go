@@ -13,8 +13,8 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// worker is one loop's share of a run. But for the fields of its construction
-// it belongs to its loop.
+// worker is one loop's share of a run. It belongs to its loop, except for the fields
+// that newWorker sets.
 type worker struct {
 	run   *run
 	loop  *loop.Loop
@@ -34,13 +34,13 @@ type worker struct {
 	now   interval // since the last tick
 	since time.Time
 	tick  *loop.Timer
-	jobs  int      // of the stage, that have not ended
-	queue int      // of these, that the loop has not started
-	wakes []func() // of these, that wait for the queue to become empty
-	left  int64    // of a stage with a count: measured visits to begin
-	next  int64    // of an open loop: number of the next arrival
-	ended int      // visits, in this turn of the loop
-	turns func()   // ends their count
+	jobs  int      // of the stage that have not ended
+	queue int      // jobs that the loop has not started yet
+	wakes []func() // wake the jobs that wait for the queue to become empty
+	left  int64    // measured visits still to begin, in a stage with a count
+	next  int64    // number of the next arrival, in an open loop
+	ended int      // visits that ended in this turn of the loop
+	turns func()   // stops counting ended
 }
 
 // target is an address to connect to, as one loop sees it.
@@ -63,7 +63,7 @@ func newWorker(r *run, l *loop.Loop, index int) *worker {
 		}
 	}
 	for i, t := range r.cfg.Targets {
-		host, port, _ := net.SplitHostPort(t) // validate has looked at it
+		host, port, _ := net.SplitHostPort(t) // Validate has checked it
 		s := new(session)
 		full, resume := r.cfg.tlsConfigs(host, w.certificates, s)
 		w.targets = append(w.targets, &target{
@@ -76,8 +76,8 @@ func newWorker(r *run, l *loop.Loop, index int) *worker {
 	return w
 }
 
-// requestText is what is sent after a handshake. A server that is not going to
-// be reset is asked to close the connection.
+// requestText returns the request that follows a handshake. If the connection will
+// not be reset, the request asks the server to close it.
 func requestText(path, host, port string, reset bool) []byte {
 	authority := net.JoinHostPort(host, port)
 	if port == "443" || port == "https" { // RFC 9110, section 7.2
@@ -137,7 +137,7 @@ func (w *worker) jobEnded() {
 	}
 }
 
-// publish adds what has happened since the last tick to the run's series.
+// publish adds what happened since the last tick to the run's series.
 func (w *worker) publish() {
 	w.flush()
 	if w.run.stopping.Load() || w.stage.over(time.Now()) {
@@ -155,18 +155,18 @@ func (w *worker) flush() {
 	w.since = time.Now()
 }
 
-// maxEnded is how many connections of all loops may have ended that the loops
-// have not closed yet, when others are begun in their place.
+// maxEnded is how many connections, of all loops together, may have ended but not be
+// closed yet while others begin in their place.
 const maxEnded = 256
 
-// countTurns makes ended what it is to be, until the function it returns is
-// called.
+// countTurns sets ended to 0 after each turn of the loop, until the returned function
+// is called.
 func (w *worker) countTurns() (stop func()) { return w.loop.AfterJobs(func() { w.ended = 0 }) }
 
-// letClose is called before a visit in the place of one that has ended. The loop
-// closes connections at the beginning of its next turn; if many have ended in this
-// one (clients that give up do so together), it waits for that: their descriptors
-// would be missing.
+// letClose is called before a visit that takes the place of one that has ended. The
+// loop closes connections at the beginning of its next turn. If many have ended in
+// this turn, as when many clients give up together, letClose waits for that. Else
+// there would be too few file descriptors.
 func (w *worker) letClose(ctx context.Context) error {
 	for w.ended >= max(maxEnded/len(w.run.workers), 1) {
 		if err := loop.Sleep(ctx, 0); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// In this file: several runs side by side, each compared with the first.
+// This file shows several runs side by side, each compared with the first.
 
 type compareView struct {
 	Warnings []runWarning
@@ -21,7 +21,7 @@ type compareView struct {
 	Same     table
 }
 
-// runWarning is a warning, and whose it is.
+// runWarning is a warning of the named run.
 type runWarning struct{ Name, Text string }
 
 func compare(runs []Run) (*compareView, error) {
@@ -40,7 +40,8 @@ func compare(runs []Run) (*compareView, error) {
 	return v, err
 }
 
-// better says which of two values of a metric is preferred.
+// better says which of two values of a metric is better: the greater, the smaller, or
+// neither.
 type better int
 
 const (
@@ -53,17 +54,16 @@ const (
 type metric struct {
 	name   string
 	better better
-	step   float64 // of the scale that it is measured on
+	step   float64 // unit of measurement: a difference of one unit counts as none
 	of     func(*load.Result) reading
 }
 
-// reading is a metric of one run.
+// reading is the value of a metric in one run.
 type reading struct {
 	value float64 // NaN if there is none
-	text  string  // as it is written
+	text  string  // the value as text
 	class string  // of its cell
-	// plain keeps the run from being called better or worse by it.
-	plain bool
+	plain bool    // never call this value better or worse
 }
 
 func unknown(text string) reading { return reading{value: math.NaN(), text: text} }
@@ -72,7 +72,7 @@ func latencyMetric(name string, of func(*load.Result) (load.Percentiles, int64))
 	return tailMetric(name, 0, of)
 }
 
-// tailMetric is a latency that says little of fewer handshakes than least.
+// tailMetric is a latency that says little if there are fewer than least handshakes.
 func tailMetric(name string, least int64, of func(*load.Result) (load.Percentiles, int64)) metric {
 	return metric{name, less, 1, func(r *load.Result) reading {
 		p, us := of(r)
@@ -80,12 +80,13 @@ func tailMetric(name string, least int64, of func(*load.Result) (load.Percentile
 			return unknown(none)
 		}
 		q, class := tail(p, us, least)
-		// The best steps of two sweeps are latencies at two rates.
+		// The best steps of two sweeps have different rates, so their latencies
+		// cannot be compared.
 		return reading{float64(us), q.String(), class, class == classFew || r.Sweep != nil}
 	}}
 }
 
-// openLoop reports whether a run had a rate to keep, and only that.
+// openLoop reports whether a run was an open loop with a fixed rate, not a sweep.
 func openLoop(r *load.Result) bool { return r.Sweep == nil && r.Settings.Flags["rate"] != "" }
 
 var metrics = []metric{
@@ -93,7 +94,7 @@ var metrics = []metric{
 		switch {
 		case r.Sweep == nil || r.Sweep.Knee == 0:
 			return unknown(none)
-		case r.Sweep.Limit == "": // how far it is from there nobody knows
+		case r.Sweep.Limit == "": // the real knee may be much higher
 			return reading{value: r.Sweep.Knee, text: "≥\u00a0" + perSecond(r.Sweep.Knee), plain: true}
 		}
 		return reading{value: r.Sweep.Knee, text: perSecond(r.Sweep.Knee)}
@@ -105,7 +106,7 @@ var metrics = []metric{
 	latencyMetric("Latency p90", func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P90 }),
 	tailMetric("Latency p99", leastP99, func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P99 }),
 	tailMetric("Latency p99.9", leastP999, func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P999 }),
-	// One handshake makes it.
+	// A single handshake decides it, so it is neither better nor worse.
 	{"Latency max", neither, 1, func(r *load.Result) reading {
 		if r.Latency.Count == 0 {
 			return unknown(none)
@@ -140,7 +141,7 @@ var metrics = []metric{
 
 func perSecond(rate float64) string { return measured(rate) + "\u00a0/s" }
 
-// runHeads are the heads of a table with a column for each run.
+// runHeads returns the head of a table with a column for each run.
 func runHeads(first string, runs []Run) []cell {
 	head := []cell{{Text: first}}
 	for i, r := range runs {
@@ -172,14 +173,14 @@ func comparisonTable(runs []Run) table {
 	return t
 }
 
-// comparisonNote says why some values are called neither better nor worse.
+// comparisonNote explains why some values are called neither better nor worse.
 func comparisonNote(t table, runs []Run) string {
 	var notes []string
 	if slices.ContainsFunc(runs, func(r Run) bool { return openLoop(r.Result) }) {
-		notes = append(notes, "The rate of an open loop is what was asked for, neither better nor worse.")
+		notes = append(notes, "The rate of an open loop was chosen, so it is neither better nor worse.")
 	}
 	if slices.ContainsFunc(runs, func(r Run) bool { return r.Result.Sweep != nil }) {
-		notes = append(notes, "A sweep is judged by its knee; its other figures are of its best step, at that step's rate.")
+		notes = append(notes, "A sweep is judged by its knee. Its other figures are from its best step, at the rate of that step.")
 	}
 	if t.hasFew() {
 		notes = append(notes, fewNote)
@@ -187,11 +188,11 @@ func comparisonNote(t table, runs []Run) string {
 	return strings.Join(notes, " ")
 }
 
-// alike is by which part two values differ, at most, that are called neither
-// better nor worse. The last of a histogram's three digits is far less.
+// alike is the relative difference up to which two values are called neither better nor
+// worse. It is far more than the resolution of the histograms, which is three digits.
 const alike = 0.05
 
-// compare adds to a cell how its value compares with that of the first run.
+// compare adds to a cell how its value compares with the first run's.
 func (m *metric) compare(c *cell, v, base reading) {
 	q := v.value / base.value
 	if base.value == 0 || math.IsNaN(q) || math.IsInf(q, 0) {
@@ -208,14 +209,14 @@ func (m *metric) compare(c *cell, v, base reading) {
 	}
 }
 
-// overlays are the charts with a line for each run. Those over time have the
-// measured parts only: what is around them differs in length, and a sweep's
-// other steps have nothing to be compared with.
+// overlays returns the charts with a line for each run. Charts over time show only the
+// measured parts. The other parts differ in length from run to run, and the other steps
+// of a sweep have no counterpart.
 func overlays(runs []Run) []plan {
 	sweeps := make([]*load.Sweep, len(runs))
 	swept := false
-	rate, inFlight := timePlan("Handshakes per second", ""), timePlan("Connections at a time", "the most in each interval")
-	rate.note = "The measured parts."
+	rate, inFlight := timePlan("Handshakes per second", ""), timePlan("Connections at a time", "maximum in each interval")
+	rate.note = "Only the measured parts are shown."
 	p99 := timePlan("Latency p99", "logarithmic")
 	p99.config.LogY, p99.config.YFormat = true, axisMicros
 	var steps []chart.Series
@@ -229,7 +230,7 @@ func overlays(runs []Run) []plan {
 		swept = swept || sweeps[i] != nil
 	}
 	if swept {
-		rate.note = "The measured parts; of a sweep its best step."
+		rate.note = "Only the measured parts are shown. For a sweep, that is its best step."
 	}
 	plans := []plan{rate, p99, distributionPlan(runs), inFlight}
 	if swept {
@@ -240,12 +241,13 @@ func overlays(runs []Run) []plan {
 	return plans
 }
 
-// settingsTables has what the runs differ in, and what is the same.
+// settingsTables returns two tables: what differs between the runs, and what is the
+// same.
 func settingsTables(runs []Run) (differ, same table) {
 	differ = table{Title: "What differs", Head: runHeads("", runs)}
 	same = table{Title: "What is the same", Head: heads("", "")}
 	for i := range differ.Head {
-		differ.Head[i].Num = false // it is of text
+		differ.Head[i].Num = false // the columns are text
 	}
 	row := func(name string, of func(*load.Result) string) {
 		cells, alike := []cell{text(name)}, true

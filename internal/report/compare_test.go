@@ -143,7 +143,7 @@ func TestWhatIsNeitherBetterNorWorse(t *testing.T) {
 		}
 	}
 	got, _ := compared(t, sweep(2000, "x"), sweep(4000, ""))
-	if got := tiles(sweep(4000, ""))[0]; got.String() != "4,000\u00a0/s" || got.Sub != "at least: no greater rate was tried" {
+	if got := tiles(sweep(4000, ""))[0]; got.String() != "4,000\u00a0/s" || got.Sub != "at least: no higher rate was tried" {
 		t.Errorf("on a page of its own it is %v", got)
 	}
 	if s := got["Knee of the sweep"].Text; s != "≥\u00a04,000\u00a0/s" {

@@ -13,26 +13,26 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// In this file: the charts.
+// This file makes the charts.
 
-// figure is a chart with what is written above it.
+// figure is a chart with its title and note.
 type figure struct {
 	Title string
 	Note  string
-	SVG   template.HTML // of package chart, which escapes what it is given
+	SVG   template.HTML // from package chart, which escapes all text
 }
 
-// Size of a chart in points. At half the page's width it is shown a little
-// enlarged, and on a phone it can be read.
+// Size of a chart in points. At half the page's width it is a little enlarged, and on a
+// phone it is still readable.
 const (
 	figureWidth  = 460
 	figureHeight = 250
 )
 
-// swatch is the colour of the run with that index, among the charts' series.
+// swatch returns the number of the color, in the charts, of the run with that index.
 func swatch(i int) int { return i%chart.Colors + 1 }
 
-// plan is a chart that is to be drawn.
+// plan is a chart to draw.
 type plan struct {
 	note   string
 	config chart.Config
@@ -52,7 +52,7 @@ func drawAll(plans []plan) ([]figure, error) {
 	return figures, nil
 }
 
-// figuresOf draws those of one run.
+// figuresOf draws the charts of one run.
 func figuresOf(r *load.Result) ([]figure, error) {
 	var plans []plan
 	if r.Sweep != nil {
@@ -73,25 +73,25 @@ func figuresOf(r *load.Result) ([]figure, error) {
 		overTime("p99", r.Series, pointP99),
 		overTime("max", r.Series, func(p load.Point) float64 { return float64(p.Max) }),
 	}
-	inFlight := timePlan("Connections at a time", "the most in each interval", spans...)
+	inFlight := timePlan("Connections at a time", "maximum in each interval", spans...)
 	inFlight.series = []chart.Series{inFlightOver("", r.Series)}
 	plans = append(plans, rate, latencies, distributionPlan([]Run{{"", r}}), inFlight)
 	return drawAll(plans)
 }
 
-// timePlan is a chart over time, with parts of it shaded.
+// timePlan returns a chart over time, with the spans shaded.
 func timePlan(title, yLabel string, spans ...chart.Span) plan {
 	return plan{config: chart.Config{Title: title, XLabel: "seconds since the measured part began", YLabel: yLabel, Spans: spans}}
 }
 
-// outside says whether an interval is wholly before or wholly after the
-// measured part of its run. Those that its ends lie in are neither.
+// outside reports whether an interval lies wholly before or wholly after the measured
+// part of its run. An interval that overlaps the measured part is neither.
 func outside(r *load.Result, p load.Point) (before, after bool) {
-	const slack = 1e-6 // sums of fractions are a little off
+	const slack = 1e-6 // for rounding errors in sums of fractions
 	return p.At+p.Length <= slack, p.At >= r.Duration-slack
 }
 
-// unmeasured are the parts of a run's time before and after the measured one.
+// unmeasured returns the parts of a run before and after the measured part.
 func unmeasured(r *load.Result) []chart.Span {
 	first, last := chart.Span{Label: "warm-up"}, chart.Span{From: r.Duration, To: r.Duration, Label: "ending"}
 	switch {
@@ -110,26 +110,26 @@ func unmeasured(r *load.Result) []chart.Span {
 	return slices.DeleteFunc([]chart.Span{first, last}, func(s chart.Span) bool { return !(s.From < s.To) })
 }
 
-// unmeasuredNote says what the shaded parts are, and where they are counted.
+// unmeasuredNote says what the shaded parts are and where they count.
 func unmeasuredNote(r *load.Result, spans []chart.Span) string {
 	if len(spans) == 0 {
 		return ""
 	}
 	if r.Sweep != nil {
-		return "Not shaded is the best step, which the figures are of. The table of steps has the others."
+		return "The unshaded part is the best step. The figures above are from this step. The table of steps shows the others."
 	}
 	var notes []string
 	for _, s := range spans {
 		if s.To > 0 {
-			notes = append(notes, "The shaded ending of open connections is not in the rate.")
+			notes = append(notes, "In the shaded part at the end, open connections finish. It does not count in the rate.")
 		} else {
-			notes = append(notes, "The shaded "+s.Label+" counts in the totals only.")
+			notes = append(notes, "The shaded part ("+s.Label+") counts only in the totals.")
 		}
 	}
 	return strings.Join(notes, " ")
 }
 
-// measuredPoints are the intervals of a run's measured part.
+// measuredPoints returns the intervals of a run's measured part.
 func measuredPoints(r *load.Result) []load.Point {
 	return slices.DeleteFunc(slices.Clone(r.Series), func(p load.Point) bool {
 		before, after := outside(r, p)
@@ -137,12 +137,12 @@ func measuredPoints(r *load.Result) []load.Point {
 	})
 }
 
-// overTime is a line of a value that each interval has.
+// overTime returns a line with a value for each interval.
 func overTime(name string, points []load.Point, of func(load.Point) float64) chart.Series {
 	s := chart.Series{Name: name, Steps: true}
 	end := math.NaN()
 	for _, p := range points {
-		if p.At > end+1e-6 { // nothing is known of the time between
+		if p.At > end+1e-6 { // there is a gap between the intervals
 			s.X, s.Y = append(s.X, end), append(s.Y, math.NaN())
 		}
 		s.X, s.Y = append(s.X, p.At), append(s.Y, of(p))
@@ -154,7 +154,7 @@ func overTime(name string, points []load.Point, of func(load.Point) float64) cha
 	return s
 }
 
-// inFlightOver is a line of the most connections in each interval.
+// inFlightOver returns a line with the maximum of connections in each interval.
 func inFlightOver(name string, points []load.Point) chart.Series {
 	s := chart.Series{Name: name}
 	for _, p := range points {
@@ -163,25 +163,27 @@ func inFlightOver(name string, points []load.Point) chart.Series {
 	return s
 }
 
-// Rates of an interval without length are NaN or infinite, which is a gap.
+// The rate of an interval without length is NaN or infinite. The line has a gap there.
 
 func handshakeRate(p load.Point) float64 { return float64(p.Handshakes) / p.Length }
 func errorRate(p load.Point) float64     { return float64(p.Errors) / p.Length }
 
-// pointP99 is 0, a gap on a logarithmic axis, where no handshake ended.
+// pointP99 is 0 if no handshake ended in the interval. A logarithmic axis shows that as
+// a gap.
 func pointP99(p load.Point) float64 { return float64(p.P99) }
 
-// distributionPlan draws latency over percentiles, as HdrHistogram's plots do:
-// each nine of "99.99 %" is as wide as the one before.
+// distributionPlan draws latency over percentiles, as HdrHistogram's plots do. The
+// distances from 90 % to 99 %, from 99 % to 99.9 % and so on are equal.
 func distributionPlan(runs []Run) plan {
 	p := plan{config: chart.Config{
-		Title: "Latency distribution", XLabel: "part of the handshakes that took no longer", YLabel: "logarithmic",
+		Title: "Latency distribution", XLabel: "share of handshakes that took at most this long", YLabel: "logarithmic",
 		LogY: true, YFormat: axisMicros, XTicks: []chart.Tick{{Value: 0, Label: "0"}, {Value: nines(50), Label: "50 %"}},
 	}}
 	most := 1.0
 	for _, run := range runs {
 		s := chart.Series{Name: run.Name}
-		// The longest of n is at 1-1/n. That it is at 100 % too is no distance.
+		// The longest of n latencies is drawn at 1-1/n. Its real place, 100 %, is
+		// infinitely far to the right.
 		last := math.Log10(float64(max(run.Result.Latency.Count, 10)))
 		for _, q := range run.Result.Distribution {
 			x := min(nines(q.Percentile), last)
@@ -197,17 +199,17 @@ func distributionPlan(runs []Run) plan {
 	return p
 }
 
-// nines is how many a percentile has: 1 for 90 %, 2 for 99 %; 0.3 for 50 %, and
-// infinitely many for 100 %.
+// nines returns how many nines a percentile has: 1 for 90 %, 2 for 99 %, 0.3 for 50 %,
+// and infinity for 100 %.
 func nines(percentile float64) float64 { return max(0, -math.Log10(1-percentile/100)) }
 
-// byRate returns a sweep's steps in the order of their rates, which is not that
-// in which they were run.
+// byRate returns a sweep's steps in order of their rates. They were run in another
+// order.
 func byRate(s *load.Sweep) []load.Step {
 	return slices.SortedStableFunc(slices.Values(s.Steps), func(a, b load.Step) int { return cmp.Compare(a.Rate, b.Rate) })
 }
 
-// sweepRates draws what was achieved over what was asked for.
+// sweepRates draws the rate achieved over the rate asked for.
 func sweepRates(s *load.Sweep) plan {
 	p := sweepPlan("Rate achieved", "handshakes per second", []*load.Sweep{s})
 	achieved, asked := chart.Series{Name: "achieved", Points: true}, chart.Series{Name: "asked for", Dashed: true}
@@ -219,8 +221,8 @@ func sweepRates(s *load.Sweep) plan {
 	return p
 }
 
-// sweepLatencies draws the 99th percentile over the rate asked for, a series for
-// each sweep; a run that was none has a nil one.
+// sweepLatencies draws the 99th percentile over the rate asked for, with a series for
+// each sweep. A run that was no sweep has a nil one.
 func sweepLatencies(sweeps []*load.Sweep, series ...chart.Series) plan {
 	p := sweepPlan("Latency p99", "logarithmic", sweeps)
 	p.config.LogY, p.config.YFormat = true, axisMicros
@@ -235,10 +237,10 @@ func sweepLatencies(sweeps []*load.Sweep, series ...chart.Series) plan {
 	return p
 }
 
-// sweepPlan is a chart over the rate asked for, with the knee if there is one
-// sweep only.
+// sweepPlan returns a chart over the rate asked for. If there is only one sweep, the
+// chart marks its knee.
 func sweepPlan(title, yLabel string, sweeps []*load.Sweep) plan {
-	p := plan{config: chart.Config{Title: title, XLabel: "handshakes asked for, per second", YLabel: yLabel}}
+	p := plan{config: chart.Config{Title: title, XLabel: "rate asked for, handshakes per second", YLabel: yLabel}}
 	if s := sweeps[0]; len(sweeps) == 1 && s.Knee > 0 {
 		p.config.Marks = []chart.Mark{{X: s.Knee, Label: fmt.Sprintf("knee, %s /s", measured(s.Knee))}}
 	}

@@ -55,9 +55,9 @@ func TestUnmeasured(t *testing.T) {
 		spans int // in three charts
 		says  []string
 	}{
-		"warm-up": {result(400, 3000), 3, []string{"The shaded warm-up counts in the totals only.</small>"}},
-		"ending":  {ending(), 6, []string{"totals only. The shaded ending of open connections is not in the rate.", `<dd class="sub">4,000, due in 10.0`}},
-		"sweep":   {swept(), 6, []string{"Not shaded is the best step", ">other steps</text>"}},
+		"warm-up": {result(400, 3000), 3, []string{"The shaded part (warm-up) counts only in the totals.</small>"}},
+		"ending":  {ending(), 6, []string{"only in the totals. In the shaded part at the end, open connections finish. It does not count in the rate.", `<dd class="sub">4,000, due in 10.0`}},
+		"sweep":   {swept(), 6, []string{"The unshaded part is the best step.", ">other steps</text>"}},
 	} {
 		page := pageOf(t, Run{name, c.r})
 		if n := strings.Count(page, `class="chart-span"`); n != c.spans {

@@ -5,13 +5,13 @@ import (
 	"strconv"
 )
 
-// In this file: how numbers are written: three significant digits where
-// something was measured, all of them where something was counted.
+// This file formats numbers. Measured values have three significant digits, counts have
+// all their digits.
 
-// none stands for a value that there is not.
+// none stands for a missing value.
 const none = "–"
 
-// count writes a number that was counted.
+// count formats a count.
 func count(n int64) string {
 	if n < 0 {
 		return "−" + commas(strconv.FormatUint(uint64(-(n+1))+1, 10))
@@ -19,7 +19,7 @@ func count(n int64) string {
 	return commas(strconv.FormatInt(n, 10))
 }
 
-// commas puts commas between thousands.
+// commas puts commas between groups of three digits.
 func commas(digits string) string {
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]
@@ -27,7 +27,7 @@ func commas(digits string) string {
 	return digits
 }
 
-// measured writes a number with three significant digits.
+// measured formats a measured value, with three significant digits.
 func measured(v float64) string {
 	switch a := math.Abs(v); {
 	case math.IsNaN(v) || math.IsInf(v, 0):
@@ -43,7 +43,7 @@ func measured(v float64) string {
 		return commas(strconv.FormatFloat(math.Round(a/unit)*unit, 'f', 0, 64))
 	default:
 		decimals := 2 - int(math.Floor(math.Log10(a)))
-		// 9.996 has one digit less to show when it has been rounded to 10.
+		// 9.996 rounds to 10.0: one decimal less.
 		if math.Round(a*math.Pow10(decimals)) >= 1000 {
 			decimals--
 		}
@@ -51,7 +51,7 @@ func measured(v float64) string {
 	}
 }
 
-// quantity is a number and its unit, which are set apart in large type.
+// quantity is a number and its unit. In large type, the unit is smaller.
 type quantity struct{ Number, Unit string }
 
 func (q quantity) String() string {
@@ -61,12 +61,12 @@ func (q quantity) String() string {
 	return q.Number + "\u00a0" + q.Unit
 }
 
-// micros is a time given in microseconds.
+// micros formats a time in microseconds.
 func micros(us float64) quantity {
 	switch a := math.Abs(us); {
 	case math.IsNaN(us) || math.IsInf(us, 0):
 		return quantity{none, ""}
-	case a < 1000 && us == math.Trunc(us): // as it was measured
+	case a < 1000 && us == math.Trunc(us): // a measured value: show all digits
 		return quantity{trim(us), "µs"}
 	case a < 999.5:
 		return quantity{measured(us), "µs"}
@@ -77,7 +77,7 @@ func micros(us float64) quantity {
 	}
 }
 
-// axisMicros writes a time at an axis, whose values are round.
+// axisMicros formats a time in microseconds for an axis, where values are round.
 func axisMicros(us float64) string {
 	q := quantity{trim(us), "µs"}
 	if us >= 1e6 {
@@ -90,7 +90,7 @@ func axisMicros(us float64) string {
 
 func trim(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
 
-// size writes an amount of memory or traffic.
+// size formats a number of bytes.
 func size(n float64) string {
 	units := []string{"B", "kB", "MB", "GB", "TB"}
 	i := 0
@@ -103,7 +103,7 @@ func size(n float64) string {
 	return measured(n) + "\u00a0" + units[i]
 }
 
-// percent writes a part of a whole; there is none of nothing.
+// percent formats a part as a percentage of a whole. If the whole is 0, there is none.
 func percent(part, whole float64) string {
 	if !(whole > 0) {
 		return none

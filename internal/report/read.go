@@ -10,21 +10,21 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// In this file: reading results.
+// This file reads results.
 
-// maxInput is the most bytes of a result that are read. The largest that is
-// written, a long sweep's with many targets, is a hundredth of it.
+// maxInput is the maximum size of a result, in bytes. The largest real results, of long
+// sweeps with many targets, are a hundredth of this.
 const maxInput = 16 << 20
 
-// ErrNoResult is wrapped by the errors of Read for what is not a result.
+// ErrNoResult is wrapped by Read's errors about input that is not a result.
 var ErrNoResult = errors.New("not a result of tlsdemo load --json")
 
-// keys are those that every result has.
+// keys are the keys that every result has.
 var keys = []string{"handshakes", "errors", "handshakes_per_s", "duration_s", "latency_us", "phases_us", "client", "total", "settings", "environment"}
 
-// Read reads a result in JSON, as "tlsdemo load --json" writes it. Keys that it
-// does not know are those of a later version, and no error. What is no such
-// result gives an error that wraps ErrNoResult and says what is wrong with it.
+// Read reads a result in JSON, as "tlsdemo load --json" writes it. It ignores unknown
+// keys, which a later version may have added. If the input is not a result, Read returns
+// an error that wraps ErrNoResult and says what is wrong.
 func Read(r io.Reader) (*load.Result, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err != nil {
@@ -52,14 +52,13 @@ func Read(r io.Reader) (*load.Result, error) {
 	return result, nil
 }
 
-// noResult puts the JSON package's errors in words for those who do not write
-// Go.
+// noResult rewords the JSON package's errors for people who do not write Go.
 func noResult(err error) error {
 	var syntax *json.SyntaxError
 	var typ *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return fmt.Errorf("%w: no JSON at byte %d: %w", ErrNoResult, syntax.Offset, err)
+		return fmt.Errorf("%w: invalid JSON at byte %d: %w", ErrNoResult, syntax.Offset, err)
 	case errors.As(err, &typ) && typ.Field != "":
 		return fmt.Errorf("%w: %q is a JSON %s", ErrNoResult, typ.Field, typ.Value)
 	case errors.As(err, &typ):

@@ -1,11 +1,11 @@
-// Package report makes a page of load test results, for people: one HTML file
-// that needs nothing else, neither scripts nor anything from outside, dark or
-// light as its reader prefers, for large and small screens and for paper.
+// Package report makes an HTML page of load test results. The page is a single file. It
+// has no scripts and loads nothing. It is dark or light as the reader prefers, and works
+// on large and small screens and on paper.
 //
-// [Write] makes it of one run, or compares several with the first; [Read] reads
-// what "tlsdemo load --json" has written.
+// [Write] makes the page of one run, or of several, which it compares with the first.
+// [Read] reads the results that "tlsdemo load --json" has written.
 //
-// In this file: the page as a whole.
+// This file makes the page as a whole.
 package report
 
 import (
@@ -19,18 +19,18 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// MaxRuns is the most runs a page compares. With more, neither its charts nor
-// its tables could be read.
+// MaxRuns is the maximum number of runs that a page compares. With more, its charts and
+// tables would be unreadable.
 const MaxRuns = 12
 
-// Run is a result and what to call it.
+// Run is a result and its name on the page.
 type Run struct {
 	Name   string // anything; "run 1" and so on if it is empty
 	Result *load.Result
 }
 
-// ErrRuns is wrapped by the errors for no run, more than MaxRuns, and one
-// without a result.
+// ErrRuns is wrapped by Write's errors about the runs: there is none, there are more than
+// MaxRuns, or one has no result.
 var ErrRuns = errors.New("cannot be put on a page")
 
 //go:embed page.html.tmpl
@@ -49,9 +49,8 @@ type page struct {
 	Compare *compareView // nil for one run
 }
 
-// Write writes the page of one run, or of several, which it compares with the
-// first. The same runs give the same bytes. It may be called from anywhere; the
-// results are only read.
+// Write writes the page of one run, or of several, which it compares with the first. The
+// same runs give the same bytes. Write only reads the results. Any goroutine may call it.
 func Write(w io.Writer, runs []Run) error {
 	if len(runs) == 0 || len(runs) > MaxRuns {
 		return fmt.Errorf("report: %d runs %w: 1 to %d can", len(runs), ErrRuns, MaxRuns)

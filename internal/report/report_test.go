@@ -180,8 +180,8 @@ func TestPageOfOneRun(t *testing.T) {
 		`<dd class="value">900<span class="unit"> /s</span></dd><dd class="sub">9,000, due in 10.0` + "\u00a0s",
 		`<dd class="value">88.0<span class="unit"> ms</span>`, `<dd class="value">2.73<span class="unit"> s</span>`,
 		"97.0\u00a0% busy: may be the limit", "20.4\u00a0% of all, 310 never begun, 200 gave up", "Clients that gave up, after", "750\u00a0ms", `of these, clients that gave up</th><td class=" num">221<`,
-		"Start delay", "connection refused", "The shaded warm-up counts in the totals only.", `class="chart-span"`, "CN=demo.example", "192.0.2.7:8443",
-		`Connections at a time, at most</th><td class=" num">64<`,
+		"Start delay", "connection refused", "The shaded part (warm-up) counts only in the totals.", `class="chart-span"`, "CN=demo.example", "192.0.2.7:8443",
+		`Connections at a time, maximum</th><td class=" num">64<`,
 		`<p class="when">2026-03-01 12:00:00 UTC, client.example, tlsdemo v1.2.3, commit 0123456789ab, go1.26.0, linux/amd64</p>`,
 		`tlsdemo</th><td class="">v1.2.3, commit 0123456789ab, go1.26.0, linux/amd64</td>`,
 	} {

@@ -10,25 +10,25 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// In this file: the view of one run, and what is told first.
+// This file makes the view of one run, and the tiles at its top.
 
 type runView struct {
 	ID       string // unique on the page
 	Name     string
 	Swatch   int
-	What     []string // was measured, in short
+	What     []string // what was measured, in short
 	When     string
 	Command  string
 	Stopped  string
 	Warnings []string
 	Tiles    []tile
-	Few      string // what it means that percentiles are marked; empty if none is
+	Few      string // what the mark of percentiles means; empty if none is marked
 	Sweep    *table
 	Figures  []figure
 	Tables   []table
 }
 
-// tile is a figure in large type.
+// tile is a figure in large type at the top of a run.
 type tile struct {
 	Label string
 	quantity
@@ -59,7 +59,7 @@ func viewOf(i int, run Run) (runView, error) {
 	return v, nil
 }
 
-// what says what was measured: to where, and what most handshakes were.
+// what says what was measured: the targets, and the most frequent kind of handshake.
 func what(r *load.Result) []string {
 	var out []string
 	for i, t := range r.Targets {
@@ -90,7 +90,7 @@ func mostOf(r *load.Result) []string {
 	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
 }
 
-// byHandshakes sorts a copy, the most first.
+// byHandshakes returns a sorted copy, the most handshakes first.
 func byHandshakes[T any](list []T, of func(T) int64) []T {
 	return slices.SortedStableFunc(slices.Values(list), func(a, b T) int { return cmp.Compare(of(b), of(a)) })
 }
@@ -107,23 +107,23 @@ func when(r *load.Result) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
 }
 
-// tiles are what is looked at first.
+// tiles returns the figures at the top of a run.
 func tiles(r *load.Result) []tile {
 	var out []tile
 	label := "Handshake rate"
 	if r.Sweep != nil {
 		knee := tile{Label: "Knee of the sweep", quantity: quantity{measured(r.Sweep.Knee), "/s"}, Sub: "above it: " + r.Sweep.Limit, Class: "main"}
 		if r.Sweep.Knee == 0 {
-			knee.quantity, knee.Sub = quantity{none, ""}, cmp.Or(r.Sweep.Limit, "no rate was kept up")
+			knee.quantity, knee.Sub = quantity{none, ""}, cmp.Or(r.Sweep.Limit, "the server kept up with no rate")
 		} else if r.Sweep.Limit == "" {
-			knee.Sub = "at least: no greater rate was tried"
+			knee.Sub = "at least: no higher rate was tried"
 		}
 		out = append(out, knee)
 		label = "Best step"
 	}
 	rate := tile{Label: label, quantity: quantity{measured(r.HandshakesPer), "/s"}, Class: "main",
 		Sub: fmt.Sprintf("%s in %v", count(r.Handshakes), micros(r.Duration*1e6))}
-	if r.StartDelay != nil { // an open loop, of which not all may have ended in that time
+	if r.StartDelay != nil { // an open loop: some may have ended after that time
 		rate.Sub = fmt.Sprintf("%s, due in %v", count(r.Handshakes), micros(r.Duration*1e6))
 	}
 	failed := tile{Label: "Errors", quantity: quantity{count(r.Errors), ""}, Sub: "none failed"}
@@ -155,7 +155,7 @@ func tiles(r *load.Result) []tile {
 		failed, client)
 }
 
-// latency writes one of the percentiles: there is none of nothing.
+// latency formats one of the percentiles. If nothing was counted, there is none.
 func latency(p load.Percentiles, us int64) quantity {
 	if p.Count == 0 {
 		return quantity{none, ""}
@@ -163,16 +163,16 @@ func latency(p load.Percentiles, us int64) quantity {
 	return micros(float64(us))
 }
 
-// A percentile of fewer has fewer than ten beyond it.
+// With fewer handshakes, fewer than ten are slower than the percentile.
 const (
 	leastP99  = 1000
 	leastP999 = 10_000
 )
 
-const fewNote = "~ marks a p99 of fewer than 1,000 handshakes and a p99.9 of fewer than 10,000. Fewer than ten are beyond it, and another run may well give another."
+const fewNote = "~ marks a p99 of fewer than 1,000 handshakes and a p99.9 of fewer than 10,000. Fewer than ten handshakes were slower, so the next run may give a very different value."
 
-// tail writes a percentile of the slowest, marked if it is one of fewer than
-// least.
+// tail formats a high percentile. It is marked if there were fewer than least
+// handshakes.
 func tail(p load.Percentiles, us, least int64) (q quantity, class string) {
 	q = latency(p, us)
 	if p.Count > 0 && p.Count < least {

@@ -9,7 +9,7 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// In this file: the tables of one run, in the order they are shown in.
+// This file makes the tables of one run, in the order in which the page shows them.
 
 func percentileCells(p load.Percentiles) []cell {
 	at := func(us int64) cell { return num(latency(p, us).String()) }
@@ -27,10 +27,10 @@ func phasesTable(r *load.Result) table {
 	row("TCP connect", &r.Phases.Connect)
 	row("TLS handshake", &r.Phases.TLS)
 	row("First byte of the answer", r.Phases.FirstByte)
-	row("Latency, all of it", &r.Latency)
+	row("Latency, in all", &r.Latency)
 	row("Clients that gave up, after", r.GaveUpAfter)
 	if r.StartDelay != nil {
-		t.Note = "Latency is from the moment a handshake was due; start delay is how late the client began it."
+		t.Note = "Latency counts from the time a handshake was due. Start delay is how late the client began it."
 	}
 	return t
 }
@@ -74,8 +74,8 @@ func targetsTable(r *load.Result) table {
 }
 
 func totalsTable(r *load.Result) table {
-	t := table{Title: "Totals", Narrow: true, Head: heads("Of the whole run, not only its measured part", ">count"),
-		Note: "For comparison with the server's own counters."}
+	t := table{Title: "Totals", Narrow: true, Head: heads("In the whole run, not only the measured part", ">count"),
+		Note: "Compare these with the server's own counters."}
 	row := func(name string, n int64) { t.add(text(name), counted(n)) }
 	row("Connections begun", r.Total.Begun)
 	row("TLS handshakes completed", r.Total.Handshakes)
@@ -98,8 +98,8 @@ func clientTable(r *load.Result) table {
 	t.add(text("CPU time"), num(micros(r.Client.CPU*1e6).String()))
 	t.add(text("Busy"), num(percent(r.Client.Busy, 1)))
 	t.add(text("Loops"), counted(int64(r.Client.Loops)))
-	t.add(text("Connections at a time, at most"), counted(int64(r.MaxInFlight)))
-	t.add(text("Memory, at most since it began"), num(size(float64(r.Client.MaxRSS))))
+	t.add(text("Connections at a time, maximum"), counted(int64(r.MaxInFlight)))
+	t.add(text("Memory, maximum since its start"), num(size(float64(r.Client.MaxRSS))))
 	for _, traffic := range []struct {
 		name string
 		n    int64
@@ -121,7 +121,7 @@ func settingsTable(r *load.Result) table {
 	return t
 }
 
-// environment is where the client ran, by name.
+// environment returns the properties of the client and its machine, by name.
 func environment(r *load.Result) [][2]string {
 	e := r.Environment
 	cores := ""
@@ -144,7 +144,7 @@ func environmentTable(r *load.Result) table {
 	return t
 }
 
-// sweepTable has the steps of a sweep, nil if the run was none.
+// sweepTable returns the steps of a sweep; nil if the run was no sweep.
 func sweepTable(r *load.Result) *table {
 	if r.Sweep == nil {
 		return nil

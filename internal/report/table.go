@@ -7,29 +7,29 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// In this file: what the template makes tables of.
+// This file has the tables that the template shows.
 
-// maxRows is the most rows of a table. Lists in a result are short; a file that
-// someone else has made may be anything.
+// maxRows is the maximum number of rows of a table. Lists in real results are short, but
+// the file may come from anywhere.
 const maxRows = 100
 
 type table struct {
 	Title  string
 	Note   string
-	Narrow bool // beside another one, where there is room
+	Narrow bool // goes beside another table if there is room
 	Head   []cell
 	Rows   [][]cell // as many cells in each as in the head
 }
 
-// cell is text, at the right if it is a number. The first of each row is its
-// heading.
+// cell is a cell of a table. Numbers are aligned right. The first cell of each row is
+// the row's heading.
 type cell struct {
 	Text   string
-	Sub    string // smaller, after it
-	Class  string // as in style.css
+	Sub    string // smaller text after it
+	Class  string // from style.css
 	Num    bool
-	Swatch int    // the color of a series, from 1; 0 is none
-	Link   string // the id of what it leads to
+	Swatch int    // number of a series' color, from 1; 0: none
+	Link   string // id of the element it links to
 }
 
 func text(s string) cell {
@@ -41,10 +41,10 @@ func text(s string) cell {
 
 func num(s string) cell { return cell{Text: s, Num: true} }
 
-// classFew is the class of a percentile that is one of few.
+// classFew is the class of a percentile of too few handshakes.
 const classFew = "few"
 
-// tailCell has a percentile of the slowest.
+// tailCell returns a cell with a high percentile.
 func tailCell(p load.Percentiles, us, least int64) cell {
 	q, class := tail(p, us, least)
 	return cell{Text: q.String(), Class: class, Num: true}
@@ -52,8 +52,8 @@ func tailCell(p load.Percentiles, us, least int64) cell {
 
 func counted(n int64) cell { return num(count(n)) }
 
-// heads makes a head: the first name is of text, the others are of numbers if
-// they begin with ">".
+// heads returns the head of a table. A name that begins with ">" heads a column of
+// numbers.
 func heads(names ...string) []cell {
 	cells := make([]cell, len(names))
 	for i, n := range names {
@@ -66,7 +66,7 @@ func heads(names ...string) []cell {
 	return cells
 }
 
-// hasFew reports whether one of its percentiles is marked as one of few.
+// hasFew reports whether the table has a percentile of too few handshakes.
 func (t table) hasFew() bool {
 	return slices.ContainsFunc(t.Rows, func(row []cell) bool {
 		return slices.ContainsFunc(row, func(c cell) bool { return c.Class == classFew })
@@ -76,7 +76,7 @@ func (t table) hasFew() bool {
 // add adds a row.
 func (t *table) add(cells ...cell) { t.Rows = append(t.Rows, cells) }
 
-// cut cuts off rows that are too many, and says so.
+// cut removes the rows beyond maxRows and adds a note about it.
 func (t *table) cut() {
 	if more := len(t.Rows) - maxRows; more > 0 {
 		t.Rows = t.Rows[:maxRows]
