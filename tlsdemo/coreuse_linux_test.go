@@ -47,7 +47,7 @@ func TestRunQueueWait(t *testing.T) {
 	}
 }
 
-// What this process does is seen.
+// takeCoreUse sees the work of this process.
 func TestTakeCoreUse(t *testing.T) {
 	before := takeCoreUse()
 	if before.cores == 0 {

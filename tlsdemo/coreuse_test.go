@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestCrowded has figures as they were seen, in seconds, on two cores unless it
-// says otherwise.
+// TestCrowded has figures in seconds. Those of the first four cases were measured on two
+// cores.
 func TestCrowded(t *testing.T) {
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	for _, c := range []struct {
@@ -38,7 +38,7 @@ func TestCrowded(t *testing.T) {
 	}
 }
 
-// The sentence is under the table, and names the worse of the runs.
+// The sentence is under the table. It names the share of the worse run.
 func TestDemoSaysThatItWasDisturbed(t *testing.T) {
 	told := func(plain, multibuffer coreUse) string {
 		t.Helper()

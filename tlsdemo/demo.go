@@ -21,7 +21,7 @@ type demoCmd struct {
 func (*demoCmd) Help() string {
 	return `The demo makes a certificate in memory and serves TLS on a free port of 127.0.0.1, with one event loop on one thread. Ordinary TLS clients in the same process connect to it, half with TLS 1.3 and half with TLS 1.2. Every client verifies the certificate and the answer.
 
-There are up to two runs of two seconds each. The first has plain signatures. The second has an engine that computes the signatures of eight handshakes together. It needs an RSA key and a CPU with AVX-512 IFMA.
+There are up to two runs, of --duration each. The first has plain signatures. The second has an engine. The default engine computes the signatures of eight handshakes together. It needs an RSA key and a CPU with AVX-512 IFMA; without these, there is only the first run.
 
 Latency is what the clients see: the time from the dial to the end of the handshake, including the wait for other handshakes. The server finishes handshakes in progress before it begins new ones, so there may be fewer jobs in flight than clients. The loop's CPU is the CPU time of the loop's thread per handshake, with its request and answer. The clients' CPU time is not part of it. The clients share the machine's cores with the server, so they may limit the rate. If other programs use the cores too, a sentence under the table says that the latencies mean little (on Linux).
 

@@ -14,7 +14,7 @@ import (
 	"github.com/jobloop/jobloop/engine/multibuffer"
 )
 
-// wantRows checks the demo's table: each row's cells are of these patterns.
+// wantRows checks that the demo's table has rows whose cells match these patterns.
 func wantRows(t *testing.T, out string, rows ...string) {
 	t.Helper()
 	for _, row := range rows {
@@ -25,7 +25,7 @@ func wantRows(t *testing.T, out string, rows ...string) {
 	}
 }
 
-// threads is how many threads the demo says have run jobs.
+// threads is the number of threads that ran jobs, as the demo prints it.
 func threads() string {
 	if runtime.GOOS == "linux" {
 		return "1"
@@ -67,7 +67,7 @@ func TestDemoEngines(t *testing.T) {
 		t.Errorf("offload: exit status %d, stderr: %s", status, errs)
 	}
 	wantRows(t, out, `                     |plain|offload|ratio`, `handshakes|10 verified, 0 failed|10 verified, 0 failed`)
-	if runtime.GOOS == "linux" { // the workers' time is not the loop's
+	if runtime.GOOS == "linux" { // the loop's time does not include the workers'
 		wantRows(t, out, `loop's CPU for each|\d+ µs|\d+ µs, less signing`)
 	}
 
@@ -94,7 +94,7 @@ func TestDemoWithoutMultibuffer(t *testing.T) {
 	wantRows(t, out, `                     |plain|offload|ratio`, `handshakes|10 verified, 0 failed|10 verified, 0 failed`)
 }
 
-// fakeRun is a run with so many handshakes of so many milliseconds, in a second.
+// fakeRun is a run of one second with so many handshakes, each of ms milliseconds.
 func fakeRun(name string, kind engineKind, handshakes int, ms int64) *demoRun {
 	r := &demoRun{name: name, engine: kind, meter: newMeter(), clients: newClients("", 64, 0, nil),
 		elapsed: time.Second, cpu: 500 * time.Millisecond, cpuKnown: true}
@@ -129,7 +129,7 @@ func TestDemoTable(t *testing.T) {
 	}
 
 	b.Reset()
-	nothing := fakeRun("plain", engineNone, 0, 0) // where the system tells nothing either
+	nothing := fakeRun("plain", engineNone, 0, 0) // on a system that tells no CPU time or thread IDs
 	nothing.cpuKnown, nothing.meter.unknown = false, true
 	demoTable(&b, []*demoRun{nothing})
 	want = `  handshakes             0 verified, 0 failed
@@ -143,7 +143,7 @@ func TestDemoTable(t *testing.T) {
 	}
 }
 
-// A demo that is over before anything was done has not shown anything.
+// A demo without a single handshake has failed.
 func TestDemoWithoutHandshakes(t *testing.T) {
 	status, _, errs := output(t, "--duration", "1ns", "--key", "ed25519")
 	if status != 1 || !strings.Contains(errs, "no handshake") {
@@ -151,8 +151,8 @@ func TestDemoWithoutHandshakes(t *testing.T) {
 	}
 }
 
-// Clients that do not trust the server's certificate fail, and are counted, in
-// whichever run it was.
+// Clients that do not trust the server's certificate fail. Failures are counted in every
+// run.
 func TestDemoCountsFailures(t *testing.T) {
 	s := serve(t, "--key", "ecdsa-p256")
 	good := &demoRun{name: "plain", meter: newMeter(), elapsed: time.Second,

@@ -18,7 +18,7 @@ import (
 	"github.com/jobloop/jobloop/engine/multibuffer"
 )
 
-// withMultibuffer skips a test where the engine does not work.
+// withMultibuffer skips the test if engine multibuffer does not work here.
 func withMultibuffer(t *testing.T) {
 	t.Helper()
 	if err := multibuffer.Supported(); err != nil {
@@ -26,8 +26,8 @@ func withMultibuffer(t *testing.T) {
 	}
 }
 
-// withoutMultibuffer makes programs that the test starts have no engine
-// multibuffer, on any CPU: FIPS mode rules it out.
+// withoutMultibuffer turns engine multibuffer off in the programs that the test starts,
+// whatever the CPU. FIPS mode does that.
 func withoutMultibuffer(t *testing.T) {
 	t.Helper()
 	t.Setenv("GODEBUG", "fips140=on")
@@ -35,7 +35,7 @@ func withoutMultibuffer(t *testing.T) {
 
 var testCerts = make(map[keyKind]*tls.Certificate)
 
-// testCertificate makes one of each kind.
+// testCertificate returns a certificate with a key of the given kind. Each is made once.
 func testCertificate(t *testing.T, kind keyKind) *tls.Certificate {
 	t.Helper()
 	if testCerts[kind] == nil {
@@ -95,7 +95,7 @@ func TestEngineChoice(t *testing.T) {
 	}
 }
 
-// An RSA key of a size that has no lanes goes to the next best engine.
+// An RSA key of a size that multibuffer does not support goes to the next best engine.
 func TestEngineChoiceBySize(t *testing.T) {
 	withMultibuffer(t)
 	key, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -114,7 +114,7 @@ func TestEngineChoiceBySize(t *testing.T) {
 	}
 }
 
-// A key that no engine can use is an error, and not a server without one.
+// A key that no engine can use is an error. No server starts without a key.
 func TestEngineWithoutSigner(t *testing.T) {
 	e, err := newEngines(engineOptions{kind: engineAuto, loops: 1})
 	if err != nil {
@@ -125,7 +125,7 @@ func TestEngineWithoutSigner(t *testing.T) {
 	}
 }
 
-// What is told of a signature is the engine that made it.
+// onSign gets the engine that made the signature.
 func TestEngineTellsSignatures(t *testing.T) {
 	told := make(map[engineKind]int)
 	for _, kind := range []engineKind{engineNone, engineOffload} {
@@ -150,7 +150,7 @@ func TestEngineTellsSignatures(t *testing.T) {
 	}
 }
 
-// boundKey is an engine.Key whose job is told by its context.
+// boundKey is an engine.Key that knows its job from a context.
 type boundKey struct {
 	crypto.Signer
 	job string
@@ -166,7 +166,7 @@ func (k *boundKey) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return nil, errors.New("in " + k.job)
 }
 
-// A watched key is for the job that the key in it would be for.
+// A watched key passes the context of the job on to the key inside it.
 func TestWatchedKeyPassesTheJob(t *testing.T) {
 	open := 0
 	k := &watchedKey{&boundKey{job: "no job"}, func() func() { open++; return func() { open-- } }}
@@ -183,7 +183,7 @@ func TestWatchedKeyPassesTheJob(t *testing.T) {
 	}
 }
 
-// engineOf is what the program says after "engine: ".
+// engineOf returns what the program prints after "engine: ".
 func engineOf(line string) string {
 	_, engine, _ := strings.Cut(strings.TrimSpace(line), "engine: ")
 	return engine
@@ -219,7 +219,7 @@ func TestServeEngines(t *testing.T) {
 // handshakesAtATime is how many connections shakeHands makes.
 const handshakesAtATime = 12
 
-// shakeHands connects with both versions of TLS.
+// shakeHands makes connections with both versions of TLS.
 func shakeHands(t *testing.T, s *served) {
 	t.Helper()
 	errs := make(chan error)
@@ -239,7 +239,7 @@ func shakeHands(t *testing.T, s *served) {
 	}
 }
 
-// An engine that does not work here is told, and the next best serves.
+// If an engine does not work here, the program says so and uses the next best one.
 func TestServeWithoutMultibuffer(t *testing.T) {
 	withoutMultibuffer(t)
 	const why = "RSA key, but multibuffer: not supported: FIPS 140 mode is on"
@@ -253,7 +253,7 @@ func TestServeWithoutMultibuffer(t *testing.T) {
 	shakeHands(t, s)
 	s.stop()
 
-	s = serve(t) // auto has nothing to complain about
+	s = serve(t) // auto prints no warning
 	if got, want := engineOf(s.first), "none ("+why+")"; got != want {
 		t.Errorf("engine %q, want %q", got, want)
 	}
@@ -261,7 +261,7 @@ func TestServeWithoutMultibuffer(t *testing.T) {
 	s.stop()
 }
 
-// A new key may be of another kind, and go into another engine.
+// After a reload, the new key may be of another kind and go into another engine.
 func TestReloadAcrossEngines(t *testing.T) {
 	withMultibuffer(t)
 	dir := t.TempDir()
@@ -299,7 +299,7 @@ func TestReloadAcrossEngines(t *testing.T) {
 	s.stop()
 }
 
-// Handshakes that are under way when the key moves to another engine end well.
+// Handshakes in progress succeed when the key moves to another engine.
 func TestReloadUnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := writeCertificateOf(t, dir, "rsa2048")

@@ -52,7 +52,7 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
-// What is no regular file is written to, and not replaced.
+// A file that is not regular is written to, not replaced.
 func TestWriteFileToPipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// ask writes raw requests, as they are, and reads a response to each method.
+// ask writes raw requests and reads a response for each method.
 func ask(t *testing.T, s *served, raw string, methods ...string) (responses []*http.Response, bodies []string, rest *bufio.Reader) {
 	t.Helper()
 	c := s.dial()
-	go io.WriteString(c, raw) // the answer may come before it is all sent
+	go io.WriteString(c, raw) // the answer may come before all is sent
 	br := bufio.NewReader(c)
 	for _, method := range methods {
 		resp, err := http.ReadResponse(br, &http.Request{Method: method})
@@ -32,7 +32,7 @@ func ask(t *testing.T, s *served, raw string, methods ...string) (responses []*h
 	return responses, bodies, br
 }
 
-// wantEOF checks that the server has closed the connection, and properly.
+// wantEOF checks that the server has closed the connection properly.
 func wantEOF(t *testing.T, what string, r io.Reader) {
 	t.Helper()
 	if b, err := io.ReadAll(r); len(b) > 0 || err != nil {
@@ -189,7 +189,7 @@ func TestTimeouts(t *testing.T) {
 	})
 }
 
-// The bytes of a body that is read in parts, in records of all sizes.
+// A body may come in parts, in records of any size.
 func TestBodyInParts(t *testing.T) {
 	s := serve(t, "--key", "ecdsa-p256")
 	c := s.dial()

@@ -15,7 +15,7 @@ import (
 	"github.com/jobloop/jobloop/internal/version"
 )
 
-// loaded runs "tlsdemo load" with --json and returns what it wrote, too.
+// loaded runs "tlsdemo load" with --json. It also returns the result.
 func loaded(t *testing.T, args ...string) (status int, res *load.Result, stdout, stderr string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "result.json")
@@ -65,7 +65,7 @@ func TestLoad(t *testing.T) {
 	s.stop()
 }
 
-// The keys that outside programs read.
+// Other programs read these keys.
 func TestLoadJSON(t *testing.T) {
 	s := serve(t, "--key", "ecdsa-p256")
 	status, out, errs := output(t, "load", s.addr, "--insecure", "--count", "20", "--json", "-")
@@ -112,8 +112,8 @@ func TestLoadReport(t *testing.T) {
 	s.stop()
 }
 
-// dropping is a server that ends every connection but the first ones. The
-// channel is closed when it has had these.
+// dropping is a server that closes every connection after the first ones. It closes the
+// channel when these have come.
 func dropping(t *testing.T, first int) (addr string, had chan struct{}) {
 	t.Helper()
 	cert, err := newCertificate("ecdsa-p256")
@@ -146,7 +146,7 @@ func dropping(t *testing.T, first int) (addr string, had chan struct{}) {
 }
 
 func TestLoadErrorsAndStatus(t *testing.T) {
-	addr, _ := dropping(t, 11) // ten, and the probe
+	addr, _ := dropping(t, 11) // ten and the probe
 	status, res, out, errs := loaded(t, addr, "--insecure", "--count", "13", "--connections", "1")
 	if status != 1 || res == nil || res.Handshakes != 10 || res.Errors != 3 {
 		t.Fatalf("status %d, result %+v, stderr %s", status, res, errs)
@@ -171,7 +171,7 @@ func TestLoadErrorsAndStatus(t *testing.T) {
 	}
 }
 
-// Clients that give up are told apart, everywhere.
+// Clients that give up are counted separately in all outputs.
 func TestLoadPatience(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -182,7 +182,7 @@ func TestLoadPatience(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { // the probe has its handshake, the others wait in the backlog
+	go func() { // the probe gets its handshake, all others wait in the backlog
 		if c, err := silent.Accept(); err == nil {
 			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{*cert}}).Handshake()
 		}
@@ -201,7 +201,7 @@ func TestLoadPatience(t *testing.T) {
 	}
 }
 
-// A run that cannot succeed says why in one line.
+// A run that cannot begin says why in one line.
 func TestLoadDoesNotBegin(t *testing.T) {
 	s := serve(t, "--key", "ecdsa-p256")
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
@@ -279,8 +279,7 @@ func TestLoadFlags(t *testing.T) {
 	}
 }
 
-// The first signal ends the run, with a result; a second one would end the
-// program.
+// The first signal ends the run, with a result. A second one would end the program.
 func TestLoadInterrupt(t *testing.T) {
 	addr, had := dropping(t, 50)
 	file := filepath.Join(t.TempDir(), "result.json")
@@ -300,7 +299,7 @@ func TestLoadInterrupt(t *testing.T) {
 		t.Errorf("%v, result\n%s", err, b)
 	}
 
-	// A server that says nothing keeps a run in its probe.
+	// With a silent server, the run stays in its probe.
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

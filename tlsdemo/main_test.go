@@ -18,7 +18,7 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// asProgram makes the test binary be the program.
+// asProgram is the environment variable that makes the test binary run as the program.
 const asProgram = "TLSDEMO_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -61,12 +61,12 @@ type served struct {
 	cmd    *exec.Cmd
 	stdout *bufio.Reader
 	stderr *bufio.Reader
-	first  string // line of its output
+	first  string // first line of its output
 	addr   string // HOST:PORT
 }
 
-// serve starts "tlsdemo serve" on a free port. It is killed at the end of the
-// test, if it has not been stopped by then.
+// serve starts "tlsdemo serve" on a free port. If the test does not stop it, it is killed
+// at the end of the test.
 func serve(t *testing.T, args ...string) *served {
 	t.Helper()
 	s := start(t, program(t, append([]string{"serve", "--addr", "127.0.0.1:0"}, args...)...))
@@ -105,7 +105,7 @@ func start(t *testing.T, cmd *exec.Cmd) *served {
 // line reads a line of the program's output.
 func (s *served) line() string { l, _ := s.stdout.ReadString('\n'); return l }
 
-// complaint reads a line of what it has to complain about.
+// complaint reads a line of the program's stderr.
 func (s *served) complaint() string { l, _ := s.stderr.ReadString('\n'); return l }
 
 func (s *served) signal(sig os.Signal) {
@@ -115,8 +115,7 @@ func (s *served) signal(sig os.Signal) {
 	}
 }
 
-// wait waits for the program to end, and returns its exit status and what it
-// still had to complain about.
+// wait waits for the program to end. It returns the exit status and the rest of stderr.
 func (s *served) wait() (status int, stderr string) {
 	errs, _ := io.ReadAll(s.stderr)
 	io.Copy(io.Discard, s.stdout)
@@ -153,11 +152,11 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// The version is what "tlsdemo load" leaves in its results, too.
+// The same text is in the results of "tlsdemo load".
 func TestVersion(t *testing.T) {
 	for _, args := range [][]string{{"--version"}, {"serve", "--version"}} {
 		status, out, errs := output(t, args...)
-		want := "tlsdemo (devel)" // a test knows no more
+		want := "tlsdemo (devel)" // a test binary has no version
 		if status != 0 || errs != "" || out != "tlsdemo "+version.String()+"\n" || !strings.HasPrefix(out, want) || !strings.Contains(out, runtime.Version()) {
 			t.Errorf("%v: status %d, stderr %q, stdout %q", args, status, errs, out)
 		}
@@ -175,7 +174,7 @@ func TestErrorLines(t *testing.T) {
 	for _, test := range []struct {
 		args   string
 		status int
-		names  string // what the line must name
+		names  string // what the line must contain
 	}{
 		{"--nonsense", 2, "--nonsense"},
 		{"nonsense", 2, "nonsense"},

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// fetch returns what a path of the metrics server says.
+// fetch returns the body that the metrics server sends for a path.
 func fetch(t *testing.T, base, path string) string {
 	t.Helper()
 	resp, err := http.Get(base + path)
@@ -25,7 +25,7 @@ func fetch(t *testing.T, base, path string) string {
 	return string(body)
 }
 
-// metricsAt reads the line that tells where a server's metrics are.
+// metricsAt reads the line with the address of a server's metrics, and returns that.
 func metricsAt(t *testing.T, s *served) string {
 	t.Helper()
 	base := strings.TrimPrefix(strings.TrimSpace(s.line()), "metrics at ")
@@ -36,7 +36,7 @@ func metricsAt(t *testing.T, s *served) string {
 	return base
 }
 
-// wantMetrics checks that there are lines of these patterns.
+// wantMetrics checks that lines match these patterns.
 func wantMetrics(t *testing.T, got string, patterns ...string) {
 	t.Helper()
 	for _, want := range patterns {
@@ -49,7 +49,7 @@ func wantMetrics(t *testing.T, got string, patterns ...string) {
 func TestMetrics(t *testing.T) {
 	s := serve(t, "--key", "ecdsa-p256", "--loops", "2", "--metrics", ":0", "--pprof")
 	base := metricsAt(t, s)
-	// One idle connection, one that has ended, one that is no TLS.
+	// One idle connection, one that has ended, and one without TLS.
 	ask(t, s, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET")
 	_, _, rest := ask(t, s, "nonsense\r\n\r\n", "GET")
 	wantEOF(t, "nonsense", rest)
@@ -76,8 +76,8 @@ func TestMetrics(t *testing.T) {
 		`go_goroutines \d+`,
 		`tlsdemo_build_info\{goarch="`+runtime.GOARCH+`",goos="`+runtime.GOOS+`",goversion="`+regexp.QuoteMeta(runtime.Version())+`",revision="[^"]*",version="[^"]+"\} 1`,
 	)
-	// The idle connection holds no job, and the refused one is closed: at the
-	// latest when the server has lingered (lingerTime) for its client to close it.
+	// The idle connection holds no job. The refused one is closed, at the latest
+	// when the server has waited (lingerTime) for its client to close it.
 	sum := func(name string) int {
 		n := 0
 		for _, m := range regexp.MustCompile(`(?m)^jobloop_`+name+`\{loop="\d"\} (\d+)$`).FindAllStringSubmatch(fetch(t, base, "/metrics"), -1) {
@@ -120,7 +120,7 @@ func TestMultibufferMetrics(t *testing.T) {
 }
 
 func TestOffloadMetrics(t *testing.T) {
-	withoutMultibuffer(t) // of which there is nothing to tell then
+	withoutMultibuffer(t) // so that there are no figures of it
 	s := serve(t, "--engine", "offload", "--key", "ecdsa-p256", "--metrics", ":0")
 	base := metricsAt(t, s)
 	shakeHands(t, s)

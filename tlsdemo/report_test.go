@@ -11,7 +11,7 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// resultFile writes a result with so many handshakes a second.
+// resultFile writes a file with a result of the given rate.
 func resultFile(t *testing.T, path string, rate float64) string {
 	t.Helper()
 	text, err := json.Marshal(&load.Result{Handshakes: int64(rate), HandshakesPer: rate, Duration: 1, Latency: load.Percentiles{Count: 1, P50: 1500}})

@@ -47,7 +47,7 @@ func writeCertificateOf(t *testing.T, dir string, kind keyKind) (certFile, keyFi
 	return certFile, keyFile
 }
 
-// serial tells the server's certificates apart.
+// serial returns the serial number of the server's certificate.
 func (s *served) serial() string {
 	s.t.Helper()
 	c := s.dial()
@@ -72,7 +72,7 @@ func TestReload(t *testing.T) {
 	}
 
 	other, _ := writeCertificate(t, t.TempDir())
-	if err := os.Rename(other, cert); err != nil { // now the two do not match
+	if err := os.Rename(other, cert); err != nil { // now certificate and key do not match
 		t.Fatal(err)
 	}
 	s.signal(syscall.SIGHUP)
@@ -128,7 +128,7 @@ func TestResumptionAcrossLoops(t *testing.T) {
 		if resumed, _ := visit(); resumed {
 			t.Error("the first connection has resumed a session")
 		}
-		// The kernel deals connections by their port, which is as good as chance.
+		// The kernel chooses the loop by the port, which is as good as random.
 		loops := make(map[string]bool)
 		for range 200 {
 			resumed, loop := visit()
@@ -163,7 +163,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := io.ReadAll(c); err != nil { // whether an alert comes does not matter
+	if _, err := io.ReadAll(c); err != nil { // an alert may come or not
 		t.Error(err)
 	}
 	s.stop()
@@ -180,7 +180,7 @@ func TestStop(t *testing.T) {
 		br.ReadString('\n') // 100 Continue: the request is being read
 		br.ReadString('\n')
 		s.signal(sig)
-		s.line() // it is stopping
+		s.line() // "stopping: …"
 		wantEOF(t, "idle connection", idle)
 		io.WriteString(half, "abc")
 		resp, err := http.ReadResponse(br, nil)
@@ -197,8 +197,8 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// stuck returns a server that has been told to stop and cannot, for a request
-// that does not end.
+// stuck returns a server that was told to stop but cannot, because a request does not
+// end.
 func stuck(t *testing.T, args ...string) *served {
 	s := serve(t, append(args, "--key", "ecdsa-p256", "--request-timeout", "1h")...)
 	c := s.dial()

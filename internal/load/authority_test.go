@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// This file issues the certificates of tests.
+// This file issues certificates for the tests.
 
-// serverName is what the certificates are issued for, and 127.0.0.1.
+// serverName is the name in the certificates, beside 127.0.0.1.
 const serverName = "server.test"
 
 // authority issues certificates.
@@ -25,10 +25,10 @@ type authority struct {
 	pool *x509.CertPool
 }
 
-// ca issues the certificates of tests, and their clients trust it.
+// ca issues the certificates of the tests. Their clients trust it.
 var ca = sync.OnceValue(func() *authority { return newAuthority() })
 
-// serverCert is what servers show if a test does not say otherwise.
+// serverCert is the certificate of servers, unless a test uses another.
 var serverCert = sync.OnceValue(func() tls.Certificate { return ca().issue(serverName) })
 
 func newAuthority() *authority {
@@ -56,7 +56,7 @@ func (a *authority) issue(name string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
 }
 
-// sign makes a key and its certificate; without a signer it signs itself.
+// sign makes a key and its certificate. Without a signer, it is self-signed.
 func sign(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

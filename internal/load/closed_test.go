@@ -47,8 +47,8 @@ func TestCount(t *testing.T) {
 }
 
 func TestCountWithoutRequests(t *testing.T) {
-	// In TLS 1.2 the server's last message ends a handshake: what the client
-	// counts, the server has counted or is about to.
+	// In TLS 1.2, a handshake ends with the server's last message. The server has
+	// counted every handshake that the client counts, or is about to.
 	s := serveTLS(t, nil, nil)
 	cfg := closedConfig(s)
 	cfg.Request, cfg.TLS.Version = "", tls.VersionTLS12
@@ -83,7 +83,7 @@ func TestAllConnectionsAtATime(t *testing.T) {
 		all := newGate()
 		s := serveTLS(t, nil, func(s *server, c *tls.Conn) {
 			n := s.handshakes.Load()
-			if n >= connections+1 { // and the probe
+			if n >= connections+1 { // the probe is one more
 				all.let()
 			}
 			if n > 1 {
@@ -120,7 +120,7 @@ func TestDealtEvenly(t *testing.T) {
 			for j, ip := range sources {
 				n := 5 * loops
 				if j == i {
-					n++ // the probe: one to each target, and from each source
+					n++ // the probes: one to each target and from each source
 				}
 				want(t, "connections from "+ip, s.times("from "+ip), n)
 			}
@@ -147,8 +147,7 @@ func TestWarmupIsNotMeasured(t *testing.T) {
 	}
 }
 
-// held is a server that answers no request, but the probe's, before a gate
-// opens.
+// held is a server that answers only the probe's request until a gate opens.
 func held(t testing.TB, g *gate, then func(*server, *tls.Conn)) *server {
 	return serveTLS(t, nil, func(s *server, c *tls.Conn) {
 		if s.handshakes.Load() > 1 {
@@ -166,8 +165,8 @@ func TestSuccessAfterTheEnd(t *testing.T) {
 	cfg := closedConfig(s)
 	cfg.Count, cfg.Duration, cfg.Progress = 0, 100*time.Millisecond, ending.atPhase("ending")
 	res := mustRun(t, t.Context(), cfg)
-	want(t, "handshakes", res.Handshakes, int64(cfg.Connections)) // they were begun in time
-	want(t, "handshakes/s", res.HandshakesPer, 0)                 // and did not end in time
+	want(t, "handshakes", res.Handshakes, int64(cfg.Connections)) // they began in time
+	want(t, "handshakes/s", res.HandshakesPer, 0)                 // but did not end in time
 	want(t, "errors", res.Errors, 0)
 	want(t, "begun", res.Total.Begun, int64(cfg.Connections)+1)
 	want(t, "duration", res.Duration, 0.1)
@@ -183,7 +182,7 @@ func TestFailureAfterTheEnd(t *testing.T) {
 	wantErrors(t, res, kindReset, int64(cfg.Connections))
 }
 
-// A server that refuses is not asked without a pause.
+// After a refusal, a connection pauses before the next attempt.
 func TestPauseAfterFailure(t *testing.T) {
 	s := serve(t, func(s *server, c net.Conn) {
 		if s.accepted.Load() == 1 {

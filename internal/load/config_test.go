@@ -55,7 +55,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// An address to connect from that is not this machine's.
+// A source address must belong to this machine.
 func TestForeignSource(t *testing.T) {
 	s := serveTLS(t, nil, nil)
 	cfg := closedConfig(s)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// This file tests what happens when the process may open no more files.
+// This file tests what happens when the process runs out of file descriptors.
 
 func TestTooManyConnections(t *testing.T) {
 	s := serveTLS(t, nil, nil)
@@ -34,8 +34,8 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
-// A client that runs out of descriptors ends the run: what followed would be
-// failures of its own.
+// A run ends when the client runs out of descriptors. Otherwise it would count its own
+// failures.
 func TestOutOfDescriptors(t *testing.T) {
 	s := serveTLS(t, nil, nil)
 	var limit syscall.Rlimit
@@ -47,12 +47,12 @@ func TestOutOfDescriptors(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	t.Cleanup(restore) // before serve's, which looks at descriptors
+	t.Cleanup(restore) // runs before serve's cleanup, which looks at descriptors
 	cfg := closedConfig(s)
 	cfg.Count, cfg.Duration = 0, time.Hour
 	cfg.Timeout = time.Second // for connections that the server cannot accept
 	cfg.Progress = func(Progress) {
-		// What is open stays so; the numbers of new ones would be too great.
+		// Open files stay open. Only new ones are refused.
 		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 3, Max: limit.Max})
 	}
 	res := mustRun(t, t.Context(), cfg)

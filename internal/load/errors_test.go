@@ -16,9 +16,9 @@ import (
 	"github.com/jobloop/jobloop/jobs"
 )
 
-// This file tests that what goes wrong is told, and of which kind it is.
+// This file tests that errors are reported, and with the right kind.
 
-// failing is a server that answers the probe, and then does what it is told.
+// failing is a server that answers the probe and fails afterwards, as the test says.
 func failing(t *testing.T, change func(*tls.Config), fault func(s *server, c net.Conn)) *server {
 	config := &tls.Config{Certificates: []tls.Certificate{serverCert()}}
 	faulty := config.Clone()
@@ -42,7 +42,7 @@ func failing(t *testing.T, change func(*tls.Config), fault func(s *server, c net
 			s.answer(c)
 			return
 		}
-		io.Copy(io.Discard, raw) // or the alert might be lost
+		io.Copy(io.Discard, raw) // otherwise the alert might be lost
 	})
 }
 
@@ -56,7 +56,7 @@ func TestKindsOfErrors(t *testing.T) {
 	}{
 		{name: "reset", kind: kindReset, fault: func(_ *server, c net.Conn) { reset(c) }},
 		{name: "closed", kind: kindClosed, fault: func(_ *server, c net.Conn) {
-			c.Read(make([]byte, 1<<10)) // all there is: unread, it would be a reset
+			c.Read(make([]byte, 1<<10)) // read everything: closing with unread data would be a reset
 		}},
 		{
 			name: "silent", kind: kindTimeout,
@@ -104,7 +104,7 @@ func TestKindsOfErrors(t *testing.T) {
 			change: func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert },
 		},
 		{
-			name: "h2", kind: kindProtocol, // which --request does not speak
+			name: "h2", kind: kindProtocol, // --request does not support h2
 			config: func(c *Config) { c.TLS.ALPN = []string{"h2"} },
 			change: func(c *tls.Config) { c.NextProtos = []string{"h2"} },
 		},
@@ -112,7 +112,7 @@ func TestKindsOfErrors(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := failing(t, test.change, test.fault)
 			cfg := closedConfig(s)
-			cfg.Count, cfg.Connections, cfg.Rate = 3, 3, 1000 // which does not pause after a failure
+			cfg.Count, cfg.Connections, cfg.Rate = 3, 3, 1000 // an open loop: no pause after a failure
 			if test.config != nil {
 				test.config(&cfg)
 			}
@@ -139,7 +139,7 @@ func TestRefusedInMidRun(t *testing.T) {
 	wantErrors(t, res, kindRefused, 40)
 }
 
-// Targets that cannot be loaded are an error before the start, that names them.
+// A target that cannot be loaded is an error before the start. The error names it.
 func TestProbe(t *testing.T) {
 	good := serveTLS(t, nil, nil)
 	silent := serve(t, func(_ *server, c net.Conn) { io.Copy(io.Discard, c) })
@@ -185,12 +185,12 @@ func TestProbe(t *testing.T) {
 			is:     func(err error) bool { return errors.As(err, &hostname) }},
 		{name: "status", target: missing.addr(), text: "HTTP status 404", is: func(err error) bool { return errors.As(err, &status) && status == 404 }},
 		{name: "name", target: "name.invalid:443", text: "name.invalid",
-			config: func(c *Config) { c.Timeout = 2 * time.Second }, // should there be a resolver that does not answer
+			config: func(c *Config) { c.Timeout = 2 * time.Second }, // in case a resolver does not answer
 			is:     func(err error) bool { return errors.As(err, &dns) || errors.Is(err, os.ErrDeadlineExceeded) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := closedConfig(good)
-			cfg.Targets = []string{good.addr(), test.target} // the first one is well
+			cfg.Targets = []string{good.addr(), test.target} // the first one works
 			if test.name == "name of the certificate" {
 				cfg.Targets = cfg.Targets[1:]
 			}
@@ -230,7 +230,7 @@ func TestKindOf(t *testing.T) {
 		{system(syscall.EPERM), kindOther},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, kindTimeout},
 		{(&visit{patience: time.Second}).failed("handshake", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}), kindGaveUp},
-		{(&visit{patience: time.Second}).failed("connect", system(syscall.ETIMEDOUT)), kindTimeout}, // the kernel's patience
+		{(&visit{patience: time.Second}).failed("connect", system(syscall.ETIMEDOUT)), kindTimeout}, // the kernel's timeout, not the client's
 		{(&visit{patience: time.Second}).failed("handshake", system(syscall.ECONNRESET)), kindReset},
 		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, "alert: bad certificate"},
 		{&net.OpError{Op: "local error", Err: errors.New("tls: bad record MAC")}, kindProtocol},

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// This file has what tests of all subjects use, but for their servers.
+// This file has helpers for all tests. Their servers are in server_test.go.
 
-// patience is how long a test waits for what must happen before it fails.
+// patience is how long a test waits for something that must happen.
 const patience = 20 * time.Second
 
-// closedConfig is a closed loop with requests: only an answer proves that the
-// server, too, has seen the end of a handshake.
+// closedConfig is a closed loop with requests. Only an answer proves that the server has
+// seen the end of a handshake too.
 func closedConfig(servers ...*server) Config {
 	cfg := Config{
 		Connections: 4, Loops: 1, Count: 20, Timeout: patience, Reset: true, Request: "/",
@@ -27,7 +27,7 @@ func closedConfig(servers ...*server) Config {
 	return cfg
 }
 
-// openConfig is an open loop of as many handshakes, with connections enough.
+// openConfig is an open loop with enough connections for its rate.
 func openConfig(rate float64, d time.Duration, servers ...*server) Config {
 	cfg := closedConfig(servers...)
 	cfg.Rate, cfg.Duration, cfg.Count, cfg.Connections = rate, d, 0, 500
@@ -41,7 +41,7 @@ func want[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-// wantErrors proves that there were n errors, all of a kind.
+// wantErrors checks that there were n errors, all of one kind.
 func wantErrors(t testing.TB, res *Result, kind string, n int64) {
 	t.Helper()
 	if res.Errors != n || res.ErrorsByKind[kind] != n {
@@ -49,7 +49,7 @@ func wantErrors(t testing.TB, res *Result, kind string, n int64) {
 	}
 }
 
-// gate is what servers wait at until a test, or the run's progress, opens it.
+// gate makes servers wait until a test, or the run's progress, opens it.
 type gate struct {
 	once sync.Once
 	open chan struct{}
@@ -59,7 +59,7 @@ func newGate() *gate { return &gate{open: make(chan struct{})} }
 
 func (g *gate) let() { g.once.Do(func() { close(g.open) }) }
 
-// wait waits until the gate is open, or gives up.
+// wait waits until the gate is open. It gives up after some time.
 func (g *gate) wait() {
 	select {
 	case <-g.open:
@@ -67,7 +67,7 @@ func (g *gate) wait() {
 	}
 }
 
-// atPhase opens the gate when the run has come to a phase.
+// atPhase opens the gate when the run enters a phase.
 func (g *gate) atPhase(phase string) func(Progress) {
 	return func(p Progress) {
 		if p.Phase == phase {
@@ -107,7 +107,8 @@ func checkLeaks(t testing.TB) {
 	})
 }
 
-// descriptors counts the open ones; where the system has no such directory, 0.
+// descriptors returns the number of open descriptors, or 0 if this system has no
+// directory of them.
 func descriptors() int {
 	for _, dir := range []string{"/proc/self/fd", "/dev/fd"} {
 		if entries, err := os.ReadDir(dir); err == nil {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// This file tests runs that are cut short. That nothing is left of them, serve
-// proves.
+// This file tests runs that are cut short. The servers from serve check that nothing is
+// left over.
 
 func TestInterrupted(t *testing.T) {
 	for name, cfg := range map[string]Config{
@@ -24,7 +24,7 @@ func TestInterrupted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			// Some are answered; then all connections are held, and the run ends.
+			// Some requests are answered. Then all connections are held, and the run ends.
 			var turn atomic.Int64
 			s := serveTLS(t, nil, func(s *server, c *tls.Conn) {
 				n := turn.Add(1)
@@ -64,7 +64,7 @@ func TestInterruptedInTheRamp(t *testing.T) {
 			}
 		})
 		cfg := closedConfig(s)
-		// With an hour to reach a million a second, the first ones come soon.
+		// The ramp to a million a second takes an hour. The first handshakes come soon.
 		cfg.Rate, cfg.Ramp, cfg.Duration, cfg.Count, cfg.Connections = rate*rate, time.Hour, time.Hour, 0, 10
 		res := mustRun(t, ctx, cfg)
 		want(t, "stopped", res.Stopped, Interrupted)
@@ -86,7 +86,7 @@ func TestInterruptedBeforeItBegan(t *testing.T) {
 		cancel()
 		io.Copy(io.Discard, c)
 	})
-	for range 2 { // in the probe, and before Run
+	for range 2 { // during the probe, and before Run
 		res, err := Run(ctx, closedConfig(s))
 		if res != nil || !errors.Is(err, context.Canceled) {
 			t.Errorf("result %v, error %v, want context.Canceled", res, err)
@@ -113,7 +113,7 @@ func TestInterruptedSweep(t *testing.T) {
 	wantNoNull(t, res)
 }
 
-// A sweep that is cut short in its second step has the figures of the first.
+// If a sweep is cut short in its second step, the result has the figures of the first.
 func TestInterruptedSecondStep(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -130,7 +130,7 @@ func TestInterruptedSecondStep(t *testing.T) {
 		t.Fatalf("steps %+v, want one", res.Sweep.Steps)
 	}
 	first := res.Sweep.Steps[0]
-	if !first.KeptUp { // this machine is too busy: the sweep has ended
+	if !first.KeptUp { // this machine is too busy, so the sweep has ended
 		t.Skip("the first step was not kept up")
 	}
 	want(t, "stopped", res.Stopped, Interrupted)
@@ -145,7 +145,7 @@ func TestProgress(t *testing.T) {
 	cfg := closedConfig(s)
 	cfg.Count, cfg.Duration, cfg.Warmup = 0, 50*time.Millisecond, 10*time.Millisecond
 	var seen []Progress
-	cfg.Progress = func(p Progress) { // never two at a time: the race detector would tell
+	cfg.Progress = func(p Progress) { // never two at a time, or the race detector complains
 		seen = append(seen, p)
 		if p.InFlight == cfg.Connections && p.Phase == "ending" {
 			shown.let()

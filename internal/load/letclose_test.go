@@ -7,8 +7,8 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// However many visits end in one turn of the loop, no more than maxEnded are
-// followed by others before the loop has closed their connections.
+// Many visits may end in one turn of the loop. At most maxEnded of them are followed by
+// others before the loop has closed their connections.
 func TestLetClose(t *testing.T) {
 	const visits = 3000
 	group, err := loop.NewGroup(1, loop.Config{MaxJobs: visits + 1, MaxQueued: visits + 1})
@@ -19,7 +19,7 @@ func TestLetClose(t *testing.T) {
 	w := &worker{run: &run{}, loop: l}
 	w.run.workers = []*worker{w}
 	var waiting, followed, turn int
-	var turns []int // how many go on in each
+	var turns []int // how many jobs go on in each turn
 	done := make(chan struct{})
 	begin := func() {
 		w.countTurns()
@@ -33,7 +33,7 @@ func TestLetClose(t *testing.T) {
 				if waiting++; waiting < visits {
 					w.waitForOthers(ctx)
 				} else {
-					w.wakeWaiting() // all go on in the next turn
+					w.wakeWaiting() // all of them go on in the next turn
 				}
 				w.ended++
 				w.letClose(ctx)
@@ -55,8 +55,8 @@ func TestLetClose(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	// The one that wakes the others, those that go on with it, and those that wait
-	// until the loop has closed what these have left.
+	// There are three turns: in the first, one job wakes the others; in the next,
+	// some of these go on; the rest wait until the loop has closed connections.
 	if len(turns) != 3 || turns[0]+turns[1] >= maxEnded+1 {
 		t.Errorf("%d visits are followed by others in turns of %v", visits, turns)
 	}

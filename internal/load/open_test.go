@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// This file tests open loops: that they are honest about a server that is slow.
+// This file tests that open loops do not hide how slow a server is.
 
-// wantAtLeast proves that a latency or a delay is not less than it must have
-// been. Histograms are good for three digits.
+// wantAtLeast checks that a latency or a delay is not less than it must have been, up to
+// the three digits of a histogram.
 func wantAtLeast(t testing.TB, what string, us int64, least time.Duration) {
 	t.Helper()
 	if float64(us) < 0.998*float64(least.Microseconds()) {
@@ -48,7 +48,7 @@ func TestOpenLoopCount(t *testing.T) {
 	}
 }
 
-// What is due at the very end is begun too, if there is a free connection.
+// A visit that is due at the very end is begun too, if a connection is free.
 func TestNothingIsGivenUpWithoutNeed(t *testing.T) {
 	s := serveTLS(t, nil, nil)
 	cfg := openConfig(10_000, 20*time.Millisecond, s)
@@ -62,7 +62,7 @@ func TestNothingIsGivenUpWithoutNeed(t *testing.T) {
 }
 
 func TestWarmupOfAnOpenLoop(t *testing.T) {
-	// All fails until the measured part has begun, and some time on.
+	// All visits fail until some time after the measured part has begun.
 	measuring := newGate()
 	s := serveTLS(t, nil, func(s *server, c *tls.Conn) {
 		select {
@@ -80,14 +80,14 @@ func TestWarmupOfAnOpenLoop(t *testing.T) {
 	res := mustRun(t, t.Context(), cfg)
 	want(t, "begun", res.Total.Begun, 1+50+100)
 	want(t, "measured", res.Handshakes+res.Errors, 100)
-	// On a busy machine the last of them meet a server that answers by then.
+	// On a busy machine, the server answers again before the last of them come.
 	if n := res.Total.Errors - res.Errors; n < 1 || n > 50 {
 		t.Errorf("%d failures were not measured, want up to 50, of the warm-up", n)
 	}
 }
 
-// Arrivals go on while a server stalls, and each one's latency counts from the
-// moment it was due.
+// Arrivals go on while a server stalls. The latency of each counts from the time it was
+// due.
 func TestStalledServer(t *testing.T) {
 	const rate, d = 200, 400 * time.Millisecond
 	ending := newGate()
@@ -100,7 +100,7 @@ func TestStalledServer(t *testing.T) {
 	want(t, "most in flight", res.MaxInFlight, arrivals)
 	want(t, "in time", res.HandshakesPer, 0)
 	wantSame(t, res, s)
-	// The k-th arrival waited from k/rate to d at least.
+	// The k-th arrival waited at least from k/rate to d.
 	for _, q := range res.Distribution {
 		least := time.Duration(q.Percentile/100*float64(d)) - time.Second/rate
 		wantAtLeast(t, "a quantile of latency", q.Latency, least)
@@ -108,8 +108,8 @@ func TestStalledServer(t *testing.T) {
 	wantAtLeast(t, "the greatest latency", res.Latency.Max, d)
 }
 
-// stalling is a listener that accepts nothing after the first connection, which
-// is the probe, until a gate opens.
+// stalling is a listener that accepts the first connection, which is the probe, and then
+// nothing until a gate opens.
 type stalling struct {
 	net.Listener
 	gate     *gate
@@ -124,7 +124,7 @@ func (s *stalling) Accept() (net.Conn, error) {
 	return s.Listener.Accept()
 }
 
-// The backlog of a server that does not even accept fills up as scheduled.
+// If a server does not even accept, its backlog fills up on schedule.
 func TestServerThatDoesNotAccept(t *testing.T) {
 	checkLeaks(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -149,7 +149,7 @@ func TestServerThatDoesNotAccept(t *testing.T) {
 	wantSame(t, res, s)
 }
 
-// With too few connections, what is begun late has the delay in its latency.
+// With too few connections, handshakes begin late. Their latency includes the delay.
 func TestLateStarts(t *testing.T) {
 	const hold = 250 * time.Millisecond
 	released := newGate()
@@ -169,8 +169,8 @@ func TestLateStarts(t *testing.T) {
 	want(t, "most in flight", res.MaxInFlight, 2)
 	want(t, "most in flight, as the server counts", s.most.Load(), 2)
 	// The first two were held. The k-th of the others was due 10 ms·k after the
-	// first and began when that had ended: the greatest delay is that of the
-	// third, the p90 that of the eighth at least.
+	// first, and began when the first had ended. So the third has the greatest
+	// delay, and the p90 is at least the delay of the eighth.
 	wantAtLeast(t, "the greatest delay", res.StartDelay.Max, hold-20*time.Millisecond)
 	wantAtLeast(t, "the delays' p90", res.StartDelay.P90, hold-70*time.Millisecond)
 	wantAtLeast(t, "the latencies' p90", res.Latency.P90, hold-70*time.Millisecond)
@@ -186,7 +186,7 @@ func TestNotBegun(t *testing.T) {
 		cfg := openConfig(200, 200*time.Millisecond, s)
 		cfg.Loops, cfg.Connections, cfg.Progress = loops, 2, ending.atPhase("ending")
 		res := mustRun(t, t.Context(), cfg)
-		// Released at the end, the two connections may be followed by two more.
+		// At the end, when the two connections are released, two more may follow.
 		if res.NotBegun < 36 || res.NotBegun > 38 {
 			t.Errorf("%d of 40 not begun, want all but 2", res.NotBegun)
 		}

@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-// This file tests clients whose connection the server's kernel does not even
-// take.
+// This file tests clients whose connection the server's kernel does not even accept.
 
-// fullBacklog is a listener that accepts one connection, the probe, and has its
-// backlog full from then on: Linux drops further SYNs.
+// fullBacklog is a listener that accepts one connection, the probe. After that its
+// backlog is full, and Linux drops further SYNs.
 type fullBacklog struct {
 	net.Listener
 	t        *testing.T
@@ -42,8 +41,7 @@ func (f *fullBacklog) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// A client's patience is for connecting, too, while its SYN is sent again and
-// again.
+// A client's patience also counts while it connects and its SYN is sent again and again.
 func TestGivingUpWhileConnecting(t *testing.T) {
 	checkLeaks(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

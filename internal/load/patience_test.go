@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// This file tests clients that leave when their patience is up.
+// This file tests clients that give up.
 
-// silentAfterProbe is a server that answers the probe, and then only listens. It
-// counts how its clients end.
+// silentAfterProbe is a server that answers the probe and then stays silent. It counts
+// how its clients end.
 func silentAfterProbe(t *testing.T) *server {
 	return failing(t, nil, func(s *server, raw net.Conn) { s.countEnd(raw) })
 }
 
-// countEnd reads to the end of a connection, and counts what kind of end it is.
+// countEnd reads to the end of a connection and counts the kind of end.
 func (s *server) countEnd(raw net.Conn) {
 	if _, err := io.Copy(io.Discard, raw); err == nil {
 		s.ends.Add(1)
@@ -29,8 +29,8 @@ func (s *server) countEnd(raw net.Conn) {
 	}
 }
 
-// wantGaveUp proves that n clients gave up, all others were served, and none left
-// before its time, nor waited until the timeout.
+// wantGaveUp checks that n clients gave up and all others were served. No client may
+// leave too early or wait until the timeout.
 func wantGaveUp(t *testing.T, cfg *Config, res *Result, n int64) {
 	t.Helper()
 	wantErrors(t, res, kindGaveUp, n)
@@ -44,16 +44,16 @@ func wantGaveUp(t *testing.T, cfg *Config, res *Result, n int64) {
 	}
 }
 
-// impatient is a run of 20 clients, all at once. It is a closed loop, so that
-// however busy this machine is, all are begun.
+// impatient is a run of 20 clients, all at once. It is a closed loop, so that all of them
+// begin even on a busy machine.
 func impatient(s *server, p Patience) Config {
 	cfg := closedConfig(s)
 	cfg.Connections, cfg.Patience = int(cfg.Count), p
 	return cfg
 }
 
-// Whether connections are to be reset or not, clients that give up close theirs
-// as a browser does, and the server sees it while the run goes on.
+// Clients that give up close their connections as a browser does, with or without Reset.
+// The server sees it while the run goes on.
 func TestAllGiveUp(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		for _, loops := range []int{1, 2} {
@@ -73,7 +73,7 @@ func TestAllGiveUp(t *testing.T) {
 	}
 }
 
-// The connections of those that gave up are closed while the run goes on.
+// The connections of clients that gave up are closed while the run goes on.
 func TestGivingUpCloses(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -93,7 +93,7 @@ func TestGivingUpCloses(t *testing.T) {
 	}
 }
 
-// A client's patience is for the request, too.
+// A client's patience includes the request.
 func TestGivingUpInTheRequest(t *testing.T) {
 	s := serveTLS(t, nil, func(s *server, c *tls.Conn) {
 		if s.handshakes.Load() == 1 {
@@ -108,7 +108,7 @@ func TestGivingUpInTheRequest(t *testing.T) {
 	wantGaveUp(t, &cfg, res, cfg.Count)
 }
 
-// Those that are served are counted as ever, and nobody is counted twice.
+// Served clients are counted as usual, and no client is counted twice.
 func TestSomeGiveUp(t *testing.T) {
 	s := serveTLS(t, nil, func(s *server, c *tls.Conn) {
 		if n := s.handshakes.Load(); n > 1 && n <= 4 { // the three after the probe
@@ -120,14 +120,14 @@ func TestSomeGiveUp(t *testing.T) {
 	cfg := impatient(s, Patience{200 * time.Millisecond, 300 * time.Millisecond})
 	cfg.Connections, cfg.Count = 1, 8
 	res := mustRun(t, t.Context(), cfg)
-	gaveUp := res.ErrorsByKind[kindGaveUp] // more, if this machine was busy
+	gaveUp := res.ErrorsByKind[kindGaveUp] // more if this machine was busy
 	if gaveUp < 3 {
 		t.Errorf("%d gave up, want 3", gaveUp)
 	}
 	wantGaveUp(t, &cfg, res, gaveUp)
 }
 
-// Patience that is longer than the timeout is none.
+// Patience longer than the timeout has no effect.
 func TestPatienceBeyondTheTimeout(t *testing.T) {
 	s := silentAfterProbe(t)
 	cfg := impatient(s, Patience{time.Hour, 2 * time.Hour})
@@ -140,15 +140,15 @@ func TestPatienceBeyondTheTimeout(t *testing.T) {
 	}
 }
 
-// In an open loop, clients that could not be begun for longer than their patience
-// do not take the place of those who have just come.
+// In an open loop, clients that waited for a connection longer than their patience do not
+// take the place of those that have just come.
 func TestNotBegunInTime(t *testing.T) {
 	s := silentAfterProbe(t)
 	cfg := openConfig(1000, 0, s)
 	cfg.Count, cfg.Connections, cfg.Patience = 1000, 1, Patience{200 * time.Millisecond, 200 * time.Millisecond}
 	res := mustRun(t, t.Context(), cfg)
 	gaveUp := res.ErrorsByKind[kindGaveUp]
-	if gaveUp == 0 || gaveUp > 10 { // one after another, in a second or so
+	if gaveUp == 0 || gaveUp > 10 { // one after another, in about a second
 		t.Errorf("%d gave up", gaveUp)
 	}
 	want(t, "not begun", res.NotBegun, cfg.Count-gaveUp)
@@ -156,7 +156,7 @@ func TestNotBegunInTime(t *testing.T) {
 	want(t, "errors of this kind", res.ErrorsByKind[kindNotBegun], res.NotBegun)
 }
 
-// Without patience of their own, clients wait until the timeout.
+// Without Patience, clients wait until the timeout.
 func TestNoPatience(t *testing.T) {
 	s := serveTLS(t, nil, nil)
 	cfg := closedConfig(s)
@@ -167,10 +167,10 @@ func TestNoPatience(t *testing.T) {
 	want(t, "patience", w.drawPatience(), 0)
 }
 
-// The probe is no impatient client.
+// The probe does not give up.
 func TestProbeIsPatient(t *testing.T) {
 	s := serveTLS(t, nil, nil)
-	cfg := impatient(s, Patience{1, 1}) // a nanosecond: nobody is served
+	cfg := impatient(s, Patience{1, 1}) // a nanosecond: no client is served
 	res := mustRun(t, t.Context(), cfg)
 	wantGaveUp(t, &cfg, res, cfg.Count)
 	want(t, "all handshakes", res.Total.Handshakes, 1)
@@ -201,7 +201,7 @@ func TestPatienceIsDrawnFromItsRange(t *testing.T) {
 		}
 		quarters[min(int(4*(d-p.Min)/(p.Max-p.Min)), 3)]++
 	}
-	for i, got := range quarters { // the same in each run, so that no luck is needed
+	for i, got := range quarters { // the same in every run, so the test does not depend on chance
 		if got < n/4-n/50 || got > n/4+n/50 {
 			t.Errorf("%d of %d are in quarter %d of the range", got, n, i+1)
 		}
@@ -229,7 +229,7 @@ func TestPatienceAsText(t *testing.T) {
 			t.Errorf("%q is taken", text)
 		}
 	}
-	if s := (Patience{}).String(); s != "" { // or it would be among the settings
+	if s := (Patience{}).String(); s != "" { // otherwise it would be among the settings
 		t.Errorf("none is printed as %q", s)
 	}
 }

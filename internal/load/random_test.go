@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// This file tests that no server, however broken, is counted wrong.
+// This file tests that the counts are right however broken the server is.
 
-// breaking writes until its budget of bytes is used up, and then breaks off. It
+// breaking writes until its budget of bytes is used up, and then ends the connection. It
 // may spoil a byte before that.
 type breaking struct {
 	net.Conn
@@ -81,8 +81,8 @@ func TestServersThatBreakOff(t *testing.T) {
 	}
 }
 
-// FuzzAnswer has a server answer anything. Each connection is counted once,
-// which one whose job panicked would not be.
+// FuzzAnswer makes a server answer anything. Each connection must be counted once. One
+// whose job panicked would not be.
 func FuzzAnswer(f *testing.F) {
 	for _, answer := range []string{
 		"", okAnswer, chunked(10), "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n",

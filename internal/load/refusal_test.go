@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// In TLS 1.3 a server refuses a client after that one's handshake is done. The
-// probe sees it, and connections that end without a reset.
+// In TLS 1.3, a server refuses a client after the client's handshake is done. The probe
+// sees this, and so do connections that end without a reset.
 func TestRefusalAfterTheHandshake(t *testing.T) {
 	s := serveTLS(t, func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }, nil)
 	cfg := closedConfig(s)
@@ -25,12 +25,12 @@ func TestRefusalAfterTheHandshake(t *testing.T) {
 	wantErrors(t, mustRun(t, t.Context(), cfg), "alert: certificate required", 2)
 }
 
-// A server that stands still when the run is interrupted does not hide: the
-// result says how long the oldest connection has waited.
+// If the server has stalled when the run is interrupted, the result says how long the
+// oldest connection has waited.
 func TestInterruptedStall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	const stall = 1100 * time.Millisecond // more than a second is worth a warning
+	const stall = 1100 * time.Millisecond // there is a warning if it is more than a second
 	s := serveTLS(t, nil, func(s *server, c *tls.Conn) {
 		if s.requests.Load() == 0 { // the probe
 			s.answer(c)

@@ -29,10 +29,10 @@ func chunked(n int) string {
 }
 
 func TestAnswers(t *testing.T) {
-	const big = 300 << 10 // more than any buffer on the way
+	const big = 300 << 10 // more than the buffers on the way hold
 	for _, test := range []struct {
 		name, answer string
-		kind         string // empty: it is well
+		kind         string // empty: success
 		hangUp       bool
 	}{
 		{name: "short", answer: okAnswer},
@@ -69,7 +69,7 @@ func TestAnswers(t *testing.T) {
 				}
 			})
 			cfg := closedConfig(s)
-			cfg.Count, cfg.Connections, cfg.Rate = 3, 3, 1000 // which does not pause after a failure
+			cfg.Count, cfg.Connections, cfg.Rate = 3, 3, 1000 // an open loop: no pause after a failure
 			res := mustRun(t, t.Context(), cfg)
 			if test.kind != "" {
 				wantErrors(t, res, test.kind, 3)
@@ -89,7 +89,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// readRequest reads as much as clients of this package send.
+// readRequest reads a request of this package.
 func readRequest(c io.Reader) { c.Read(make([]byte, 4<<10)) }
 
 func TestRequest(t *testing.T) {
@@ -97,7 +97,7 @@ func TestRequest(t *testing.T) {
 	_, port, _ := strings.Cut(s.addr(), ":")
 	cfg := closedConfig(s)
 	cfg.Request, cfg.Count, cfg.TLS.ServerName = "/a/b?c=d", 5, serverName
-	cfg.Targets[0] = "localhost:" + port // it is looked up once, for the probe
+	cfg.Targets[0] = "localhost:" + port // looked up once, for the probe
 	res := mustRun(t, t.Context(), cfg)
 	want(t, "target", res.Targets[0].Target, cfg.Targets[0])
 	want(t, "address", res.Targets[0].Address, s.addr())
@@ -127,7 +127,7 @@ func TestRequestText(t *testing.T) {
 	}
 }
 
-// tap keeps what is read.
+// tap is a connection that keeps what is read from it.
 type tap struct {
 	net.Conn
 	data []byte
@@ -139,8 +139,8 @@ func (p *tap) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// goodbye reports whether the last record was an alert. crypto/tls does not
-// tell it from the connection's end.
+// goodbye reports whether the last record was an alert. crypto/tls does not distinguish
+// it from the end of the connection.
 func (p *tap) goodbye() bool {
 	var kind byte
 	length := 0
@@ -150,8 +150,8 @@ func (p *tap) goodbye() bool {
 	return kind == 21 || kind == 23 && length == 2+1+16 // encrypted: alert, type, tag
 }
 
-// Without a reset the client says goodbye; with one the server has nothing to
-// wait for.
+// Without a reset, the client sends a close_notify alert. With a reset, the server has
+// nothing to wait for.
 func TestEndOfConnections(t *testing.T) {
 	config := &tls.Config{Certificates: []tls.Certificate{serverCert()}}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -171,7 +171,7 @@ func TestEndOfConnections(t *testing.T) {
 					res := mustRun(t, t.Context(), cfg)
 					want(t, "handshakes", res.Handshakes, 10)
 					goodbyes, resets := 11, 0
-					if reset { // all but the probe's
+					if reset { // all except the probe's
 						goodbyes, resets = 1, 10
 					}
 					eventually(t, "all connections end", func() bool {

@@ -13,7 +13,7 @@ import (
 
 // This file tests the JSON form of results, which other programs read.
 
-// wantNoNull proves that a result's JSON has no null in it, and returns it.
+// wantNoNull checks that a result's JSON has no null in it, and returns it.
 func wantNoNull(t testing.TB, res *Result) map[string]any {
 	t.Helper()
 	text, err := json.Marshal(res)
@@ -53,7 +53,7 @@ func TestJSON(t *testing.T) {
 	cfg.Connections = 1
 	res := mustRun(t, t.Context(), cfg)
 	res.GaveUpAfter, res.Total.GaveUp = &Percentiles{Count: 1}, 1
-	res.NotBegun, res.Warnings, res.Stopped = 1, []string{"w"}, Interrupted // whether they are there does not matter here
+	res.NotBegun, res.Warnings, res.Stopped = 1, []string{"w"}, Interrupted // so that these keys are there
 	res.ErrorExamples = map[string]string{"a": "b"}
 	res.Sweep = &Sweep{Steps: []Step{{Why: "why", ErrorsByKind: map[string]int64{}}}, Limit: "limit"}
 	res.Environment.Commit = "c"
@@ -86,7 +86,7 @@ func TestJSON(t *testing.T) {
 	want(t, "duration_s", m["duration_s"], any(0.1))
 }
 
-// A run in which nothing succeeds has all its keys too.
+// A run in which nothing succeeds has all keys too.
 func TestJSONOfFailures(t *testing.T) {
 	s := failing(t, nil, func(_ *server, c net.Conn) { reset(c) })
 	cfg := closedConfig(s)
@@ -102,7 +102,7 @@ func TestJSONOfFailures(t *testing.T) {
 	}
 }
 
-// warningsKey: a busy client is warned of, and this one may be.
+// warningsKey is the key of warnings, if there are any: this client may have been busy.
 func warningsKey(res *Result) string {
 	if len(res.Warnings) > 0 {
 		return " warnings"

@@ -17,7 +17,7 @@ func TestResume(t *testing.T) {
 		for _, request := range []string{"", "/"} {
 			for _, test := range []struct {
 				share float64
-				count int64 // that resume, of 40
+				count int64 // handshakes that resume, of 40
 			}{{0, 0}, {0.5, 20}, {0.8, 32}, {1, 40}} {
 				t.Run(fmt.Sprintf("%s, request %q, %v", tls.VersionName(version), request, test.share), func(t *testing.T) {
 					s := serveTLS(t, nil, nil)
@@ -49,7 +49,7 @@ func TestResumeWithSeveralTargetsAndLoops(t *testing.T) {
 	cfg.Resume, cfg.Count, cfg.Loops, cfg.Connections = 1, 40, 2, 2
 	res := mustRun(t, t.Context(), cfg)
 	wantSame(t, res, servers...)
-	// Each loop has sessions of its own; the first one's are from the probes.
+	// Each loop has its own sessions. Those of the first loop come from the probes.
 	want(t, "resumed", res.Total.Resumed, 40-2)
 }
 
@@ -65,8 +65,8 @@ func TestServerWithoutTickets(t *testing.T) {
 	}
 }
 
-// A server that changes the keys of its tickets declines the old ones once;
-// then its new ones are used.
+// A server that changes its ticket keys declines the old tickets once. After that, clients
+// use its new ones.
 func TestServerChangesTicketKeys(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, request := range []string{"", "/"} {
@@ -81,7 +81,8 @@ func TestServerChangesTicketKeys(t *testing.T) {
 				s.answer(c)
 			})
 			cfg := closedConfig(s)
-			// A connection's end waits for the server, which has changed its keys by then.
+			// The client waits until the server has closed. By then the server has changed
+			// its keys.
 			cfg.TLS.Version, cfg.Request, cfg.Resume, cfg.Count, cfg.Connections, cfg.Reset = version, request, 1, 30, 1, false
 			res := mustRun(t, t.Context(), cfg)
 			name := fmt.Sprintf("%s, request %q: ", tls.VersionName(version), request)
@@ -97,8 +98,8 @@ func randomKey() (key [32]byte) {
 	return key
 }
 
-// A server that declines from some time on, and gives no tickets any more: what
-// follows is full, nothing fails, and the result says so.
+// From some time on, the server declines tickets and sends no new ones. Then handshakes are
+// full, nothing fails, and the result says so.
 func TestServerStopsToResume(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		var hellos atomic.Int64
@@ -124,8 +125,8 @@ func TestServerStopsToResume(t *testing.T) {
 	}
 }
 
-// answerOnce is a server that closes the connection after its answer: who waits
-// for a ticket need not wait for long.
+// answerOnce is a server that closes the connection after its answer. A client that waits
+// for a ticket then does not wait long.
 func answerOnce(s *server, c *tls.Conn) {
 	readRequest(c)
 	s.requests.Add(1)
@@ -133,7 +134,7 @@ func answerOnce(s *server, c *tls.Conn) {
 	c.CloseWrite()
 }
 
-// Shares are spread evenly, and the probe's turn is always one that resumes.
+// Handshakes that resume are spread evenly. The probe always tries to resume.
 func TestResumeNext(t *testing.T) {
 	for percent := 1; percent <= 1000; percent++ {
 		share := float64(percent) / 1000

@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// This file tests the series of a run, and the sums of histograms.
+// This file tests the series of a run and the summaries of histograms.
 
-// TestSeriesOfHours simulates a long run, whose intervals come a little later
-// than they should.
+// TestSeriesOfHours simulates a long run. Its intervals come a little late.
 func TestSeriesOfHours(t *testing.T) {
 	begin := time.Now()
 	s := newSeries(begin)
@@ -77,8 +76,8 @@ func TestHalve(t *testing.T) {
 	}
 }
 
-// An interval in which nothing happened looks like a server that has stalled:
-// loops publish once in each, though their timers are a little late.
+// An empty interval looks like a server that has stalled. So loops publish once in each
+// interval, even if their timers are a little late.
 func TestSeriesHasNoHoles(t *testing.T) {
 	begin := time.Now()
 	s := newSeries(begin)

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// This file has the servers of tests, which count what they see.
+// This file has the servers of the tests. They count what they see.
 
 // server counts what it sees.
 type server struct {
@@ -25,20 +25,20 @@ type server struct {
 	handshakes atomic.Int64
 	resumed    atomic.Int64
 	requests   atomic.Int64
-	ends       atomic.Int64 // connections that the client has ended
-	resets     atomic.Int64 // those that it has reset
+	ends       atomic.Int64 // connections that the client closed
+	resets     atomic.Int64 // connections that the client reset
 
-	// busy is how many connections are between their acceptance and the moment
-	// before their answer, which a client cannot leave; most is its greatest.
+	// busy is the number of connections that are accepted and not yet answered. A
+	// client cannot have left these. most is the maximum of busy.
 	busy, most atomic.Int64
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
-	seen  map[string]int // what came how often: "version TLS 1.3", "from 127.0.0.2"
+	seen  map[string]int // how often something came: "version TLS 1.3", "from 127.0.0.2"
 }
 
-// serve has a handler called for each connection, on a goroutine of its own.
-// When the test ends, the server does, and nothing may be left.
+// serve calls a handler for each connection, on its own goroutine. When the test ends, the
+// server ends too, and nothing may be left.
 func serve(t testing.TB, handler func(s *server, c net.Conn)) *server {
 	t.Helper()
 	checkLeaks(t)
@@ -49,7 +49,7 @@ func serve(t testing.TB, handler func(s *server, c net.Conn)) *server {
 	return serveOn(t, ln, handler)
 }
 
-// serveOn is serve with a listener of the test's.
+// serveOn is serve with the test's own listener.
 func serveOn(t testing.TB, ln net.Listener, handler func(s *server, c net.Conn)) *server {
 	s := &server{ln: ln, conns: make(map[net.Conn]bool), seen: make(map[string]int)}
 	s.serving.Go(func() {
@@ -91,7 +91,7 @@ func (s *server) closeAll() {
 	}
 }
 
-// saw counts something.
+// saw counts a thing that the server saw.
 func (s *server) saw(what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,8 +104,8 @@ func (s *server) times(what string) int {
 	return s.seen[what]
 }
 
-// serveTLS is serve with TLS. then is called when a handshake is done; nil is
-// answer. change changes the configuration first; it may be nil.
+// serveTLS is serve with TLS. It calls then when a handshake is done; nil means answer. It
+// calls change first, to change the configuration, unless that is nil.
 func serveTLS(t testing.TB, change func(*tls.Config), then func(*server, *tls.Conn)) *server {
 	t.Helper()
 	config := &tls.Config{Certificates: []tls.Certificate{serverCert()}}
@@ -122,7 +122,7 @@ func serveTLS(t testing.TB, change func(*tls.Config), then func(*server, *tls.Co
 		c := tls.Server(raw, config)
 		if c.Handshake() != nil {
 			s.busy.Add(-1)
-			io.Copy(io.Discard, raw) // or what it has not read would reset the connection, and the alert be lost
+			io.Copy(io.Discard, raw) // otherwise unread data would reset the connection, and the alert would be lost
 			return
 		}
 		s.note(c.ConnectionState())
@@ -148,7 +148,7 @@ func (s *server) note(state tls.ConnectionState) {
 
 const okAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-// answer is a server without a fault.
+// answer is a server without faults.
 func (s *server) answer(c *tls.Conn) { s.answerWith(c, okAnswer) }
 
 // answerWith waits for a request, if one is sent, and writes an answer.
@@ -177,7 +177,7 @@ func reset(c net.Conn) {
 	c.Close()
 }
 
-// longAnswer is one with n bytes of body.
+// longAnswer is an answer with n bytes of body.
 func longAnswer(n int) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", n, make([]byte, n))
 }

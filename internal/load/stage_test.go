@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// This file tests when visits are due, and which are measured.
+// This file tests when visits are due and which are measured.
 
 func TestDue(t *testing.T) {
 	begin := time.Now()
@@ -22,10 +22,10 @@ func TestDue(t *testing.T) {
 					t.Fatalf("%s: %d is due %v before one that precedes it", name, n, last.Sub(due))
 				}
 				last = due
-				// How many are due in this time: half the rate in the ramp on average.
+				// How many are due in this time. The average rate in the ramp is half the rate.
 				at := due.Sub(begin).Seconds()
 				if at > 1e9 {
-					break // too long for a run, and for nanoseconds
+					break // too long for a run and for a time in nanoseconds
 				}
 				expected := rate * (at - ramp.Seconds()/2)
 				if at < ramp.Seconds() {

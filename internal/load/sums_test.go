@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// This file proves of every result that its figures add up.
+// This file checks that the figures of every result add up.
 
-// mustRun does a run that can begin, and proves that its result adds up.
+// mustRun does a run, which must begin, and checks that its result adds up.
 func mustRun(t testing.TB, ctx context.Context, cfg Config) *Result {
 	t.Helper()
 	res, err := Run(ctx, cfg)
@@ -62,14 +62,14 @@ func wantSums(t testing.TB, cfg *Config, res *Result) {
 		t.Errorf("%d connections at a time, %d were allowed", res.MaxInFlight, cfg.Connections)
 	}
 
-	// Each connection has ended in one way. Without requests a handshake is
-	// a success.
+	// Each connection has ended in exactly one way. Without requests, a completed
+	// handshake is a success.
 	succeeded := res.Total.Handshakes
 	if cfg.Request != "" {
 		succeeded = res.Total.Requests
 	}
 	want(t, "connections that ended", succeeded+res.Total.Errors+res.Total.Canceled, res.Total.Begun)
-	if res.Stopped == "" { // a run that is cut off may lose the end of its series
+	if res.Stopped == "" { // a run that was cut short may lose the end of its series
 		inSeries := int64(0)
 		for _, p := range res.Series {
 			inSeries += p.Handshakes + p.Errors
@@ -78,7 +78,7 @@ func wantSums(t testing.TB, cfg *Config, res *Result) {
 	}
 }
 
-// wantSame proves that servers have counted what the run has.
+// wantSame checks that the servers have counted the same as the run.
 func wantSame(t testing.TB, res *Result, servers ...*server) {
 	t.Helper()
 	var sum Total

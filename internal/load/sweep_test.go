@@ -55,7 +55,7 @@ func TestStep(t *testing.T) {
 	start := time.Now()
 	for _, test := range []struct {
 		name                    string
-		handshakes, late, fails int64 // late: after the end
+		handshakes, late, fails int64 // late: ended after the end
 		latency                 time.Duration
 		why                     string // empty: kept up
 	}{
@@ -86,8 +86,7 @@ func TestStep(t *testing.T) {
 	}
 }
 
-// What a sweep does follows from how its steps went, however fast this machine
-// is today.
+// A sweep decides by the results of its steps, however fast this machine is.
 func TestSweep(t *testing.T) {
 	s := serveTLS(t, nil, nil)
 	cfg := openConfig(100, 100*time.Millisecond, s)

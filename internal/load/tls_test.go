@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// This file tests what is asked of the server in a handshake, and the
-// verification of certificates.
+// This file tests what the client offers in a handshake, and how it verifies
+// certificates.
 
 func TestWhatIsOffered(t *testing.T) {
 	client := ca().issue("client 1")
@@ -23,7 +23,7 @@ func TestWhatIsOffered(t *testing.T) {
 	}{
 		{
 			name: "no choice", config: func(*TLSConfig) {},
-			server: func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.CurveP256} }, // or it is Go's choice
+			server: func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.CurveP256} }, // otherwise Go chooses
 			seen:   []string{"version TLS 1.3", "sni ", "alpn "},
 			agreed: Negotiated{Version: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256", Curve: "P-256"},
 		},
@@ -90,7 +90,7 @@ func TestWhatIsOffered(t *testing.T) {
 	}
 }
 
-// sameButCipher compares; which cipher TLS 1.3 takes depends on the processor.
+// sameButCipher compares all but the cipher, which in TLS 1.3 depends on the processor.
 func sameButCipher(a, b Negotiated) bool {
 	if a.Version == "TLS 1.3" {
 		a.Cipher = b.Cipher
@@ -106,7 +106,7 @@ func TestInsecure(t *testing.T) {
 	want(t, "handshakes", res.Handshakes, cfg.Count)
 }
 
-// manyCertificates is a server that shows a new certificate in each handshake.
+// manyCertificates is a server that sends a new certificate in each handshake.
 func manyCertificates(t *testing.T, issue func() tls.Certificate) *server {
 	return serveTLS(t, func(c *tls.Config) {
 		c.Certificates = nil
@@ -123,7 +123,8 @@ func TestManyCertificates(t *testing.T) {
 	cfg.Count = maxCertificates + 20
 	res := mustRun(t, t.Context(), cfg)
 	want(t, "handshakes", res.Handshakes, cfg.Count)
-	// The probe's is one of them; the last line is of those beyond the limit.
+	// The probe's certificate is one of them. The last entry counts those beyond the
+	// limit.
 	want(t, "lines", len(res.Certificates), maxCertificates)
 	i := slices.IndexFunc(res.Certificates, func(c Certificate) bool { return c.SHA256 == "" })
 	if i < 0 || res.Certificates[i].Subject != "others" || res.Certificates[i].Handshakes != 21 {
@@ -155,13 +156,13 @@ func TestVerifiedOnce(t *testing.T) {
 	if err := seen.verify(chain, opts); err != nil {
 		t.Fatal(err)
 	}
-	// That it is not done again shows if it could not succeed again.
+	// A second verification would fail, so success proves that there is none.
 	opts.Roots = x509.NewCertPool()
 	if err := seen.verify(slices.Clone(chain), opts); err != nil {
 		t.Errorf("the same certificate was verified again: %v", err)
 	}
 	opts.DNSName = "other.test"
-	for range 2 { // that it failed is remembered too
+	for range 2 { // a failure is remembered too
 		var failed *tls.CertificateVerificationError
 		if err := seen.verify(chain, opts); !errors.As(err, &failed) {
 			t.Errorf("error %v for another name, want a CertificateVerificationError", err)
@@ -178,7 +179,7 @@ func TestVerifiedOnce(t *testing.T) {
 		seen.of([]*x509.Certificate{ca().issue(serverName).Leaf})
 	}
 	want(t, "certificates that are kept", len(seen.list), maxCertificates)
-	// What is not kept is verified each time.
+	// A certificate that is not kept is verified each time.
 	late := []*x509.Certificate{newAuthority().issue(serverName).Leaf}
 	for _, roots := range []*x509.CertPool{nil, ca().pool} {
 		if err := seen.verify(late, x509.VerifyOptions{DNSName: serverName, Roots: roots}); err == nil {

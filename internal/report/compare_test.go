@@ -78,7 +78,7 @@ func TestBetterAndWorse(t *testing.T) {
 		{1, nan, 0, less, false, "", ""},
 	} {
 		m := metric{better: c.b, step: c.step}
-		for _, plain := range [][2]bool{{c.plain, false}, {false, c.plain}} { // either of them
+		for _, plain := range [][2]bool{{c.plain, false}, {false, c.plain}} { // one of the two is plain
 			var got cell
 			m.compare(&got, reading{value: c.v, plain: plain[0]}, reading{value: c.base, plain: plain[1]})
 			if got.Sub != c.written || got.Class != c.class {
@@ -88,7 +88,7 @@ func TestBetterAndWorse(t *testing.T) {
 	}
 }
 
-// compared is what the comparison of two runs says of the second, by metric.
+// compared returns what the comparison of two runs says about the second, by metric.
 func compared(t *testing.T, a, b *load.Result) (cells map[string]cell, note string) {
 	t.Helper()
 	v, err := compare([]Run{{"a", a}, {"b", b}})
@@ -117,7 +117,7 @@ func TestWhatIsNeitherBetterNorWorse(t *testing.T) {
 	const openNote, sweepNote = "The rate of an open loop", "A sweep is judged by its knee"
 	for name, c := range map[string]struct {
 		a, b                *load.Result
-		rate, knee, latency string // as they are compared
+		rate, knee, latency string // how they compare
 		note                string
 	}{
 		"closed loops":     {result(2000, 3000), result(4000, 6000), "2.00× better", "", "2.00× worse", ""},
@@ -151,7 +151,7 @@ func TestWhatIsNeitherBetterNorWorse(t *testing.T) {
 	}
 }
 
-// TestMicrosecondApart: latencies are measured in microseconds.
+// Latencies are measured in whole microseconds, so a difference of one means nothing.
 func TestMicrosecondApart(t *testing.T) {
 	a, b := result(2000, 7), result(2000, 8)
 	if got, _ := compared(t, a, b); got["Latency p50"].Sub != "1.14×" {
@@ -163,7 +163,7 @@ func TestMicrosecondApart(t *testing.T) {
 	}
 }
 
-// TestPercentilesOfFew: 999 and 9,999 handshakes are few for p99 and p99.9.
+// 999 handshakes are too few for a p99, and 9,999 are too few for a p99.9.
 func TestPercentilesOfFew(t *testing.T) {
 	for _, c := range []struct {
 		n         float64

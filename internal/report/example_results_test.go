@@ -8,9 +8,9 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// In this file: results with plausible shapes, made up, the same each time.
+// This file makes up results with plausible shapes. They are the same each time.
 
-// result is a run of ten seconds at about that rate, with such a median.
+// result is a run of ten seconds with about the given rate and median latency.
 func result(rate float64, median int64) *load.Result {
 	us := func(f float64) int64 { return int64(f * float64(median)) }
 	n := int64(rate * 10)
@@ -48,7 +48,7 @@ func result(rate float64, median int64) *load.Result {
 	return r
 }
 
-// failing is a run with errors of several kinds and warnings, cut short.
+// failing is a run that was cut short, with warnings and errors of several kinds.
 func failing() *load.Result {
 	r := result(900, 88_000)
 	r.Errors, r.NotBegun = 2310, 310
@@ -69,7 +69,7 @@ func failing() *load.Result {
 	return r
 }
 
-// swept is a sweep that broke above 4000/s, with two steps after its best one.
+// swept is a sweep with a knee of 4000/s and two steps after its best one.
 func swept() *load.Result {
 	r := result(4000, 2100)
 	r.Settings.Flags["rate"] = "500"
@@ -102,8 +102,7 @@ func empty() *load.Result {
 	return &load.Result{Errors: 3, Duration: 10, ErrorsByKind: map[string]int64{"refused": 3}, Targets: []load.Target{{Target: "server.example:8443", Errors: 3}}}
 }
 
-// ending is a run of an open loop, with connections that are waited for at
-// its end.
+// ending is a run of an open loop that waits for connections at its end.
 func ending() *load.Result {
 	r := result(400, 3000)
 	r.Settings.Flags["rate"] = "400"
@@ -115,10 +114,10 @@ func ending() *load.Result {
 	return r
 }
 
-// markup is what must not become a part of the page.
+// markup must not become part of the page.
 const markup = `<script>alert("1")</script><img src=x onerror='alert(2)'>&lt;b&gt;</style>]]>`
 
-// hostile is a run with markup wherever a result has text.
+// hostile is a run with markup in every text of its result.
 func hostile() *load.Result {
 	r := failing()
 	sweep := swept().Sweep

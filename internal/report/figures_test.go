@@ -26,7 +26,7 @@ func TestNines(t *testing.T) {
 	}
 }
 
-// TestUnmeasured is of which parts of a run's time are shaded.
+// TestUnmeasured checks which parts of a run are shaded.
 func TestUnmeasured(t *testing.T) {
 	point := func(at, length float64) load.Point { return load.Point{At: at, Length: length} }
 	ramped := func(r *load.Result) *load.Result { r.Settings.Flags["ramp"] = "1s"; return r }
@@ -52,7 +52,7 @@ func TestUnmeasured(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		r     *load.Result
-		spans int // in three charts
+		spans int // shaded parts, in three charts
 		says  []string
 	}{
 		"warm-up": {result(400, 3000), 3, []string{"The shaded part (warm-up) counts only in the totals.</small>"}},
@@ -71,7 +71,7 @@ func TestUnmeasured(t *testing.T) {
 	}
 }
 
-// TestComparisonIsOfMeasuredParts: no point of another part is drawn.
+// A comparison draws only points of the measured parts.
 func TestComparisonIsOfMeasuredParts(t *testing.T) {
 	for _, p := range overlays([]Run{{"a", swept()}, {"b", ending()}})[:2] {
 		for _, s := range p.series {
@@ -83,14 +83,14 @@ func TestComparisonIsOfMeasuredParts(t *testing.T) {
 			t.Errorf("%s: something is shaded", p.config.Title)
 		}
 	}
-	// A part that is shorter than an interval is shown too.
+	// A measured part that is shorter than an interval is shown too.
 	short := &load.Result{Duration: .05, Series: []load.Point{{At: -.15, Length: .1}, {At: -.05, Length: .1}, {At: .05, Length: .1}}}
 	if got := measuredPoints(short); len(got) != 1 || got[0].At != -.05 {
 		t.Errorf("of a short run: %v", got)
 	}
 }
 
-// TestPageOfTheMost has as many points as a run writes.
+// TestPageOfTheMost makes pages with the maximum number of points.
 func TestPageOfTheMost(t *testing.T) {
 	r := swept()
 	h := hdrhistogram.New(1, 3_600_000_000, 3)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Results of older programs do not tell their version.
+// Results of older programs have no version.
 func TestReadWithoutVersion(t *testing.T) {
 	old := result(400, 3000)
 	old.Environment.Version = ""

@@ -23,7 +23,7 @@ func pageOf(t *testing.T, runs ...Run) string {
 	return b.String()
 }
 
-// pages are of every kind that there is.
+// pages returns a page of every kind.
 func pages(t *testing.T) map[string]string {
 	return map[string]string{
 		"one":      pageOf(t, Run{"jobloop", result(6000, 9000)}),
@@ -37,8 +37,7 @@ func pages(t *testing.T) map[string]string {
 	}
 }
 
-// walk calls f with each element of a page, whose template keeps to what is
-// well-formed XML too.
+// walk calls f with each element of a page. Pages are also well-formed XML.
 func walk(t *testing.T, page string, f func(xml.StartElement)) {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(page))
