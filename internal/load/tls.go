@@ -16,7 +16,7 @@ import (
 
 // classicalCurves are the key exchanges that crypto/tls offers, without the hybrids
 // with ML-KEM. Few servers support the hybrids, and making their key shares takes over
-// a third of the client's CPU time for a handshake ("go run ./benchmarks clients").
+// a third of the client's CPU time for a handshake (the benchmarks' scenario clients).
 // Only X25519's key share is sent. The others are offered because a server with an
 // ECDSA certificate wants to see its curve among them (RFC 8422, section 5.1.1).
 var classicalCurves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
