@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -39,7 +41,7 @@ func takeCallback(j jobs.Job) (callback, error) {
 // A client that resets its connection while an engine works for it: the job is
 // cancelled and cleans up; what the engine says later does no harm.
 func TestAbandonedInEngine(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	taken := make(chan callback, 1)
 	deferred := make(chan bool, 1)
 	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
@@ -52,20 +54,20 @@ func TestAbandonedInEngine(t *testing.T) {
 		taken <- wake
 		return await(j, never)
 	})
-	wake := receive(t, taken)
-	settle(t, l)
-	reset(t, c)
-	if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+	wake := testkit.Receive(t, taken)
+	looptest.Settle(t, l)
+	testkit.Reset(c)
+	if err := testkit.Receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
 		t.Errorf("the job ended with %v, want %v", err, jobs.ErrCanceled)
 	}
-	receive(t, deferred)
+	testkit.Receive(t, deferred)
 
 	// The late result: to a job that is no more, and to the next one in its place.
 	wake()
-	settle(t, l)
+	looptest.Settle(t, l)
 	started := make(chan bool)
 	finish := false
-	next := spawn(t, l, func(ctx context.Context) error {
+	next := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		own, err := takeCallback(j)
 		if err != nil {
@@ -75,13 +77,13 @@ func TestAbandonedInEngine(t *testing.T) {
 		close(started)
 		return await(j, func() bool { return finish })
 	})
-	receive(t, started)
+	testkit.Receive(t, started)
 	wake()
 	wake()
-	if err := receive(t, next); err != nil {
+	if err := testkit.Receive(t, next); err != nil {
 		t.Error(err)
 	}
-	if s := settle(t, l); s.JobsCanceled != 1 || s.Conns != 0 {
+	if s := looptest.Settle(t, l); s.JobsCanceled != 1 || s.Conns != 0 {
 		t.Errorf("%+v, want 1 job canceled and no connection", s)
 	}
 }
@@ -123,7 +125,7 @@ func TestAbandonedElsewhere(t *testing.T) {
 	} {
 		for _, before := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, reset before %t", name, before), func(t *testing.T) {
-				l := newLoop(t, loop.Config{})
+				l := looptest.New(t, loop.Config{})
 				waiting, wasReset := make(chan bool, 1), make(chan bool)
 				c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 					waiting <- true
@@ -132,15 +134,15 @@ func TestAbandonedElsewhere(t *testing.T) {
 					}
 					return wait(ctx)
 				})
-				receive(t, waiting)
+				testkit.Receive(t, waiting)
 				if before {
-					reset(t, c)
+					testkit.Reset(c)
 					close(wasReset)
 				} else {
-					eventually(t, "the job waits", func() bool { return l.Stats().JobsPaused == 1 })
-					reset(t, c)
+					testkit.Eventually(t, "the job waits", func() bool { return l.Stats().JobsPaused == 1 })
+					testkit.Reset(c)
 				}
-				if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+				if err := testkit.Receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
 					t.Errorf("the job ended with %v, want %v", err, jobs.ErrCanceled)
 				}
 			})
@@ -150,7 +152,7 @@ func TestAbandonedElsewhere(t *testing.T) {
 
 // A client that only stops sending still wants its answer.
 func TestHalfClosedIsNotAbandoned(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	taken := make(chan callback, 1)
 	answer := ""
 	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
@@ -166,15 +168,15 @@ func TestHalfClosedIsNotAbandoned(t *testing.T) {
 		_, err = c.Write([]byte(answer))
 		return err
 	})
-	wake := receive(t, taken)
+	wake := testkit.Receive(t, taken)
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	settle(t, l)
-	call(t, l, func() { answer = "42" })
+	looptest.Settle(t, l)
+	looptest.Call(t, l, func() { answer = "42" })
 	wake()
-	expect(t, c, "42")
-	if err := receive(t, done); err != nil {
+	testkit.WantRead(t, c, "42")
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
@@ -187,7 +189,7 @@ func TestAbandonedDoesNotListen(t *testing.T) {
 		"Pause": func(ctx context.Context, _ *loop.Conn) { j, _ := jobs.FromContext(ctx); j.Pause() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			taken := make(chan callback, 1)
 			c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 				j, _ := jobs.FromContext(ctx)
@@ -210,12 +212,12 @@ func TestAbandonedDoesNotListen(t *testing.T) {
 			if _, err := w.Write([]byte("x")); err != nil {
 				t.Fatal(err)
 			}
-			receive(t, taken)
-			reset(t, c)
-			if err := receive(t, done); err != errLeft {
+			testkit.Receive(t, taken)
+			testkit.Reset(c)
+			if err := testkit.Receive(t, done); err != looptest.ErrLeft {
 				t.Errorf("the job ended with %v, want Goexit", err)
 			}
-			must(t, l, func(ctx context.Context) error {
+			looptest.Must(t, l, func(ctx context.Context) error {
 				j, _ := jobs.FromContext(ctx)
 				if err := j.WaitCtx().SetWaitFD("r", int(r.Fd()), nil, nil); err != nil {
 					return err

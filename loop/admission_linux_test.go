@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/jobloop/jobloop/internal/tcpinfo"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // crowd lets clients come who give up soon, a bounded number at a time, until
@@ -79,7 +80,7 @@ func limitOf(t *testing.T, n *Listener) uint32 {
 // waiting for, turns away who has waited too long. When the load has gone,
 // everybody is served again, and the backlog is what it was.
 func TestOverload(t *testing.T) {
-	CheckLeaks(t)
+	testkit.CheckLeaks(t)
 	// Work of 5 ms for each client, of whom 64 are there at a time, for 100 ms.
 	l, err := New(Config{MaxWait: 20 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -147,7 +148,7 @@ func TestOverload(t *testing.T) {
 
 // A crowd that has come at once is served to the last, however long it has waited.
 func TestCrowdIsServed(t *testing.T) {
-	CheckLeaks(t)
+	testkit.CheckLeaks(t)
 	l, err := New(Config{MaxWait: 10 * time.Millisecond, AcceptsPerTurn: 4, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +191,7 @@ func TestCrowdIsServed(t *testing.T) {
 // A client that has gone before its turn costs no handshake; nor is a client
 // turned away that has only ended its side, where that is no TLS.
 func TestGoneBeforeAccept(t *testing.T) {
-	CheckLeaks(t)
+	testkit.CheckLeaks(t)
 	l, err := New(Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -239,7 +240,7 @@ func TestGoneBeforeAccept(t *testing.T) {
 
 // Nor does one that has gone while it waited for the loop.
 func TestGoneBeforeStart(t *testing.T) {
-	CheckLeaks(t)
+	testkit.CheckLeaks(t)
 	l, err := New(Config{MaxJobs: 1, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +285,7 @@ func TestGoneBeforeStart(t *testing.T) {
 // A listening socket may be shared with other processes, of which one may go on
 // with it: its backlog is what it was, when a loop has ended.
 func TestSharedListenerKeepsBacklog(t *testing.T) {
-	CheckLeaks(t)
+	testkit.CheckLeaks(t)
 	shared, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -344,7 +345,7 @@ func TestSharedListenerKeepsBacklog(t *testing.T) {
 // A connection that was dealt to a loop which has ended is closed, and counted
 // down, by the one that has accepted it.
 func TestDealToEndedLoop(t *testing.T) {
-	CheckLeaks(t)
+	testkit.CheckLeaks(t)
 	g, err := NewGroup(2, Config{MaxConns: 10, Closed: func(net.Addr) {}})
 	if err != nil {
 		t.Fatal(err)

@@ -9,12 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
 
 func TestAwait(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for name, begin := range map[string]func(done func()){
 		"another goroutine": func(done func()) { go done() },
 		"at once":           func(done func()) { done() },
@@ -27,7 +29,7 @@ func TestAwait(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			must(t, l, func(ctx context.Context) error {
+			looptest.Must(t, l, func(ctx context.Context) error {
 				var called atomic.Bool
 				err := loop.Await(ctx, func(done func()) { begin(func() { called.Store(true); done() }) })
 				if err == nil && !called.Load() {
@@ -41,11 +43,11 @@ func TestAwait(t *testing.T) {
 
 // Wakes and resumes that mean something else do not end it.
 func TestAwaitIsNotWoken(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	handles := make(chan jobs.Job, 1)
 	var called atomic.Bool
 	release := make(chan bool)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		handles <- j
 		err := loop.Await(ctx, func(done func()) {
@@ -57,21 +59,21 @@ func TestAwaitIsNotWoken(t *testing.T) {
 		// The wake was not lost either.
 		return errors.Join(err, j.Pause())
 	})
-	j := receive(t, handles)
+	j := testkit.Receive(t, handles)
 	if err := l.Wake(j); err != nil {
 		t.Fatal(err)
 	}
-	settle(t, l)
+	looptest.Settle(t, l)
 	close(release)
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 // While pausing is blocked, the thread waits.
 func TestAwaitBlocked(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	must(t, l, func(ctx context.Context) error {
+	l := looptest.New(t, loop.Config{})
+	looptest.Must(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		j.BlockPause()
 		defer j.UnblockPause()
@@ -95,7 +97,7 @@ type derivedKey struct{}
 
 // Whatever waits ends with its context: at once if that has ended already.
 func TestContextEnds(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	silent := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done() // a name server that does not answer
 		return nil, ctx.Err()
@@ -109,7 +111,7 @@ func TestContextEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			must(t, l, func(ctx context.Context) error {
+			looptest.Must(t, l, func(ctx context.Context) error {
 				deadline, cancel := context.WithTimeout(ctx, time.Millisecond)
 				defer cancel()
 				derived := context.WithValue(deadline, derivedKey{}, true)
@@ -132,17 +134,17 @@ func TestContextEnds(t *testing.T) {
 
 // A job that waits for Wake, and one that waits by Await, is left alone.
 func TestWaitingJobsAreNotPolled(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	const n = 100
 	var resumes, waiting atomic.Int64
 	for range n {
-		spawn(t, l, func(ctx context.Context) error {
+		looptest.Spawn(t, l, func(ctx context.Context) error {
 			waiting.Add(1)
 			err := loop.Await(ctx, func(func()) {})
 			resumes.Add(1)
 			return err
 		})
-		spawn(t, l, func(ctx context.Context) error {
+		looptest.Spawn(t, l, func(ctx context.Context) error {
 			j, _ := jobs.FromContext(ctx)
 			waiting.Add(1)
 			for {
@@ -153,13 +155,13 @@ func TestWaitingJobsAreNotPolled(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all wait", func() bool { return waiting.Load() == 2*n })
+	testkit.Eventually(t, "all wait", func() bool { return waiting.Load() == 2*n })
 	// Intervals double: after so many resumes of each, the next is far away.
 	passed := make(chan int64, 1)
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		l.AfterFunc(300*time.Millisecond, func() { passed <- resumes.Load() })
 	})
-	if r := receive(t, passed); r > 12*n {
+	if r := testkit.Receive(t, passed); r > 12*n {
 		t.Errorf("%d idle jobs were resumed %d times in 0.3 s", n, r)
 	}
 	l.Close()
@@ -168,10 +170,10 @@ func TestWaitingJobsAreNotPolled(t *testing.T) {
 // Wake is never refused, never lost, and one is enough: also for a job that
 // has not paused yet, or waits for something else just now.
 func TestWakeIsKept(t *testing.T) {
-	l := newLoop(t, loop.Config{MaxQueued: 1})
+	l := looptest.New(t, loop.Config{MaxQueued: 1})
 	handles := make(chan jobs.Job, 1)
 	woken := make(chan bool)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		if _, err := takeCallback(j); err != nil { // so that nobody polls it
 			return err
@@ -183,7 +185,7 @@ func TestWakeIsKept(t *testing.T) {
 		}
 		return j.Pause()
 	})
-	j := receive(t, handles)
+	j := testkit.Receive(t, handles)
 	if err := l.Post(func() {}); err != nil { // the queue is full from here on
 		t.Fatal(err)
 	}
@@ -193,7 +195,7 @@ func TestWakeIsKept(t *testing.T) {
 		}
 	}
 	close(woken)
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
@@ -201,8 +203,8 @@ func TestWakeIsKept(t *testing.T) {
 // Jobs that start others and wait for them get on, however full the loop is.
 func TestHelpers(t *testing.T) {
 	const n = 10
-	l := newLoop(t, loop.Config{MaxJobs: n})
-	addr := serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+	l := looptest.New(t, loop.Config{MaxJobs: n})
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
 		if err := readAll(c, "x"); err != nil {
 			return err
 		}
@@ -221,21 +223,21 @@ func TestHelpers(t *testing.T) {
 	}))
 	var clients []net.Conn
 	for range n {
-		clients = append(clients, connect(t, addr))
+		clients = append(clients, testkit.Dial(t, addr))
 	}
-	eventually(t, "the loop is full", func() bool { return l.Stats().JobsPaused == n })
+	testkit.Eventually(t, "the loop is full", func() bool { return l.Stats().JobsPaused == n })
 	for _, c := range clients {
 		send(t, c, "x")
 	}
 	for _, c := range clients {
-		expect(t, c, "y")
+		testkit.WantRead(t, c, "y")
 	}
 }
 
 // There is a bound, and it is told at once.
 func TestTooManyHelpers(t *testing.T) {
-	l := newLoop(t, loop.Config{MaxJobs: 2})
-	must(t, l, func(ctx context.Context) error {
+	l := looptest.New(t, loop.Config{MaxJobs: 2})
+	looptest.Must(t, l, func(ctx context.Context) error {
 		helper := func(ctx context.Context) error { return loop.Await(ctx, func(func()) {}) }
 		for i := range 8 {
 			if err := l.Go(helper); err != nil {
@@ -248,21 +250,21 @@ func TestTooManyHelpers(t *testing.T) {
 		return nil
 	})
 	// They take no room from others.
-	must(t, l, func(context.Context) error { return nil })
+	looptest.Must(t, l, func(context.Context) error { return nil })
 	l.Close()
 }
 
 // Shutdown returns when its context ends, whatever a job does.
 func TestShutdownDoesNotWaitForBlockedJob(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := run(t, l, context.Background())
 	blocked, release := make(chan bool), make(chan bool)
-	spawn(t, l, func(context.Context) error {
+	looptest.Spawn(t, l, func(context.Context) error {
 		close(blocked)
 		<-release
 		return nil
 	})
-	receive(t, blocked)
+	testkit.Receive(t, blocked)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := l.Shutdown(ctx); !errors.Is(err, context.Canceled) {

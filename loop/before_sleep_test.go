@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -11,7 +13,7 @@ import (
 // Jobs hand requests in; the gathered requests are done when nothing else is
 // left to do, and never later.
 func TestBeforeSleep(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	var gathered []callback
 	var batches []int
 	busy := 0 // jobs that could go on without the batch
@@ -27,12 +29,12 @@ func TestBeforeSleep(t *testing.T) {
 		}
 		gathered = gathered[:0]
 	})
-	start(t, l)
+	looptest.Start(t, l)
 	const jobsAtATime, rounds = 8, 20
 	var all []<-chan error
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		for range jobsAtATime {
-			all = append(all, spawn(t, l, func(ctx context.Context) error {
+			all = append(all, looptest.Spawn(t, l, func(ctx context.Context) error {
 				j, _ := jobs.FromContext(ctx)
 				for range rounds {
 					wake, err := takeCallback(j)
@@ -51,11 +53,11 @@ func TestBeforeSleep(t *testing.T) {
 		}
 	})
 	for _, done := range all {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		sum := 0
 		for _, n := range batches {
 			sum += n
@@ -70,15 +72,15 @@ func TestBeforeSleep(t *testing.T) {
 }
 
 func TestBeforeSleepPanics(t *testing.T) {
-	var out logged
-	l := newIdleLoop(t, loop.Config{Logger: out.logger()})
+	var out testkit.Log
+	l := looptest.NewIdle(t, loop.Config{Logger: out.Logger()})
 	calls := 0
 	l.BeforeSleep(func() {
 		if calls++; calls == 1 {
 			panic("in a hook")
 		}
 	})
-	start(t, l)
-	settle(t, l)
+	looptest.Start(t, l)
+	looptest.Settle(t, l)
 	wantOneLine(t, &out, "level=ERROR", "in a hook")
 }

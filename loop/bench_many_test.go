@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -16,7 +18,7 @@ import (
 func BenchmarkEchoBesidePaused(b *testing.B) {
 	for _, n := range []int{0, 9_000} { // of the 10,000 jobs a loop has by default
 		b.Run(fmt.Sprintf("paused=%d", n), func(b *testing.B) {
-			l := newLoop(b, loop.Config{MaxQueued: n + 10})
+			l := looptest.New(b, loop.Config{MaxQueued: n + 10})
 			paused := make(chan struct{}, n)
 			for range n {
 				err := l.Go(func(ctx context.Context) error {
@@ -28,7 +30,7 @@ func BenchmarkEchoBesidePaused(b *testing.B) {
 				}
 			}
 			for range n {
-				receive(b, paused)
+				testkit.Receive(b, paused)
 			}
 			c, _ := pair(b, l, func(_ context.Context, c *loop.Conn) error {
 				_, err := io.Copy(c, c)
@@ -56,7 +58,7 @@ func BenchmarkEchoBesidePaused(b *testing.B) {
 func BenchmarkTurns(b *testing.B) {
 	for _, n := range []int{1, 100, 5_000} {
 		b.Run(fmt.Sprintf("jobs=%d", n), func(b *testing.B) {
-			l := newLoop(b, loop.Config{MaxQueued: n + 10})
+			l := looptest.New(b, loop.Config{MaxQueued: n + 10})
 			done := make(chan error, n)
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -72,7 +74,7 @@ func BenchmarkTurns(b *testing.B) {
 				}
 			}
 			for range n {
-				if err := receive(b, done); err != nil {
+				if err := testkit.Receive(b, done); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -13,7 +14,7 @@ import (
 // bench runs fn as a job, and the clock while it runs.
 func bench(b *testing.B, fn func(ctx context.Context) error) {
 	b.Helper()
-	l := newLoop(b, loop.Config{})
+	l := looptest.New(b, loop.Config{})
 	b.ReportAllocs()
 	b.ResetTimer()
 	if err := do(b, l, fn); err != nil {
@@ -24,7 +25,7 @@ func bench(b *testing.B, fn func(ctx context.Context) error) {
 
 // A server that sets a deadline before each read.
 func BenchmarkDeadlineAndRead(b *testing.B) {
-	l := newLoop(b, loop.Config{})
+	l := looptest.New(b, loop.Config{})
 	c, done := pair(b, l, func(_ context.Context, c *loop.Conn) error {
 		p := make([]byte, 1)
 		for range b.N {
@@ -76,7 +77,7 @@ func BenchmarkGo(b *testing.B) {
 }
 
 func BenchmarkEcho(b *testing.B) {
-	l := newLoop(b, loop.Config{})
+	l := looptest.New(b, loop.Config{})
 	c, _ := pair(b, l, func(_ context.Context, c *loop.Conn) error {
 		for p := make([]byte, 64); ; {
 			if _, err := io.ReadFull(c, p); err != nil {
@@ -104,7 +105,7 @@ func BenchmarkEcho(b *testing.B) {
 
 // From another goroutine, and back.
 func BenchmarkPost(b *testing.B) {
-	l := newLoop(b, loop.Config{})
+	l := looptest.New(b, loop.Config{})
 	done := make(chan bool)
 	f := func() { done <- true }
 	b.ReportAllocs()

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -26,20 +28,20 @@ func TestParkWithoutRead(t *testing.T) {
 	} {
 		for _, rst := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
-				var log logged
-				l := newLoop(t, loop.Config{Logger: log.logger()})
-				addr := serve(t, l, park)
-				c := connect(t, addr)
+				var log testkit.Log
+				l := looptest.New(t, loop.Config{Logger: log.Logger()})
+				addr := looptest.Listen(t, l, park)
+				c := testkit.Dial(t, addr)
 				if name == "TLS" {
 					dialTLS(t, addr).Write([]byte("x"))
 				}
 				if rst {
-					reset(t, c)
+					testkit.Reset(c)
 				} else {
 					send(t, c, "x")
 				}
-				eventually(t, "the connections end", func() bool { s := settle(t, l); return s.Accepted > 0 && s.Conns == 0 })
-				if s := settle(t, l); s.JobsStarted > 6 {
+				testkit.Eventually(t, "the connections end", func() bool { s := looptest.Settle(t, l); return s.Accepted > 0 && s.Conns == 0 })
+				if s := looptest.Settle(t, l); s.JobsStarted > 6 {
 					t.Errorf("%d jobs were started", s.JobsStarted)
 				}
 			})
@@ -51,7 +53,7 @@ func TestParkWithoutRead(t *testing.T) {
 // a plain connection does, and nothing after a handshake that has failed.
 func TestTLSParkInVain(t *testing.T) {
 	t.Run("deadline", func(t *testing.T) {
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		h := &loop.TLSHandler{Config: serverConfig()}
 		h.Handler = func(_ context.Context, c *loop.TLSConn) error {
 			if c.Value() == nil {
@@ -62,24 +64,24 @@ func TestTLSParkInVain(t *testing.T) {
 			c.Read(make([]byte, 1))
 			return c.Park(nil)
 		}
-		expectEOF(t, dialTLS(t, serve(t, l, h)))
-		if s := settle(t, l); s.JobsStarted > 3 {
+		expectEOF(t, dialTLS(t, looptest.Listen(t, l, h)))
+		if s := looptest.Settle(t, l); s.JobsStarted > 3 {
 			t.Errorf("%d jobs were started", s.JobsStarted)
 		}
 	})
 	t.Run("handshake", func(t *testing.T) {
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		var again func(context.Context, *loop.TLSConn) error
 		again = func(_ context.Context, c *loop.TLSConn) error {
 			c.Read(make([]byte, 1))
 			return c.Park(again)
 		}
-		addr := serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+		addr := looptest.Listen(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
 			return again(ctx, loop.TLSServer(c, serverConfig()))
 		}))
-		send(t, connect(t, addr), "GET / HTTP/1.1\r\n\r\n")
-		eventually(t, "it ends", func() bool { s := settle(t, l); return s.Accepted == 1 && s.Conns == 0 })
-		if s := settle(t, l); s.JobsStarted > 3 {
+		send(t, testkit.Dial(t, addr), "GET / HTTP/1.1\r\n\r\n")
+		testkit.Eventually(t, "it ends", func() bool { s := looptest.Settle(t, l); return s.Accepted == 1 && s.Conns == 0 })
+		if s := looptest.Settle(t, l); s.JobsStarted > 3 {
 			t.Errorf("%d jobs were started", s.JobsStarted)
 		}
 	})
@@ -88,7 +90,7 @@ func TestTLSParkInVain(t *testing.T) {
 // A job that goes on for ever, whatever its connection says, is ended with the
 // loop.
 func TestCloseEndsJobThatIgnoresErrors(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{Logger: silent()})
+	l := looptest.NewIdle(t, loop.Config{Logger: silent()})
 	ran := run(t, l, context.Background())
 	c, _ := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		for b := make([]byte, 1); ; {
@@ -104,7 +106,7 @@ func TestCloseEndsJobThatIgnoresErrors(t *testing.T) {
 		}
 	}()
 	go io.Copy(io.Discard, c)
-	eventually(t, "it works", func() bool { return l.Stats().Turns > 10 })
+	testkit.Eventually(t, "it works", func() bool { return l.Stats().Turns > 10 })
 	l.Close()
 	wantEnd(t, ran, nil)
 }
@@ -119,15 +121,15 @@ func TestNoGoodbyeAfterFailure(t *testing.T) {
 		"NetConn.Close": func(_ context.Context, c *loop.TLSConn) error { return c.NetConn().Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, loop.Config{Logger: silent()})
+			l := looptest.New(t, loop.Config{Logger: silent()})
 			rec := &recordTypes{}
-			addr := serve(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(ctx context.Context, c *loop.TLSConn) error {
+			addr := looptest.Listen(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(ctx context.Context, c *loop.TLSConn) error {
 				if err := half(c); err != nil {
 					return err
 				}
 				return end(ctx, c)
 			}})
-			rec.Conn = connect(t, addr)
+			rec.Conn = testkit.Dial(t, addr)
 			cfg := clientConfig()
 			cfg.MaxVersion = tls.VersionTLS12 // where the type of an alert shows
 			// Go's own takes the end of the TCP connection for the end.
@@ -143,24 +145,24 @@ func TestNoGoodbyeAfterFailure(t *testing.T) {
 // runtime.Goexit in a hook, as t.FailNow does it, does not keep the loop from
 // ending.
 func TestGoexitInHooks(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{Logger: silent()})
+	l := looptest.NewIdle(t, loop.Config{Logger: silent()})
 	ran := run(t, l, context.Background())
 	h := tlsEcho()
 	h.OnClose = func(*loop.TLSConn) { runtime.Goexit() }
-	addr := serve(t, l, h)
+	addr := looptest.Listen(t, l, h)
 	for range 3 {
 		dialTLS(t, addr)
 	}
-	eventually(t, "they are there", func() bool { return settle(t, l).Conns == 3 })
+	testkit.Eventually(t, "they are there", func() bool { return looptest.Settle(t, l).Conns == 3 })
 	l.Close()
 	wantEnd(t, ran, nil)
-	wantNothingLeft(t, l)
+	looptest.WantNothingLeft(t, l)
 }
 
 // A deadline that a hook sets holds, and none that it sets lifts the bound on the
 // handshake.
 func TestDeadlinesInHooks(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	ended := make(chan error, 1)
 	h := &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
 		_, err := c.Read(make([]byte, 1))
@@ -168,8 +170,8 @@ func TestDeadlinesInHooks(t *testing.T) {
 		return err
 	}}
 	h.OnHandshake = func(c *loop.TLSConn, _ time.Duration, _ error) { c.SetReadDeadline(soon()) }
-	dialTLS(t, serve(t, l, h))
-	if err := receive(t, ended); !errors.Is(err, os.ErrDeadlineExceeded) {
+	dialTLS(t, looptest.Listen(t, l, h))
+	if err := testkit.Receive(t, ended); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Read: %v, want a timeout", err)
 	}
 	h = tlsEcho()
@@ -181,8 +183,8 @@ func TestDeadlinesInHooks(t *testing.T) {
 		}
 	}
 	h.OnHandshake = func(_ *loop.TLSConn, _ time.Duration, err error) { ended <- err }
-	send(t, connect(t, serve(t, l, h)), string(clientHello(t)[:20]))
-	if err := receive(t, ended); !errors.Is(err, os.ErrDeadlineExceeded) {
+	send(t, testkit.Dial(t, looptest.Listen(t, l, h)), string(clientHello(t)[:20]))
+	if err := testkit.Receive(t, ended); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the handshake: %v, want a timeout", err)
 	}
 }
@@ -192,13 +194,13 @@ func TestHugeNumbers(t *testing.T) {
 	if _, err := loop.New(loop.Config{PollInterval: math.MaxInt64}); !errors.Is(err, loop.ErrInvalidConfig) {
 		t.Errorf("PollInterval of ages: %v, want %v", err, loop.ErrInvalidConfig)
 	}
-	l := newLoop(t, loop.Config{MaxJobs: math.MaxInt, IdleTimeout: math.MaxInt64, WriteTimeout: math.MaxInt64, LingerTimeout: math.MaxInt64, BlockedAfter: math.MaxInt64})
+	l := looptest.New(t, loop.Config{MaxJobs: math.MaxInt, IdleTimeout: math.MaxInt64, WriteTimeout: math.MaxInt64, LingerTimeout: math.MaxInt64, BlockedAfter: math.MaxInt64})
 	h := tlsEcho()
 	h.HandshakeTimeout = math.MaxInt64
-	c := dialTLS(t, serve(t, l, h))
+	c := dialTLS(t, looptest.Listen(t, l, h))
 	send(t, c, "x")
-	expect(t, c, "x")
-	must(t, l, func(ctx context.Context) error {
+	testkit.WantRead(t, c, "x")
+	looptest.Must(t, l, func(ctx context.Context) error {
 		return loop.Await(ctx, func(done func()) {
 			if err := l.Go(func(context.Context) error { done(); return nil }); err != nil {
 				t.Error(err)
@@ -210,14 +212,14 @@ func TestHugeNumbers(t *testing.T) {
 
 // What has been waited for counts, also for a job that is cancelled.
 func TestAwaitDoneAndCanceled(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := run(t, l, context.Background())
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		return loop.Await(ctx, func(done func()) {
 			l.AfterFunc(0, func() { done(); l.Close() })
 		})
 	})
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Errorf("Await: %v", err)
 	}
 	wantEnd(t, ran, nil)
@@ -230,37 +232,37 @@ func (badHandler) Enabled(context.Context, slog.Level) bool { panic("in Enabled"
 
 // A logger that panics does no harm.
 func TestLoggerPanics(t *testing.T) {
-	l := newLoop(t, loop.Config{Logger: slog.New(badHandler{slog.DiscardHandler})})
+	l := looptest.New(t, loop.Config{Logger: slog.New(badHandler{slog.DiscardHandler})})
 	for range 3 {
 		do(t, l, func(context.Context) error { return errors.New("to be logged") })
 	}
-	settle(t, l)
+	looptest.Settle(t, l)
 }
 
 // Shutdown of a group inside one of its jobs, and Go during it.
 func TestShutdownMisused(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := run(t, l, context.Background())
 	release := make(chan bool)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		err := loop.Await(ctx, func(done func()) { go func() { <-release; done() }() })
 		if err == nil { // a job may start helpers to the end
 			err = l.Go(func(context.Context) error { return nil })
 		}
 		return err
 	})
-	eventually(t, "it waits", func() bool { return l.Stats().JobsPaused == 1 })
+	testkit.Eventually(t, "it waits", func() bool { return l.Stats().JobsPaused == 1 })
 	shut := make(chan error, 1)
 	go func() { shut <- l.Shutdown(context.Background()) }()
-	eventually(t, "it shuts down", l.ShuttingDown)
+	testkit.Eventually(t, "it shuts down", l.ShuttingDown)
 	if err := l.Go(func(context.Context) error { return nil }); !errors.Is(err, loop.ErrShutdown) {
 		t.Errorf("Go during Shutdown: %v, want %v", err, loop.ErrShutdown)
 	}
 	close(release)
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
-	if err := receive(t, shut); err != nil {
+	if err := testkit.Receive(t, shut); err != nil {
 		t.Error(err)
 	}
 	wantEnd(t, ran, nil)
@@ -275,9 +277,9 @@ func TestShutdownMisused(t *testing.T) {
 	if err := g.Loops()[1].Go(func(context.Context) error { inJob <- g.Shutdown(context.Background()); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t, inJob); !errors.Is(err, loop.ErrOnLoop) {
+	if err := testkit.Receive(t, inJob); !errors.Is(err, loop.ErrOnLoop) {
 		t.Errorf("Group.Shutdown in a job: %v, want %v", err, loop.ErrOnLoop)
 	}
 	g.Close()
-	receive(t, ended)
+	testkit.Receive(t, ended)
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -29,7 +31,7 @@ func wantClosed(c *loop.Conn) error {
 }
 
 func TestCloseInJob(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 		if err := c.Close(); err != nil {
 			return err
@@ -43,13 +45,13 @@ func TestCloseInJob(t *testing.T) {
 		return wantClosed(c)
 	})
 	expectEOF(t, c)
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestCloseWakesWaiting(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for _, op := range []string{"read", "write"} {
 		conns := make(chan *loop.Conn, 1)
 		_, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
@@ -67,12 +69,12 @@ func TestCloseWakesWaiting(t *testing.T) {
 			}
 			return nil
 		})
-		c := receive(t, conns)
-		settle(t, l)
+		c := testkit.Receive(t, conns)
+		looptest.Settle(t, l)
 		if err := c.Close(); err != nil { // from this goroutine, which is not the loop's
 			t.Error(err)
 		}
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
@@ -81,7 +83,7 @@ func TestCloseWakesWaiting(t *testing.T) {
 // Close is the method that any goroutine may call, also many at a time, and
 // while a job uses the connection.
 func TestCloseRaces(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for range 50 {
 		conns := make(chan *loop.Conn, 1)
 		c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
@@ -97,7 +99,7 @@ func TestCloseRaces(t *testing.T) {
 			return nil
 		})
 		send(t, c, "x")
-		lc := receive(t, conns)
+		lc := testkit.Receive(t, conns)
 		var wg sync.WaitGroup
 		closed := make(chan error, 3)
 		for range cap(closed) {
@@ -116,14 +118,14 @@ func TestCloseRaces(t *testing.T) {
 		if succeeded != 1 {
 			t.Errorf("%d calls of Close succeeded, want 1", succeeded)
 		}
-		receive(t, done)
+		testkit.Receive(t, done)
 		c.Close()
 	}
 }
 
 // A connection that is closed while its job waits for room in the pool.
 func TestCloseBeforeServe(t *testing.T) {
-	l := newLoop(t, loop.Config{MaxJobs: 1})
+	l := looptest.New(t, loop.Config{MaxJobs: 1})
 	conns := make(chan *loop.Conn, 1)
 	served := make(chan error, 1)
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
@@ -133,11 +135,11 @@ func TestCloseBeforeServe(t *testing.T) {
 			return nil
 		}))
 	})
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Fatal(err)
 	}
-	lc := receive(t, conns)
-	occupied := spawn(t, l, func(ctx context.Context) error {
+	lc := testkit.Receive(t, conns)
+	occupied := looptest.Spawn(t, l, func(ctx context.Context) error {
 		send(t, c, "x")
 		for l.Stats().JobsQueued == 0 { // for a job to serve it again
 			if err := loop.Sleep(ctx, 1); err != nil {
@@ -147,10 +149,10 @@ func TestCloseBeforeServe(t *testing.T) {
 		lc.Close()
 		return loop.Sleep(ctx, 1)
 	})
-	if err := receive(t, occupied); err != nil {
+	if err := testkit.Receive(t, occupied); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t, served); err != nil {
+	if err := testkit.Receive(t, served); err != nil {
 		t.Error(err)
 	}
 }

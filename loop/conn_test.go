@@ -10,12 +10,14 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
 
 func TestReadWrite(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		if n, err := c.Read(nil); n != 0 || err != nil {
 			return fmt.Errorf("Read of nothing = %d, %v", n, err)
@@ -44,14 +46,14 @@ func TestReadWrite(t *testing.T) {
 		return err
 	})
 	send(t, c, "ping")
-	expect(t, c, "pong")
+	testkit.WantRead(t, c, "pong")
 	send(t, c, "short")
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, c, "bye")
+	testkit.WantRead(t, c, "bye")
 	expectEOF(t, c)
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
@@ -59,7 +61,7 @@ func TestReadWrite(t *testing.T) {
 // An end that arrives with the last bytes, or while they wait, is found after
 // them.
 func TestReadBytesThenEOF(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for _, size := range []int{1, 3, 4096, 100_000} {
 		proceed := make(chan bool)
 		c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
@@ -88,14 +90,14 @@ func TestReadBytesThenEOF(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(proceed)
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 	}
 }
 
 func TestReset(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		if err := readAll(c, "x"); err != nil {
 			return err
@@ -115,14 +117,14 @@ func TestReset(t *testing.T) {
 		return nil
 	})
 	send(t, c, "x")
-	reset(t, c)
-	if err := receive(t, done); err != nil {
+	testkit.Reset(c)
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestHalfClose(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		if _, err := io.WriteString(c, "last"); err != nil {
 			return err
@@ -135,16 +137,16 @@ func TestHalfClose(t *testing.T) {
 		}
 		return readAll(c, "still heard")
 	})
-	expect(t, c, "last")
+	testkit.WantRead(t, c, "last")
 	expectEOF(t, c)
 	send(t, c, "still heard")
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestCloseRead(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	reading := make(chan *loop.Conn, 1)
 	_, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		reading <- c
@@ -153,15 +155,15 @@ func TestCloseRead(t *testing.T) {
 		}
 		return nil
 	})
-	c := receive(t, reading)
-	must(t, l, func(context.Context) error { return c.CloseRead() }) // while another job reads
-	if err := receive(t, done); err != nil {
+	c := testkit.Receive(t, reading)
+	looptest.Must(t, l, func(context.Context) error { return c.CloseRead() }) // while another job reads
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestAddresses(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		if c.Loop() != l {
 			return errors.New("Loop is another one")
@@ -169,8 +171,8 @@ func TestAddresses(t *testing.T) {
 		_, err := fmt.Fprintf(c, "%v %v %s\n", c.LocalAddr(), c.RemoteAddr(), c.LocalAddr().Network())
 		return err
 	})
-	expect(t, c, fmt.Sprintf("%v %v tcp\n", c.RemoteAddr(), c.LocalAddr()))
-	if err := receive(t, done); err != nil {
+	testkit.WantRead(t, c, fmt.Sprintf("%v %v tcp\n", c.RemoteAddr(), c.LocalAddr()))
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 
@@ -182,12 +184,12 @@ func TestAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := connect(t, ln.Addr())
-	expect(t, u, path+" unix *net.UnixAddr\n")
+	u := testkit.Dial(t, ln.Addr())
+	testkit.WantRead(t, u, path+" unix *net.UnixAddr\n")
 }
 
 func TestAddressesIPv6(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	ln, err := l.Listen("tcp6", "[::1]:0", loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		_, err := fmt.Fprintf(c, "%v %v", c.LocalAddr(), c.RemoteAddr())
 		return err
@@ -195,13 +197,13 @@ func TestAddressesIPv6(t *testing.T) {
 	if err != nil {
 		t.Skip(err) // no IPv6 here
 	}
-	c := connect(t, ln.Addr())
-	expect(t, c, fmt.Sprintf("%v %v", c.RemoteAddr(), c.LocalAddr()))
+	c := testkit.Dial(t, ln.Addr())
+	testkit.WantRead(t, c, fmt.Sprintf("%v %v", c.RemoteAddr(), c.LocalAddr()))
 }
 
 // Several jobs may use one connection.
 func TestSeveralReaders(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	got := make(chan string, 10)
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		read := func(context.Context) error {
@@ -217,23 +219,23 @@ func TestSeveralReaders(t *testing.T) {
 		}
 		return read(nil)
 	})
-	settle(t, l)
+	looptest.Settle(t, l)
 	seen := map[string]bool{}
 	for _, s := range []string{"a", "b", "c"} {
 		send(t, c, s)
-		seen[receive(t, got)] = true
+		seen[testkit.Receive(t, got)] = true
 	}
 	send(t, c, "d")
-	seen[receive(t, got)] = true
+	seen[testkit.Receive(t, got)] = true
 	if len(seen) != 4 {
 		t.Errorf("read %v, want all of a to d", seen)
 	}
-	receive(t, done)
+	testkit.Receive(t, done)
 }
 
 // In a job that must not pause, Read and Write block the thread.
 func TestBlockPause(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	other := make(chan bool, 1)
 	blocked := make(chan bool)
 	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
@@ -256,35 +258,35 @@ func TestBlockPause(t *testing.T) {
 		j.UnblockPause()
 		return readAll(c, "x")
 	})
-	receive(t, blocked)
+	testkit.Receive(t, blocked)
 	send(t, c, "ping")
 	if _, err := io.CopyN(io.Discard, c, 8<<20); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, other)
+	testkit.Receive(t, other)
 	send(t, c, "x")
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 // Functions that the loop calls use connections too, where they need not wait.
 func TestWriteOutsideJob(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	ready := make(chan *loop.Conn, 1)
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		ready <- c
 		return readAll(c, "x")
 	})
-	conn := receive(t, ready)
-	call(t, l, func() {
+	conn := testkit.Receive(t, ready)
+	looptest.Call(t, l, func() {
 		if _, err := io.WriteString(conn, "posted"); err != nil {
 			t.Error(err)
 		}
 	})
-	expect(t, c, "posted")
+	testkit.WantRead(t, c, "posted")
 	send(t, c, "x")
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }

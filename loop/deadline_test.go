@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -58,7 +60,7 @@ func TestDeadlines(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			l := newLoop(t, tt.cfg)
+			l := looptest.New(t, tt.cfg)
 			_, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 				if tt.set != nil {
 					if err := tt.set(c); err != nil {
@@ -72,7 +74,7 @@ func TestDeadlines(t *testing.T) {
 				}
 				return nil
 			})
-			if err := receive(t, done); err != nil {
+			if err := testkit.Receive(t, done); err != nil {
 				t.Error(err)
 			}
 		})
@@ -86,7 +88,7 @@ func TestDeadlineOutranksTimeout(t *testing.T) {
 		"no bound": {IdleTimeout: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, cfg)
+			l := looptest.New(t, cfg)
 			reading := make(chan bool)
 			c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 				if name == "deadline" {
@@ -95,9 +97,9 @@ func TestDeadlineOutranksTimeout(t *testing.T) {
 				l.AfterFunc(5*time.Millisecond, func() { close(reading) })
 				return readAll(c, "x")
 			})
-			receive(t, reading) // the timeout would have passed
+			testkit.Receive(t, reading) // the timeout would have passed
 			send(t, c, "x")
-			if err := receive(t, done); err != nil {
+			if err := testkit.Receive(t, done); err != nil {
 				t.Error(err)
 			}
 		})
@@ -105,7 +107,7 @@ func TestDeadlineOutranksTimeout(t *testing.T) {
 }
 
 func TestDeadlineExceededThenCleared(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		c.SetReadDeadline(past())
 		_, err := c.Read(make([]byte, 1))
@@ -118,35 +120,35 @@ func TestDeadlineExceededThenCleared(t *testing.T) {
 		c.SetReadDeadline(time.Time{})
 		return readAll(c, "x")
 	})
-	expect(t, c, "go on")
+	testkit.WantRead(t, c, "go on")
 	send(t, c, "x")
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 // A deadline set by another job is for the wait in progress too.
 func TestDeadlineDuringWait(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	conns := make(chan *loop.Conn, 1)
 	_, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		conns <- c
 		_, err := c.Read(make([]byte, 1))
 		return wantTimeout("Read", err)
 	})
-	c := receive(t, conns)
-	settle(t, l)
-	must(t, l, func(context.Context) error { return c.SetReadDeadline(future()) })
-	settle(t, l)
-	must(t, l, func(context.Context) error { return c.SetReadDeadline(soon()) })
-	if err := receive(t, done); err != nil {
+	c := testkit.Receive(t, conns)
+	looptest.Settle(t, l)
+	looptest.Must(t, l, func(context.Context) error { return c.SetReadDeadline(future()) })
+	looptest.Settle(t, l)
+	looptest.Must(t, l, func(context.Context) error { return c.SetReadDeadline(soon()) })
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 // One that is moved passes all the same, later.
 func TestDeadlineMovedALittle(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	_, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		const d = 5 * time.Millisecond
 		until := time.Now().Add(3 * d)
@@ -158,7 +160,7 @@ func TestDeadlineMovedALittle(t *testing.T) {
 		}
 		return wantTimeout("Read", err)
 	})
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
@@ -170,7 +172,7 @@ func TestDeadlineExtendedDuringWait(t *testing.T) {
 		"cleared":  func() time.Time { return time.Time{} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			passed := make(chan bool)
 			c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 				const d = 5 * time.Millisecond
@@ -185,9 +187,9 @@ func TestDeadlineExtendedDuringWait(t *testing.T) {
 				})
 				return readAll(c, "x")
 			})
-			receive(t, passed)
+			testkit.Receive(t, passed)
 			send(t, c, "x")
-			if err := receive(t, done); err != nil {
+			if err := testkit.Receive(t, done); err != nil {
 				t.Error(err)
 			}
 		})
@@ -195,7 +197,7 @@ func TestDeadlineExtendedDuringWait(t *testing.T) {
 }
 
 func TestDeadlineWhilePauseIsBlocked(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	_, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 		j, _ := jobs.FromContext(ctx)
 		j.BlockPause()
@@ -203,14 +205,14 @@ func TestDeadlineWhilePauseIsBlocked(t *testing.T) {
 		_, err := c.Read(make([]byte, 1))
 		return wantTimeout("Read", err)
 	})
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 // Two jobs wait on one connection; each is told.
 func TestDeadlineOfSeveralJobs(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	second := make(chan error, 1)
 	_, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 		c.SetDeadline(soon())
@@ -222,7 +224,7 @@ func TestDeadlineOfSeveralJobs(t *testing.T) {
 		return read(ctx)
 	})
 	for _, ch := range []<-chan error{done, second} {
-		if err := receive(t, ch); err != nil {
+		if err := testkit.Receive(t, ch); err != nil {
 			t.Error(err)
 		}
 	}

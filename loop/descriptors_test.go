@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -27,12 +29,12 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		return
 	}
 
-	var out logged
-	l := newLoop(t, loop.Config{Logger: out.logger()})
-	addr := serve(t, l, echo)
-	served := connect(t, addr)
+	var out testkit.Log
+	l := looptest.New(t, loop.Config{Logger: out.Logger()})
+	addr := looptest.Listen(t, l, echo)
+	served := testkit.Dial(t, addr)
 	send(t, served, "x")
-	expect(t, served, "x")
+	testkit.WantRead(t, served, "x")
 	const waiting = 3
 	var clients [waiting]int
 	for i := range clients { // before there are none left
@@ -55,15 +57,15 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		}
 	}
 	// It is tried again from time to time, and logged less often.
-	eventually(t, "accepting fails", func() bool { return settle(t, l).AcceptsPaused > 3 })
+	testkit.Eventually(t, "accepting fails", func() bool { return looptest.Settle(t, l).AcceptsPaused > 3 })
 	wantFewTurns(t, l)
 	send(t, served, "still served")
-	expect(t, served, "still served")
+	testkit.WantRead(t, served, "still served")
 	restore()
 
 	for _, fd := range clients {
 		// The kernel's timeout for the test's patience.
-		tv := unix.NsecToTimeval(int64(patience))
+		tv := unix.NsecToTimeval(int64(testkit.Patience))
 		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -48,7 +50,7 @@ func greeted(ctx context.Context, d *loop.Dialer, network, address string) error
 }
 
 func TestDial(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	v4 := greeter(t, "tcp4", "127.0.0.1:0").(*net.TCPAddr)
 	path := filepath.Join(t.TempDir(), "s")
 	greeter(t, "unix", path)
@@ -68,7 +70,7 @@ func TestDial(t *testing.T) {
 			t.Errorf("Dial(%s, %s): %v", tt.network, tt.address, err)
 		}
 	}
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		c, err := loop.Dial(ctx, "tcp", v4.String())
 		if err != nil {
 			return err
@@ -82,7 +84,7 @@ func TestDial(t *testing.T) {
 }
 
 func TestDialIPv6(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	v6 := greeter(t, "tcp6", "[::1]:0").(*net.TCPAddr)
 	for _, address := range []string{v6.String(), fmt.Sprintf(":%d", v6.Port)} {
 		if err := do(t, l, func(ctx context.Context) error {
@@ -94,9 +96,9 @@ func TestDialIPv6(t *testing.T) {
 }
 
 func TestDialOwnListener(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	addr := serve(t, l, echo)
-	must(t, l, func(ctx context.Context) error {
+	l := looptest.New(t, loop.Config{})
+	addr := looptest.Listen(t, l, echo)
+	looptest.Must(t, l, func(ctx context.Context) error {
 		c, err := loop.Dial(ctx, "tcp", addr.String())
 		if err != nil {
 			return err
@@ -110,7 +112,7 @@ func TestDialOwnListener(t *testing.T) {
 }
 
 func TestDialFails(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	dir := t.TempDir()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -168,7 +170,7 @@ func fullListener(t *testing.T) string {
 }
 
 func TestDialTimeout(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	addr := fullListener(t)
 	for _, block := range []bool{false, true} {
 		err := do(t, l, func(ctx context.Context) error {
@@ -183,23 +185,23 @@ func TestDialTimeout(t *testing.T) {
 			t.Errorf("with pausing blocked %t: %v", block, err)
 		}
 	}
-	if n := settle(t, l).Conns; n != 0 {
+	if n := looptest.Settle(t, l).Conns; n != 0 {
 		t.Errorf("%d connections are left", n)
 	}
 }
 
 func TestDialCanceled(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	addr := fullListener(t)
 	dialing := make(chan bool)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		close(dialing)
 		_, err := loop.Dial(ctx, "tcp", addr)
 		return err
 	})
-	receive(t, dialing)
+	testkit.Receive(t, dialing)
 	l.Close()
-	if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+	if err := testkit.Receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
 		t.Errorf("Dial: %v, want %v", err, jobs.ErrCanceled)
 	}
 }
@@ -211,10 +213,10 @@ func TestDialOutsideJob(t *testing.T) {
 }
 
 func TestDialLocalAddr(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	addr := serve(t, l, echo)
+	l := looptest.New(t, loop.Config{})
+	addr := looptest.Listen(t, l, echo)
 	for _, local := range []*net.TCPAddr{{IP: net.IPv4(127, 0, 0, 1)}, {}} {
-		must(t, l, func(ctx context.Context) error {
+		looptest.Must(t, l, func(ctx context.Context) error {
 			d := loop.Dialer{LocalAddr: local}
 			c, err := d.Dial(ctx, "tcp", addr.String())
 			if err != nil {
@@ -246,7 +248,7 @@ func TestDialLocalAddr(t *testing.T) {
 // A resolver that answers late does not hold the job beyond its timeout, nor
 // does the answer hold up one that may not pause.
 func TestDialResolver(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	asked := make(chan bool, 10)
 	hanging := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		asked <- true
@@ -262,10 +264,10 @@ func TestDialResolver(t *testing.T) {
 	if !errors.As(err, &ne) || !ne.Timeout() {
 		t.Errorf("Dial: %v, want a timeout", err)
 	}
-	receive(t, asked)
+	testkit.Receive(t, asked)
 
 	addr := greeter(t, "tcp4", "127.0.0.1:0").(*net.TCPAddr)
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		j.BlockPause()
 		return greeted(ctx, &loop.Dialer{Timeout: time.Hour}, "tcp4", fmt.Sprintf("localhost:%d", addr.Port))
@@ -273,21 +275,21 @@ func TestDialResolver(t *testing.T) {
 }
 
 func TestDialCanceledInResolver(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	asked := make(chan bool, 10)
 	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		asked <- true
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		d := loop.Dialer{Resolver: r}
 		_, err := d.Dial(ctx, "tcp", "host.invalid:1")
 		return err
 	})
-	receive(t, asked)
+	testkit.Receive(t, asked)
 	l.Close()
-	if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+	if err := testkit.Receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
 		t.Errorf("Dial: %v, want %v", err, jobs.ErrCanceled)
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -92,7 +94,7 @@ func TestTLSDuplexReaderWhileWriterWaits(t *testing.T) {
 					read <- fmt.Sprintf("%q %s", b[:n], class(err))
 					s.wait(done)
 				}))
-				receive(t, writing)
+				testkit.Receive(t, writing)
 				if k.loop != nil {
 					asleep(t, k.loop) // the writer has filled what there is between it and the peer
 				}
@@ -101,10 +103,10 @@ func TestTLSDuplexReaderWhileWriterWaits(t *testing.T) {
 				}
 				if k.loop != nil {
 					// A reader on a goroutine waits until the peer reads, or for ever.
-					if got := receive(t, read); got != tt.want {
+					if got := testkit.Receive(t, read); got != tt.want {
 						t.Errorf("the reader got %s, want %s", got, tt.want)
 					}
-					settle(t, k.loop)
+					looptest.Settle(t, k.loop)
 					select {
 					case err := <-wrote:
 						t.Errorf("the writer ended with %s while the peer did not read", err)
@@ -117,11 +119,11 @@ func TestTLSDuplexReaderWhileWriterWaits(t *testing.T) {
 				}
 				p.expectClosed(t)
 				if k.loop == nil {
-					if got := receive(t, read); got != tt.want {
+					if got := testkit.Receive(t, read); got != tt.want {
 						t.Errorf("the reader got %s, want %s", got, tt.want)
 					}
 				}
-				writers[k.name] = receive(t, wrote)
+				writers[k.name] = testkit.Receive(t, wrote)
 			})
 			if writers["loop"] != writers["goroutines"] {
 				t.Errorf("the writers ended with %v, want the same", writers)
@@ -132,7 +134,7 @@ func TestTLSDuplexReaderWhileWriterWaits(t *testing.T) {
 
 // A reset ends both at once.
 func TestTLSDuplexReset(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	writing, ends := make(chan bool, 1), make(chan string, 2)
 	p := connectTLS(t, loopKind(l).serve(t, func(s session) {
 		done := make(chan struct{})
@@ -146,12 +148,12 @@ func TestTLSDuplexReset(t *testing.T) {
 		ends <- class(err)
 		s.wait(done)
 	}))
-	receive(t, writing)
+	testkit.Receive(t, writing)
 	asleep(t, l)
-	reset(t, p.raw)
+	testkit.Reset(p.raw)
 	var got []string
 	for range 2 {
-		got = append(got, receive(t, ends))
+		got = append(got, testkit.Receive(t, ends))
 	}
 	// One of them is told of it, and then a reader gets the end.
 	if s := strings.Join(got, ", "); s != "reset, reset" && s != "EOF, reset" && s != "reset, EOF" {
@@ -163,11 +165,11 @@ func TestTLSDuplexReset(t *testing.T) {
 func asleep(t testing.TB, l *loop.Loop) {
 	t.Helper()
 	slept := make(chan bool)
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		var stop func()
 		stop = l.BeforeSleep(func() { stop(); close(slept) })
 	})
-	receive(t, slept)
+	testkit.Receive(t, slept)
 }
 
 // A writer that never stops does not keep the reader from reading, though both
@@ -220,7 +222,7 @@ func TestTLSDuplexReaderBesideEndlessWriter(t *testing.T) {
 			t.Errorf("the peer read %d bytes, then %v; the server has seen %d bytes, answered %d KeyUpdates; want %d",
 				n, err, seen.Load(), p.updates, asked)
 		}
-		if err := receive(t, sent); err != nil {
+		if err := testkit.Receive(t, sent); err != nil {
 			t.Error(err)
 		}
 	})
@@ -230,7 +232,7 @@ func TestTLSDuplexReaderBesideEndlessWriter(t *testing.T) {
 // from for long: what is kept for it is bounded. When it reads, it gets them all.
 func TestTLSKeyUpdateFlood(t *testing.T) {
 	asked := 100_000
-	if raceEnabled || testing.Short() {
+	if testkit.RaceEnabled || testing.Short() {
 		asked = 20_000
 	}
 	// The kernel keeps some of the answers, of 27 bytes each, in both its buffers.
@@ -266,20 +268,20 @@ func TestTLSKeyUpdateFlood(t *testing.T) {
 		}()
 		stuck(t, &sending)
 		if k.loop != nil {
-			settle(t, k.loop) // it turns
+			looptest.Settle(t, k.loop) // it turns
 		}
 		n := seen.Load()
 		if n == 0 || n > most {
 			t.Errorf("%d KeyUpdates were read while none of the answers was, want at most %d", n, most)
 		}
 		t.Logf("%d read, %d sent, when the peer had not read", n, sending.Load())
-		expect(t, p, "all answered")
+		testkit.WantRead(t, p, "all answered")
 		expectEOF(t, p)
 		if p.updates != asked || seen.Load() != int64(asked)+1 {
 			t.Errorf("%d answers, %d bytes seen; want %d", p.updates, seen.Load(), asked)
 		}
 		p.expectClosed(t)
-		if err := receive(t, sent); err != nil {
+		if err := testkit.Receive(t, sent); err != nil {
 			t.Error(err)
 		}
 	})
@@ -289,7 +291,7 @@ func TestTLSKeyUpdateFlood(t *testing.T) {
 func stuck(t testing.TB, n *atomic.Int64) {
 	t.Helper()
 	last, since := int64(-1), time.Now()
-	eventually(t, "a sender that gets stuck", func() bool {
+	testkit.Eventually(t, "a sender that gets stuck", func() bool {
 		if now := n.Load(); now != last {
 			last, since = now, time.Now()
 		}
@@ -365,7 +367,7 @@ func TestTLSEndsAsOnGoroutine(t *testing.T) {
 					t.Fatal(err)
 				}
 				got, err := io.ReadAll(p)
-				ends[k.name] = fmt.Sprintf("%s; the peer read %q, %d KeyUpdates, error %v", receive(t, server), got, p.updates, err)
+				ends[k.name] = fmt.Sprintf("%s; the peer read %q, %d KeyUpdates, error %v", testkit.Receive(t, server), got, p.updates, err)
 			})
 			if ends["loop"] != ends["goroutines"] {
 				t.Errorf("on the loop:       %s\non goroutines: %s", ends["loop"], ends["goroutines"])
@@ -396,12 +398,12 @@ var (
 // right, and nothing is left.
 func TestTLSDuplexSoak(t *testing.T) {
 	duration, peers := *duplexDuration, 32
-	if raceEnabled {
+	if testkit.RaceEnabled {
 		peers = 16
 	}
 	switch {
 	case duration > 0:
-	case raceEnabled:
+	case testkit.RaceEnabled:
 		duration = time.Second
 	default:
 		duration = 2 * time.Second
@@ -411,12 +413,12 @@ func TestTLSDuplexSoak(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("-duplex.seed=%d", seed)
-	l := newLoop(t, loop.Config{
+	l := looptest.New(t, loop.Config{
 		IdleTimeout: soakTimeout, WriteTimeout: soakTimeout, LingerTimeout: soakTimeout / 4,
-		BlockedAfter: patience / 4, // on a busy machine a second is not long
+		BlockedAfter: testkit.Patience / 4, // on a busy machine a second is not long
 	})
 	s := &duplexSoak{t: t, l: l, ends: map[string]int{}, served: map[string]*duplexVisit{}}
-	s.addr = serve(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: s.handle})
+	s.addr = looptest.Listen(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: s.handle})
 	until := time.Now().Add(duration)
 	var clients sync.WaitGroup
 	var next atomic.Uint64
@@ -438,15 +440,15 @@ func TestTLSDuplexSoak(t *testing.T) {
 		case <-time.After(time.Millisecond):
 		}
 		asked := time.Now()
-		call(t, l, func() {})
+		looptest.Call(t, l, func() {})
 		slowest = max(slowest, time.Since(asked))
-		if asked.Sub(until) > 2*patience {
+		if asked.Sub(until) > 2*testkit.Patience {
 			t.Fatal("peers that do not end")
 		}
 	}
 	pause := longest()
-	eventually(t, "no connection and no job is left", func() bool {
-		s := settle(t, l)
+	testkit.Eventually(t, "no connection and no job is left", func() bool {
+		s := looptest.Settle(t, l)
 		return s.Conns == 0 && s.Lingering == 0 && s.JobsPaused == 0 && s.JobsQueued == 0 && s.JobsStarted == s.JobsFinished
 	})
 	t.Logf("the longest turn: a timer of 1ms was called after %v, what another goroutine asked for after %v", pause, slowest)
@@ -469,7 +471,7 @@ const soakTimeout = time.Second
 func longestPause(t testing.TB, l *loop.Loop) (stop func() time.Duration) {
 	var pause time.Duration
 	stopped := false
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		last := time.Now()
 		var tick func()
 		tick = func() {
@@ -482,7 +484,7 @@ func longestPause(t testing.TB, l *loop.Loop) (stop func() time.Duration) {
 		tick()
 	})
 	return func() (longest time.Duration) {
-		call(t, l, func() { stopped, longest = true, pause })
+		looptest.Call(t, l, func() { stopped, longest = true, pause })
 		return longest
 	}
 }
@@ -628,7 +630,7 @@ func (s *duplexSoak) visit(r *rand.Rand) {
 		return
 	}
 	defer raw.Close()
-	raw.SetDeadline(time.Now().Add(patience))
+	raw.SetDeadline(time.Now().Add(testkit.Patience))
 	v := &duplexVisit{s: s, r: r, push: r.IntN(3) == 0, hasty: r.IntN(4) == 0, bufSize: 1 + r.IntN(20_000), key: raw.LocalAddr().String(), reading: make(chan bool, 1)}
 	v.reading <- true
 	if r.IntN(2) == 0 { // the server soon has to wait

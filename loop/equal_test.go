@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -50,7 +52,7 @@ func TestEqual(t *testing.T) {
 	n := *equalScripts
 	if n == 0 {
 		n = 2500
-		if raceEnabled {
+		if testkit.RaceEnabled {
 			n = 250
 		}
 	}
@@ -220,7 +222,7 @@ func newPlaygrounds(t testing.TB, f family, n int) []*playground {
 		all[i] = &playground{t: t, family: f, arrived: make(chan arrival, 1)}
 		for j := range all[i].loops {
 			// Closing lingers on a loop, and not in package net.
-			all[i].loops[j] = newIdleLoop(t, loop.Config{LingerTimeout: -1})
+			all[i].loops[j] = looptest.NewIdle(t, loop.Config{LingerTimeout: -1})
 		}
 	}
 	for _, p := range all {
@@ -243,7 +245,7 @@ func (p *playground) open() {
 		return ln
 	}
 	for i, l := range p.loops {
-		start(t, l)
+		looptest.Start(t, l)
 		ln := listen()
 		_, err := l.Serve(ln, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
 			return loop.Await(ctx, func(done func()) { p.arrived <- arrival{c, done} })
@@ -319,7 +321,7 @@ func (e *end) begin(f func() (int, error)) *started {
 		return s
 	}
 	err := e.l.Go(func(context.Context) error {
-		o := outcome{err: errLeft}
+		o := outcome{err: looptest.ErrLeft}
 		defer func() { s.result <- o }()
 		o.n, o.err = f()
 		return nil
@@ -339,7 +341,7 @@ func (s *started) wait() outcome {
 		return o
 	default:
 	}
-	timer := time.NewTimer(patience / 10)
+	timer := time.NewTimer(testkit.Patience / 10)
 	defer timer.Stop()
 	select {
 	case o := <-s.result:
@@ -372,7 +374,7 @@ func (e *end) settle(s *started, write bool) {
 	if write {
 		d = 200 * time.Microsecond
 	}
-	if raceEnabled {
+	if testkit.RaceEnabled {
 		d *= 5
 	}
 	for until := time.Now().Add(d); time.Now().Before(until); {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -143,7 +145,7 @@ func (g *gather) Write(p []byte) (int, error) {
 }
 
 func (g *gather) flush() error {
-	g.SetWriteDeadline(time.Now().Add(patience)) // CloseWrite leaves one that has passed
+	g.SetWriteDeadline(time.Now().Add(testkit.Patience)) // CloseWrite leaves one that has passed
 	_, err := g.Conn.Write(g.kept)
 	g.kept, g.keep = nil, false
 	return err
@@ -185,9 +187,9 @@ func TestTLSRequestsTogether(t *testing.T) {
 			},
 		} {
 			t.Run(tls.VersionName(version)+" "+name, func(t *testing.T) {
-				l := newLoop(t, loop.Config{})
+				l := looptest.New(t, loop.Config{})
 				calls := 0
-				addr := serve(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
+				addr := looptest.Listen(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
 					calls++
 					request := make([]byte, 3)
 					if _, err := io.ReadFull(c, request); err != nil {
@@ -200,7 +202,7 @@ func TestTLSRequestsTogether(t *testing.T) {
 				}})
 				cfg := clientConfig()
 				cfg.MinVersion, cfg.MaxVersion = version, version
-				g := &gather{Conn: connect(t, addr)}
+				g := &gather{Conn: testkit.Dial(t, addr)}
 				c := tls.Client(g, cfg)
 				if err := c.Handshake(); err != nil {
 					t.Fatal(err)
@@ -208,8 +210,8 @@ func TestTLSRequestsTogether(t *testing.T) {
 				if err := write(c, g); err != nil {
 					t.Fatal(err)
 				}
-				expect(t, c, "onetwothr")
-				call(t, l, func() {
+				testkit.WantRead(t, c, "onetwothr")
+				looptest.Call(t, l, func() {
 					if calls < 3 {
 						t.Errorf("the handler was called %d times, want one for each request", calls)
 					}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -30,10 +32,10 @@ func TestFastPeerIsNotAlone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
-			busy := serve(t, l, h)
-			other := serve(t, l, echo)
-			peer := connect(t, busy)
+			l := looptest.New(t, loop.Config{})
+			busy := looptest.Listen(t, l, h)
+			other := looptest.Listen(t, l, echo)
+			peer := testkit.Dial(t, busy)
 			ended := make(chan bool)
 			go func() { // fast enough
 				defer close(ended)
@@ -46,22 +48,22 @@ func TestFastPeerIsNotAlone(t *testing.T) {
 				}
 				io.Copy(io.Discard, peer)
 			}()
-			c := connect(t, other)
+			c := testkit.Dial(t, other)
 			for range 50 {
 				send(t, c, "echo")
-				expect(t, c, "echo")
-				call(t, l, func() {})
+				testkit.WantRead(t, c, "echo")
+				looptest.Call(t, l, func() {})
 			}
-			must(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, 1) })
-			reset(t, peer)
-			receive(t, ended)
+			looptest.Must(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, 1) })
+			testkit.Reset(peer)
+			testkit.Receive(t, ended)
 		})
 	}
 }
 
 // The operations of one job between two turns of the loop are bounded.
 func TestFairShare(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	full := make(chan bool)
 	reads := 0
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
@@ -90,10 +92,10 @@ func TestFairShare(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(full)
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		for i := 1; i < len(seen); i++ {
 			if d := seen[i] - seen[i-1]; d > 64 {
 				t.Errorf("%d reads in one turn", d)

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -58,7 +60,7 @@ func TestNotGone(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			address := "127.0.0.1:0"
 			if tt.network == "unix" {
 				address = filepath.Join(t.TempDir(), "s")
@@ -73,19 +75,19 @@ func TestNotGone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := connect(t, ln.Addr())
-			if err := receive(t, waiting); err != nil {
+			c := testkit.Dial(t, ln.Addr())
+			if err := testkit.Receive(t, waiting); err != nil {
 				t.Fatal(err)
 			}
-			events := settle(t, l).Events
+			events := looptest.Settle(t, l).Events
 			if err := tt.end(c); err != nil {
 				t.Fatal(err)
 			}
 			if name != errorQueue { // where it has said so before
-				eventually(t, "the poller says something", func() bool { return settle(t, l).Events > events })
+				testkit.Eventually(t, "the poller says something", func() bool { return looptest.Settle(t, l).Events > events })
 			}
 			close(release)
-			if err := receive(t, done); err != nil {
+			if err := testkit.Receive(t, done); err != nil {
 				t.Errorf("the job ended with %v", err)
 			}
 		})
@@ -96,17 +98,17 @@ func TestNotGone(t *testing.T) {
 // to another: the job of the first ends, and the other's descriptor is not
 // touched.
 func TestDescriptorStolen(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	first := make(chan *loop.Conn, 1)
 	_, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		first <- c
 		_, err := c.Read(make([]byte, 1))
 		return err
 	})
-	c := receive(t, first)
-	eventually(t, "it waits", func() bool { return l.Stats().JobsPaused == 1 })
+	c := testkit.Receive(t, first)
+	testkit.Eventually(t, "it waits", func() bool { return l.Stats().JobsPaused == 1 })
 	var other *loop.Conn
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		rc, err := c.SyscallConn()
 		if err != nil {
 			return err
@@ -137,10 +139,10 @@ func TestDescriptorStolen(t *testing.T) {
 		}
 		return nil
 	})
-	if err := receive(t, done); !errors.Is(err, net.ErrClosed) {
+	if err := testkit.Receive(t, done); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Read: %v, want %v", err, net.ErrClosed)
 	}
-	must(t, l, func(context.Context) error {
+	looptest.Must(t, l, func(context.Context) error {
 		_, err := other.Write([]byte("x"))
 		return errors.Join(err, other.Close())
 	})
@@ -151,13 +153,13 @@ func TestDescriptorStolen(t *testing.T) {
 func TestWatchedDescriptorStolen(t *testing.T) {
 	for name, byLoop := range map[string]bool{"by a connection of the loop": true, "by another file": false} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			var p [2]int
 			if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 				t.Fatal(err)
 			}
 			defer unix.Close(p[1])
-			done := spawn(t, l, func(ctx context.Context) error {
+			done := looptest.Spawn(t, l, func(ctx context.Context) error {
 				j, _ := jobs.FromContext(ctx)
 				if err := j.WaitCtx().SetWaitFD("k", p[0], nil, nil); err != nil {
 					return err
@@ -166,14 +168,14 @@ func TestWatchedDescriptorStolen(t *testing.T) {
 				j.WaitCtx().ClearFD("k")
 				return err
 			})
-			eventually(t, "it waits", func() bool { return l.Stats().JobsPaused == 1 })
+			testkit.Eventually(t, "it waits", func() bool { return l.Stats().JobsPaused == 1 })
 			if byLoop {
 				ln, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer ln.Close()
-				must(t, l, func(ctx context.Context) error {
+				looptest.Must(t, l, func(ctx context.Context) error {
 					unix.Close(p[0])
 					c, err := loop.Dial(ctx, "tcp", ln.Addr().String())
 					if err != nil {
@@ -182,14 +184,14 @@ func TestWatchedDescriptorStolen(t *testing.T) {
 					return c.Close()
 				})
 			} else {
-				call(t, l, func() {
+				looptest.Call(t, l, func() {
 					if err := unix.Dup3(p[1], p[0], unix.O_CLOEXEC); err != nil {
 						t.Error(err)
 					}
 				})
 				defer unix.Close(p[0])
 			}
-			if err := receive(t, done); err != nil {
+			if err := testkit.Receive(t, done); err != nil {
 				t.Errorf("Pause: %v", err)
 			}
 		})
@@ -220,8 +222,8 @@ func TestDialContextEnds(t *testing.T) {
 		unix.Connect(c, sa)
 	}
 	addr := fmt.Sprintf("127.0.0.1:%d", sa.(*unix.SockaddrInet4).Port)
-	l := newLoop(t, loop.Config{})
-	must(t, l, func(ctx context.Context) error {
+	l := looptest.New(t, loop.Config{})
+	looptest.Must(t, l, func(ctx context.Context) error {
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
 		if _, err := loop.Dial(short, "tcp", addr); !errors.Is(err, context.DeadlineExceeded) {

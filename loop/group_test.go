@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -20,7 +22,7 @@ import (
 // ends.
 func newGroup(t *testing.T, n int, cfg loop.Config) *loop.Group {
 	t.Helper()
-	loop.CheckLeaks(t)
+	testkit.CheckLeaks(t)
 	g, err := loop.NewGroup(n, cfg)
 	if errors.Is(err, loop.ErrUnsupported) {
 		t.Skip(err)
@@ -31,14 +33,14 @@ func newGroup(t *testing.T, n int, cfg loop.Config) *loop.Group {
 	ran := make(chan error, 1)
 	go func() { ran <- g.Run(context.Background()) }()
 	for _, l := range g.Loops() {
-		call(t, l, func() {})
+		looptest.Call(t, l, func() {})
 	}
 	t.Cleanup(func() {
-		shutDown(t, g)
-		if err := receive(t, ran); err != nil {
+		looptest.ShutDown(t, g)
+		if err := testkit.Receive(t, ran); err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		wantNothingLeft(t, g)
+		looptest.WantNothingLeft(t, g)
 	})
 	return g
 }
@@ -97,14 +99,14 @@ func TestGroupDeals(t *testing.T) {
 			}
 			byLoop := map[string]int{}
 			for range conns {
-				c := connect(t, ln.Addr())
+				c := testkit.Dial(t, ln.Addr())
 				name := make([]byte, len(fmt.Sprintf("%p\n", g.Loops()[0])))
 				if _, err := io.ReadFull(c, name); err != nil {
 					t.Fatal(err)
 				}
 				byLoop[string(name)]++
 				send(t, c, "x")
-				expect(t, c, "x")
+				testkit.WantRead(t, c, "x")
 			}
 			if len(byLoop) != loops {
 				t.Errorf("%d loops got connections, want %d: %v", len(byLoop), loops, byLoop)
@@ -115,7 +117,7 @@ func TestGroupDeals(t *testing.T) {
 				}
 			}
 			for _, l := range g.Loops() {
-				settle(t, l)
+				looptest.Settle(t, l)
 			}
 			if s := g.Stats(); s.Accepted != conns || s.Conns != conns {
 				t.Errorf("%+v, want %d connections", s, conns)
@@ -127,7 +129,7 @@ func TestGroupDeals(t *testing.T) {
 				t.Errorf("the second Close: %v, want %v", err, net.ErrClosed)
 			}
 			for _, l := range g.Loops() {
-				settle(t, l)
+				looptest.Settle(t, l)
 			}
 			wantRefused(t, ln.Addr())
 		})
@@ -149,7 +151,7 @@ func TestGroupResumesSessions(t *testing.T) {
 	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	loops := map[string]bool{}
 	for i := range 20 {
-		b, err := io.ReadAll(tls.Client(connect(t, ln.Addr()), cfg))
+		b, err := io.ReadAll(tls.Client(testkit.Dial(t, ln.Addr()), cfg))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,9 +192,9 @@ func TestGroupFull(t *testing.T) {
 			}
 			var all []net.Conn
 			for range conns {
-				all = append(all, connect(t, ln.Addr()))
+				all = append(all, testkit.Dial(t, ln.Addr()))
 			}
-			eventually(t, "a loop is full", func() bool { return g.Stats().JobsPaused > 0 })
+			testkit.Eventually(t, "a loop is full", func() bool { return g.Stats().JobsPaused > 0 })
 			for _, l := range g.Loops() {
 				wantFewTurns(t, l)
 			}
@@ -214,7 +216,7 @@ func TestGroupFull(t *testing.T) {
 				}()
 			}
 			for range conns {
-				if err := receive(t, done); err != io.EOF {
+				if err := testkit.Receive(t, done); err != io.EOF {
 					t.Errorf("a connection ended with %v", err)
 				}
 			}
@@ -237,19 +239,19 @@ func TestGroupClosedWhileDealing(t *testing.T) {
 	if err := g.Loops()[1].Post(func() { close(blocked); <-release }); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, blocked)
+	testkit.Receive(t, blocked)
 	const n = 10
 	for range n {
-		connect(t, ln.Addr())
+		testkit.Dial(t, ln.Addr())
 	}
-	eventually(t, "all are accepted", func() bool { return g.Loops()[0].Stats().Accepted == n })
+	testkit.Eventually(t, "all are accepted", func() bool { return g.Loops()[0].Stats().Accepted == n })
 	g.Close()
 	close(release)
 }
 
 func TestGroupRunEnds(t *testing.T) {
 	t.Run("context", func(t *testing.T) {
-		loop.CheckLeaks(t)
+		testkit.CheckLeaks(t)
 		g, err := loop.NewGroup(2, loop.Config{})
 		if err != nil {
 			t.Skip(err)
@@ -257,14 +259,14 @@ func TestGroupRunEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		ran := make(chan error, 1)
 		go func() { ran <- g.Run(ctx) }()
-		call(t, g.Loops()[1], func() {})
+		looptest.Call(t, g.Loops()[1], func() {})
 		cancel()
-		if err := receive(t, ran); err != context.Canceled {
+		if err := testkit.Receive(t, ran); err != context.Canceled {
 			t.Errorf("Run: %v, want %v", err, context.Canceled)
 		}
 	})
 	t.Run("one fails", func(t *testing.T) {
-		loop.CheckLeaks(t)
+		testkit.CheckLeaks(t)
 		g, err := loop.NewGroup(3, loop.Config{})
 		if err != nil {
 			t.Skip(err)
@@ -281,7 +283,7 @@ func TestGroupRunEnds(t *testing.T) {
 			close(sleeping)
 			return loop.Sleep(ctx, time.Hour)
 		})
-		receive(t, sleeping)
+		testkit.Receive(t, sleeping)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
 		defer cancel()
 		if err := g.Shutdown(ctx); err != context.DeadlineExceeded {
@@ -289,7 +291,7 @@ func TestGroupRunEnds(t *testing.T) {
 		}
 	})
 	t.Run("never run", func(t *testing.T) {
-		loop.CheckLeaks(t)
+		testkit.CheckLeaks(t)
 		g, err := loop.NewGroup(2, loop.Config{})
 		if err != nil {
 			t.Skip(err)
@@ -328,7 +330,7 @@ func TestGroupPassesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range loops * most {
-		expect(t, connect(t, ln.Addr()), "+")
+		testkit.WantRead(t, testkit.Dial(t, ln.Addr()), "+")
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -348,12 +350,12 @@ func TestGroupPassesOnLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, other := connect(t, ln.Addr()), connect(t, ln.Addr())
-	expect(t, one, "+")
-	expect(t, other, "+")
+	one, other := testkit.Dial(t, ln.Addr()), testkit.Dial(t, ln.Addr())
+	testkit.WantRead(t, one, "+")
+	testkit.WantRead(t, other, "+")
 	served := make(chan net.Conn, late)
 	for range late {
-		c := connect(t, ln.Addr())
+		c := testkit.Dial(t, ln.Addr())
 		go func() {
 			if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
 				served <- c
@@ -361,11 +363,11 @@ func TestGroupPassesOnLater(t *testing.T) {
 		}()
 	}
 	turns := g.Stats().Turns
-	eventually(t, "a loop looks again and again", func() bool { return g.Stats().Turns > turns+5 })
+	testkit.Eventually(t, "a loop looks again and again", func() bool { return g.Stats().Turns > turns+5 })
 	// Only one of the loops becomes free, time and again.
 	free := one
 	for range late {
 		free.Close()
-		free = receive(t, served)
+		free = testkit.Receive(t, served)
 	}
 }

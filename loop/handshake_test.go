@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -45,48 +47,48 @@ func TestHandshakeTimeoutWherever(t *testing.T) {
 	}
 	check := func(t *testing.T, ended chan end) {
 		t.Helper()
-		if e := receive(t, ended); !errors.Is(e.err, os.ErrDeadlineExceeded) || e.took < timeout {
+		if e := testkit.Receive(t, ended); !errors.Is(e.err, os.ErrDeadlineExceeded) || e.took < timeout {
 			t.Errorf("ended after %v: %v", e.took, e.err)
 		}
 	}
 	t.Run("first byte", func(t *testing.T) {
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		ended := make(chan end, 1)
-		c := connect(t, serve(t, l, handler(ended)))
+		c := testkit.Dial(t, looptest.Listen(t, l, handler(ended)))
 		expectEOF(t, c)
 		check(t, ended)
-		if s := settle(t, l); s.JobsStarted != 0 {
+		if s := looptest.Settle(t, l); s.JobsStarted != 0 {
 			t.Errorf("%d jobs were started for a client that says nothing", s.JobsStarted)
 		}
 	})
 	t.Run("queue", func(t *testing.T) {
-		l := newLoop(t, loop.Config{MaxJobs: 1})
+		l := looptest.New(t, loop.Config{MaxJobs: 1})
 		ended := make(chan end, 1)
 		h := handler(ended)
 		h.HandshakeTimeout = time.Second // until then it has to come into the queue
-		addr := serve(t, l, h)
+		addr := looptest.Listen(t, l, h)
 		release := make(chan bool)
-		c := connect(t, addr)
-		eventually(t, "it is accepted", func() bool { return settle(t, l).Conns == 1 })
-		full := spawn(t, l, func(ctx context.Context) error {
+		c := testkit.Dial(t, addr)
+		testkit.Eventually(t, "it is accepted", func() bool { return looptest.Settle(t, l).Conns == 1 })
+		full := looptest.Spawn(t, l, func(ctx context.Context) error {
 			return loop.Await(ctx, func(done func()) { go func() { <-release; done() }() })
 		})
-		eventually(t, "the loop is full", func() bool { return settle(t, l).JobsPaused == 1 })
+		testkit.Eventually(t, "the loop is full", func() bool { return looptest.Settle(t, l).JobsPaused == 1 })
 		if _, err := c.Write(clientHello(t)); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the handshake's job waits", func() bool { return settle(t, l).JobsQueued == 1 })
+		testkit.Eventually(t, "the handshake's job waits", func() bool { return looptest.Settle(t, l).JobsQueued == 1 })
 		check(t, ended) // although the loop is full still
 		if _, err := c.Read(make([]byte, 1)); err == nil {
 			t.Error("the connection is open still")
 		}
 		close(release)
-		if err := receive(t, full); err != nil {
+		if err := testkit.Receive(t, full); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("engine", func(t *testing.T) {
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		ended := make(chan end, 1)
 		h := handler(ended)
 		k := &awaitingKey{asked: make(chan bool, 1), result: make(chan error, 1)}
@@ -98,10 +100,10 @@ func TestHandshakeTimeoutWherever(t *testing.T) {
 			bound.PrivateKey = k
 			return &bound, nil
 		}}
-		c := tls.Client(connect(t, serve(t, l, h)), clientConfig())
+		c := tls.Client(testkit.Dial(t, looptest.Listen(t, l, h)), clientConfig())
 		go c.Handshake()
-		receive(t, k.asked)
-		if err := receive(t, k.result); !errors.Is(err, jobs.ErrCanceled) {
+		testkit.Receive(t, k.asked)
+		if err := testkit.Receive(t, k.result); !errors.Is(err, jobs.ErrCanceled) {
 			t.Errorf("the engine's wait ended with %v", err)
 		}
 		check(t, ended)
@@ -111,7 +113,7 @@ func TestHandshakeTimeoutWherever(t *testing.T) {
 // OnHandshake and OnClose are called once for each connection that was accepted,
 // in this order, and OnClose not before its handler has returned.
 func TestTLSHooks(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	events := make(chan string, 100)
 	h := &loop.TLSHandler{Config: serverConfig()}
 	h.OnHello = func(*loop.TLSConn) { events <- "hello" }
@@ -129,29 +131,29 @@ func TestTLSHooks(t *testing.T) {
 		events <- "returned"
 		return err
 	}
-	addr := serve(t, l, h)
+	addr := looptest.Listen(t, l, h)
 	want := func(names ...string) {
 		t.Helper()
 		for _, name := range names {
-			if e := receive(t, events); e != name {
+			if e := testkit.Receive(t, events); e != name {
 				t.Fatalf("%s, want %s", e, name)
 			}
 		}
 	}
-	c := tls.Client(connect(t, addr), clientConfig())
+	c := tls.Client(testkit.Dial(t, addr), clientConfig())
 	if err := c.Handshake(); err != nil {
 		t.Fatal(err)
 	}
 	want("hello", "handshake", "returned", "close")
-	wordless := connect(t, addr)
-	eventually(t, "it is accepted", func() bool { return settle(t, l).Conns == 1 })
+	wordless := testkit.Dial(t, addr)
+	testkit.Eventually(t, "it is accepted", func() bool { return looptest.Settle(t, l).Conns == 1 })
 	wordless.Close()
 	want("hello", "failed", "close")
-	garbage := connect(t, addr)
+	garbage := testkit.Dial(t, addr)
 	send(t, garbage, "GET / HTTP/1.1\r\n\r\n")
 	want("hello", "failed", "close")
-	silent := connect(t, addr)
-	eventually(t, "it is accepted", func() bool { return settle(t, l).Conns == 1 })
+	silent := testkit.Dial(t, addr)
+	testkit.Eventually(t, "it is accepted", func() bool { return looptest.Settle(t, l).Conns == 1 })
 	l.Close()
 	want("failed", "close")
 	expectEOF(t, silent)

@@ -1,7 +1,6 @@
 package loop_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,122 +8,19 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
-// patience is how long a test waits for what must happen before it fails.
-const patience = 20 * time.Second
-
-// newLoop returns a loop that is running. When the test ends, it is shut down,
-// and proved to have nothing left. What it logs, at warn level or above, fails
-// the test, unless cfg has a Logger.
-func newLoop(t testing.TB, cfg loop.Config) *loop.Loop {
-	t.Helper()
-	l := newIdleLoop(t, cfg)
-	start(t, l)
-	return l
-}
-
-// newIdleLoop returns a loop that is not running.
-func newIdleLoop(t testing.TB, cfg loop.Config) *loop.Loop {
-	t.Helper()
-	loop.CheckLeaks(t)
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.NewTextHandler(unexpected{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	}
-	if cfg.BlockedAfter == 0 {
-		cfg.BlockedAfter = -1 // the machine may be busy
-	}
-	l, err := loop.New(cfg)
-	if errors.Is(err, loop.ErrUnsupported) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l
-}
-
-// start runs l until the test ends, and then shuts it down.
-func start(t testing.TB, l *loop.Loop) {
-	t.Helper()
-	ran := make(chan error, 1)
-	go func() { ran <- l.Run(context.Background()) }()
-	sync := make(chan bool) // or Shutdown might find a loop that does not run yet
-	if err := l.Post(func() { close(sync) }); err != nil {
-		t.Fatal(err)
-	}
-	receive(t, sync)
-	t.Cleanup(func() {
-		shutDown(t, l)
-		if err := receive(t, ran); err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		wantNothingLeft(t, l)
-	})
-}
-
-func shutDown(t testing.TB, l interface{ Shutdown(context.Context) error }) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := l.Shutdown(ctx); err != nil {
-		t.Errorf("Shutdown: %v", err)
-	}
-}
-
-// wantNothingLeft looks at a loop that has ended.
-func wantNothingLeft(t testing.TB, l interface{ Stats() loop.Stats }) {
-	t.Helper()
-	s := l.Stats()
-	if s.JobsRunning != 0 || s.JobsPaused != 0 || s.JobsQueued != 0 || s.Conns != 0 || s.PoolSize != 0 {
-		t.Errorf("an ended loop has jobs or connections: %+v", s)
-	}
-	if s.JobsStarted != s.JobsFinished {
-		t.Errorf("%d jobs started, %d finished", s.JobsStarted, s.JobsFinished)
-	}
-}
-
-// unexpected fails the test with what is written to it.
-type unexpected struct{ t testing.TB }
-
-func (u unexpected) Write(p []byte) (int, error) {
-	u.t.Errorf("unexpected log: %s", p)
-	return len(p), nil
-}
-
-// logged keeps what a loop logs.
-type logged struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logged) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logged) lines() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Split(strings.TrimSpace(b.buf.String()), "\n")
-}
-
-func (b *logged) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelWarn}))
-}
-
 // wantOneLine proves that one line was logged, and that it contains all of
 // parts.
-func wantOneLine(t testing.TB, b *logged, parts ...string) {
+func wantOneLine(t testing.TB, b *testkit.Log, parts ...string) {
 	t.Helper()
-	lines := b.lines()
+	lines := b.Lines()
 	if len(lines) != 1 {
 		t.Errorf("%d lines were logged, want 1:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
@@ -137,110 +33,11 @@ func wantOneLine(t testing.TB, b *logged, parts ...string) {
 
 func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// receive takes a value from c, which must come.
-func receive[T any](t testing.TB, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(patience):
-		t.Fatal("nothing happens")
-		panic("unreachable")
-	}
-}
-
 // do runs fn as a job and returns its error. It must end.
 func do(t testing.TB, l *loop.Loop, fn func(ctx context.Context) error) error {
 	t.Helper()
-	done := spawn(t, l, fn)
-	return receive(t, done)
-}
-
-// must is do of a job that has to succeed.
-func must(t testing.TB, l *loop.Loop, fn func(ctx context.Context) error) {
-	t.Helper()
-	if err := do(t, l, fn); err != nil {
-		t.Fatal(err)
-	}
-}
-
-var errLeft = errors.New("the job ended in a panic or in Goexit")
-
-// spawn starts fn as a job. Its error comes from the channel.
-func spawn(t testing.TB, l *loop.Loop, fn func(ctx context.Context) error) <-chan error {
-	t.Helper()
-	done := make(chan error, 1)
-	err := l.Go(func(ctx context.Context) (err error) {
-		err = errLeft
-		defer func() { done <- err }()
-		err = fn(ctx)
-		return err
-	})
-	if err != nil {
-		t.Fatalf("Go: %v", err)
-	}
-	return done
-}
-
-// call runs f on the loop's goroutine.
-func call(t testing.TB, l *loop.Loop, f func()) {
-	t.Helper()
-	done := make(chan bool)
-	if err := l.Post(func() { defer close(done); f() }); err != nil {
-		t.Fatalf("Post: %v", err)
-	}
-	receive(t, done)
-}
-
-// settle waits until the loop has seen all that has been asked of it so far,
-// and its Stats say so.
-func settle(t testing.TB, l *loop.Loop) loop.Stats {
-	t.Helper()
-	call(t, l, func() {})
-	call(t, l, func() {}) // in a later turn: the first one's counts are published
-	return l.Stats()
-}
-
-// eventually waits until cond, about a loop, is true.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(100 * time.Microsecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
-// serve has l serve connections at an address of its own choice.
-func serve(t testing.TB, l *loop.Loop, h loop.Handler) net.Addr {
-	t.Helper()
-	ln, err := l.Listen("tcp", "127.0.0.1:0", h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ln.Addr()
-}
-
-// connect dials from outside the loop. Nothing the connection does takes
-// longer than patience.
-func connect(t testing.TB, addr net.Addr) net.Conn {
-	t.Helper()
-	c, err := net.Dial(addr.Network(), addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
-	return c
-}
-
-// reset closes a TCP connection with a RST.
-func reset(t testing.TB, c net.Conn) {
-	t.Helper()
-	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
-		t.Fatal(err)
-	}
-	c.Close()
+	done := looptest.Spawn(t, l, fn)
+	return testkit.Receive(t, done)
 }
 
 // pair returns both ends of a connection: the loop's, in a job that has begun to
@@ -248,15 +45,15 @@ func reset(t testing.TB, c net.Conn) {
 func pair(t testing.TB, l *loop.Loop, fn func(ctx context.Context, c *loop.Conn) error) (net.Conn, <-chan error) {
 	t.Helper()
 	begun, done := make(chan bool, 1), make(chan error, 1)
-	addr := serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) (err error) {
-		err = errLeft
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) (err error) {
+		err = looptest.ErrLeft
 		defer func() { done <- err }()
 		begun <- true
 		err = fn(ctx, c)
 		return err
 	}))
-	c := connect(t, addr)
-	receive(t, begun) // a client that has gone before would not be served
+	c := testkit.Dial(t, addr)
+	testkit.Receive(t, begun) // a client that has gone before would not be served
 	return c, done
 }
 
@@ -264,15 +61,6 @@ func send(t testing.TB, c net.Conn, s string) {
 	t.Helper()
 	if _, err := io.WriteString(c, s); err != nil {
 		t.Fatalf("write %q: %v", s, err)
-	}
-}
-
-// expect reads exactly s.
-func expect(t testing.TB, c io.Reader, s string) {
-	t.Helper()
-	b := make([]byte, len(s))
-	if n, err := io.ReadFull(c, b); err != nil || string(b) != s {
-		t.Fatalf("read %q, error %v, want %q", b[:n], err, s)
 	}
 }
 
@@ -331,14 +119,14 @@ func echoOnce(c net.Conn) error {
 func wantFewTurns(t testing.TB, l *loop.Loop) {
 	t.Helper()
 	passed := make(chan uint64, 1)
-	settle(t, l)
-	call(t, l, func() {
+	looptest.Settle(t, l)
+	looptest.Call(t, l, func() {
 		before := l.Stats().Turns
 		l.AfterFunc(20*time.Millisecond, func() { passed <- l.Stats().Turns - before })
 	})
 	// A few for the call, the timer, a trim perhaps, and jobs that are polled;
 	// spinning makes thousands.
-	if turns := receive(t, passed); turns > 50 {
+	if turns := testkit.Receive(t, passed); turns > 50 {
 		t.Errorf("%d turns while nothing happens", turns)
 	}
 }

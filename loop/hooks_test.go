@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -12,7 +14,7 @@ import (
 // A hook that removes itself, or another one, does not keep the rest from being
 // called.
 func TestHooksRemoveThemselves(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	for name, add := range map[string]func(func()) func(){"BeforeSleep": l.BeforeSleep, "AfterJobs": l.AfterJobs} {
 		var calls []string
 		var stopA, stopB func()
@@ -20,8 +22,8 @@ func TestHooksRemoveThemselves(t *testing.T) {
 		stopB = add(func() { calls = append(calls, "b"); stopB() })
 		stopC := add(func() { calls = append(calls, "c") })
 		defer func() {
-			call(t, l, stopC)
-			call(t, l, func() {
+			looptest.Call(t, l, stopC)
+			looptest.Call(t, l, func() {
 				if len(calls) < 3 || !slices.Equal(calls[:3], []string{"a", "b", "c"}) {
 					t.Errorf("%s: called %v at first, want a, b, c", name, calls)
 				}
@@ -31,15 +33,15 @@ func TestHooksRemoveThemselves(t *testing.T) {
 			})
 		}()
 	}
-	start(t, l)
-	settle(t, l)
-	settle(t, l)
+	looptest.Start(t, l)
+	looptest.Settle(t, l)
+	looptest.Settle(t, l)
 }
 
 // What AfterJobs calls finds that the jobs which were ready have run, and is
 // in no job itself.
 func TestAfterJobs(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran, seen := 0, []int(nil)
 	l.AfterJobs(func() {
 		if l.Current() != (jobs.Job{}) {
@@ -47,20 +49,20 @@ func TestAfterJobs(t *testing.T) {
 		}
 		seen = append(seen, ran)
 	})
-	start(t, l)
+	looptest.Start(t, l)
 	var all []<-chan error
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		for range 5 {
-			all = append(all, spawn(t, l, func(context.Context) error { ran++; return nil }))
+			all = append(all, looptest.Spawn(t, l, func(context.Context) error { ran++; return nil }))
 		}
 	})
 	for _, done := range all {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
-	settle(t, l)
-	call(t, l, func() {
+	looptest.Settle(t, l)
+	looptest.Call(t, l, func() {
 		if seen[len(seen)-1] != 5 {
 			t.Errorf("saw %v jobs done", seen)
 		}
@@ -68,13 +70,13 @@ func TestAfterJobs(t *testing.T) {
 }
 
 func TestReady(t *testing.T) {
-	l, other := newLoop(t, loop.Config{}), newLoop(t, loop.Config{})
+	l, other := looptest.New(t, loop.Config{}), looptest.New(t, loop.Config{})
 	var paused []jobs.Job
 	var order []int
 	var all []<-chan error
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		for i := range 4 {
-			all = append(all, spawn(t, l, func(ctx context.Context) error {
+			all = append(all, looptest.Spawn(t, l, func(ctx context.Context) error {
 				j, _ := jobs.FromContext(ctx)
 				paused = append(paused, j)
 				j.WaitCtx().Callback() // or it would be polled
@@ -86,14 +88,14 @@ func TestReady(t *testing.T) {
 			}))
 		}
 	})
-	settle(t, l)
-	call(t, other, func() {
+	looptest.Settle(t, l)
+	looptest.Call(t, other, func() {
 		for _, j := range paused {
 			other.Ready(j) // not this loop's
 		}
 	})
-	settle(t, l)
-	call(t, l, func() {
+	looptest.Settle(t, l)
+	looptest.Call(t, l, func() {
 		if len(paused) != 4 || len(order) != 0 {
 			t.Fatalf("%d jobs have paused, %d have gone on", len(paused), len(order))
 		}
@@ -103,11 +105,11 @@ func TestReady(t *testing.T) {
 		l.Ready(jobs.Job{})
 	})
 	for _, done := range all {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		if want := []int{2, 0, 3, 1}; !slices.Equal(order, want) {
 			t.Errorf("went on in the order %v, want %v", order, want)
 		}
@@ -117,20 +119,20 @@ func TestReady(t *testing.T) {
 
 func TestLocal(t *testing.T) {
 	type key struct{}
-	l, other := newLoop(t, loop.Config{}), newLoop(t, loop.Config{})
-	call(t, l, func() {
+	l, other := looptest.New(t, loop.Config{}), looptest.New(t, loop.Config{})
+	looptest.Call(t, l, func() {
 		if v := l.Local(key{}); v != nil {
 			t.Errorf("%v before it was set", v)
 		}
 		l.SetLocal(key{}, 1)
 		l.SetLocal(key{}, 2)
 	})
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		if v := l.Local(key{}); v != 2 {
 			t.Errorf("%v, want 2", v)
 		}
 	})
-	call(t, other, func() {
+	looptest.Call(t, other, func() {
 		if v := other.Local(key{}); v != nil {
 			t.Errorf("another loop has %v", v)
 		}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -12,13 +14,13 @@ import (
 // Ten thousand jobs that wait, and no event: the loop does not turn.
 func TestPausedJobsCostNothing(t *testing.T) {
 	n := 10_000
-	if raceEnabled {
+	if testkit.RaceEnabled {
 		n = 5000
 	}
-	l := newLoop(t, loop.Config{MaxJobs: n})
+	l := looptest.New(t, loop.Config{MaxJobs: n})
 	finish := false
 	wakes := make([]callback, 0, n/2)
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		for i := range n {
 			if err := l.Go(func(ctx context.Context) error {
 				if i%2 == 0 {
@@ -40,25 +42,25 @@ func TestPausedJobsCostNothing(t *testing.T) {
 			}
 		}
 	})
-	eventually(t, "all wait", func() bool { return l.Stats().JobsPaused == uint64(n) })
+	testkit.Eventually(t, "all wait", func() bool { return l.Stats().JobsPaused == uint64(n) })
 
 	// Turns between two calls are those of the second, were it not for others.
-	before := settle(t, l)
-	after := settle(t, l)
+	before := looptest.Settle(t, l)
+	after := looptest.Settle(t, l)
 	if turns := after.Turns - before.Turns; turns > 4 {
 		t.Errorf("%d turns for 2 calls", turns)
 	}
 	wantFewTurns(t, l)
-	if s := settle(t, l); s.JobsPaused != uint64(n) || s.Events-before.Events > 10 {
+	if s := looptest.Settle(t, l); s.JobsPaused != uint64(n) || s.Events-before.Events > 10 {
 		t.Errorf("%+v", s)
 	}
 
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		finish = true
 		for _, wake := range wakes {
 			wake()
 		}
 	})
-	eventually(t, "half have ended", func() bool { return l.Stats().JobsPaused == uint64(n/2) })
+	testkit.Eventually(t, "half have ended", func() bool { return l.Stats().JobsPaused == uint64(n/2) })
 	l.Close()
 }

@@ -9,12 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
 
 func TestGoBeforeRun(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := make(chan bool, 1)
 	if err := l.Go(func(ctx context.Context) error {
 		if got, ok := loop.FromContext(ctx); got != l || !ok {
@@ -28,8 +30,8 @@ func TestGoBeforeRun(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	start(t, l)
-	receive(t, ran)
+	looptest.Start(t, l)
+	testkit.Receive(t, ran)
 }
 
 func TestFromContextOutside(t *testing.T) {
@@ -40,7 +42,7 @@ func TestFromContextOutside(t *testing.T) {
 
 func TestGoHasValuesOfRunContext(t *testing.T) {
 	type key struct{}
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), key{}, "v"))
 	defer cancel()
 	got := make(chan string, 1)
@@ -55,17 +57,17 @@ func TestGoHasValuesOfRunContext(t *testing.T) {
 	}
 	ran := make(chan error, 1)
 	go func() { ran <- l.Run(ctx) }()
-	if v := receive(t, got); v != "v" {
+	if v := testkit.Receive(t, got); v != "v" {
 		t.Errorf("the context's value is %q", v)
 	}
 	cancel()
-	if err := receive(t, ran); err != context.Canceled {
+	if err := testkit.Receive(t, ran); err != context.Canceled {
 		t.Errorf("Run: %v, want %v", err, context.Canceled)
 	}
 }
 
 func TestGoFromManyGoroutines(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	const callers, each = 10, 1000
 	var n atomic.Int64
 	all := make(chan bool)
@@ -85,14 +87,14 @@ func TestGoFromManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	receive(t, all)
-	if s := settle(t, l); s.JobsStarted != callers*each || s.JobsFinished != callers*each {
+	testkit.Receive(t, all)
+	if s := looptest.Settle(t, l); s.JobsStarted != callers*each || s.JobsFinished != callers*each {
 		t.Errorf("%+v, want %d jobs", s, callers*each)
 	}
 }
 
 func TestPostOrder(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	const n = 1000
 	var got []int
 	post := func(i int) {
@@ -103,11 +105,11 @@ func TestPostOrder(t *testing.T) {
 	for i := range n / 2 {
 		post(i)
 	}
-	start(t, l)
+	looptest.Start(t, l)
 	for i := range n / 2 {
 		post(n/2 + i)
 	}
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		for i, v := range got {
 			if i != v {
 				t.Fatalf("call %d came as number %d", v, i)
@@ -120,9 +122,9 @@ func TestPostOrder(t *testing.T) {
 }
 
 func TestPostInsideJob(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	posted := make(chan bool)
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		return l.Post(func() {
 			if l.Current() != (jobs.Job{}) {
 				t.Error("a posted function has a current job")
@@ -130,21 +132,21 @@ func TestPostInsideJob(t *testing.T) {
 			close(posted)
 		})
 	})
-	receive(t, posted)
+	testkit.Receive(t, posted)
 }
 
 func TestPostPanics(t *testing.T) {
-	var out logged
-	l := newLoop(t, loop.Config{Logger: out.logger()})
+	var out testkit.Log
+	l := looptest.New(t, loop.Config{Logger: out.Logger()})
 	if err := l.Post(func() { panic("in a call") }); err != nil {
 		t.Fatal(err)
 	}
-	call(t, l, func() {})
+	looptest.Call(t, l, func() {})
 	wantOneLine(t, &out, "level=ERROR", "in a call", "TestPostPanics")
 }
 
 func TestNilFunctions(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	if err := l.Go(nil); !errors.Is(err, jobs.ErrNoFunc) {
 		t.Errorf("Go(nil): %v", err)
 	}
@@ -155,7 +157,7 @@ func TestNilFunctions(t *testing.T) {
 
 func TestQueueFull(t *testing.T) {
 	const limit = 3
-	l := newIdleLoop(t, loop.Config{MaxQueued: limit})
+	l := looptest.NewIdle(t, loop.Config{MaxQueued: limit})
 	calls := []func() error{
 		func() error { return l.Go(func(context.Context) error { return nil }) },
 		func() error { return l.Post(func() {}) },
@@ -179,13 +181,13 @@ func TestQueueFull(t *testing.T) {
 	start := func() error { return l.Post(func() { close(sync) }) }
 	ran := make(chan error, 1)
 	go func() { ran <- l.Run(context.Background()) }()
-	eventually(t, "there is room", func() bool { return start() == nil })
-	receive(t, sync)
+	testkit.Eventually(t, "there is room", func() bool { return start() == nil })
+	testkit.Receive(t, sync)
 	for range 10 * limit {
-		call(t, l, func() {})
+		looptest.Call(t, l, func() {})
 	}
-	shutDown(t, l)
-	if err := receive(t, ran); err != nil {
+	looptest.ShutDown(t, l)
+	if err := testkit.Receive(t, ran); err != nil {
 		t.Error(err)
 	}
 }
@@ -193,32 +195,32 @@ func TestQueueFull(t *testing.T) {
 // A job that has to wait for room in the pool counts against MaxQueued; one
 // that has started does not.
 func TestQueueFullOfJobs(t *testing.T) {
-	l := newLoop(t, loop.Config{MaxJobs: 1, MaxQueued: 2})
+	l := looptest.New(t, loop.Config{MaxJobs: 1, MaxQueued: 2})
 	var all []<-chan error
 	job := func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		return await(j, never)
 	}
-	all = append(all, spawn(t, l, job))
-	eventually(t, "the pool is full", func() bool { return l.Stats().JobsPaused == 1 })
-	all = append(all, spawn(t, l, job), spawn(t, l, job))
+	all = append(all, looptest.Spawn(t, l, job))
+	testkit.Eventually(t, "the pool is full", func() bool { return l.Stats().JobsPaused == 1 })
+	all = append(all, looptest.Spawn(t, l, job), looptest.Spawn(t, l, job))
 	if err := l.Go(job); !errors.Is(err, loop.ErrQueueFull) {
 		t.Errorf("Go: %v, want %v", err, loop.ErrQueueFull)
 	}
-	eventually(t, "two jobs queue", func() bool { return l.Stats().JobsQueued == 2 })
+	testkit.Eventually(t, "two jobs queue", func() bool { return l.Stats().JobsQueued == 2 })
 	if err := l.Post(func() {}); !errors.Is(err, loop.ErrQueueFull) {
 		t.Errorf("Post: %v, want %v", err, loop.ErrQueueFull)
 	}
 	l.Close()
-	receive(t, all[0])
+	testkit.Receive(t, all[0])
 }
 
 // Jobs that have to wait for room are no reason to stay awake.
 func TestQueuedJobsCostNothing(t *testing.T) {
-	l := newLoop(t, loop.Config{MaxJobs: 1})
+	l := looptest.New(t, loop.Config{MaxJobs: 1})
 	wakes := make(chan callback, 1)
 	finish := false
-	first := spawn(t, l, func(ctx context.Context) error {
+	first := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		wake, err := takeCallback(j)
 		if err != nil {
@@ -227,32 +229,32 @@ func TestQueuedJobsCostNothing(t *testing.T) {
 		wakes <- wake
 		return await(j, func() bool { return finish })
 	})
-	second := spawn(t, l, func(context.Context) error { return nil })
-	wake := receive(t, wakes)
-	eventually(t, "a job queues", func() bool { return l.Stats().JobsQueued == 1 })
+	second := looptest.Spawn(t, l, func(context.Context) error { return nil })
+	wake := testkit.Receive(t, wakes)
+	testkit.Eventually(t, "a job queues", func() bool { return l.Stats().JobsQueued == 1 })
 	wantFewTurns(t, l)
-	call(t, l, func() { finish = true })
+	looptest.Call(t, l, func() { finish = true })
 	wake()
 	for _, done := range []<-chan error{first, second} {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
 func TestCallsAfterTheEnd(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := make(chan error, 1)
 	go func() { ran <- l.Run(context.Background()) }()
 	var j jobs.Job
 	var late callback
-	must(t, l, func(ctx context.Context) (err error) {
+	looptest.Must(t, l, func(ctx context.Context) (err error) {
 		j, _ = jobs.FromContext(ctx)
 		late, err = takeCallback(j)
 		return err
 	})
-	shutDown(t, l)
-	if err := receive(t, ran); err != nil {
+	looptest.ShutDown(t, l)
+	if err := testkit.Receive(t, ran); err != nil {
 		t.Error(err)
 	}
 	_, listenErr := l.Listen("tcp", "127.0.0.1:0", echo)
@@ -271,12 +273,12 @@ func TestCallsAfterTheEnd(t *testing.T) {
 }
 
 func TestWake(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	const n = 100
 	var handle jobs.Job
 	turn := 0
 	paused := make(chan bool, 1)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		handle = j
 		if _, err := takeCallback(j); err != nil { // it need not be polled
@@ -291,13 +293,13 @@ func TestWake(t *testing.T) {
 		return nil
 	})
 	for range n {
-		receive(t, paused)
-		call(t, l, func() { turn++ })
+		testkit.Receive(t, paused)
+		looptest.Call(t, l, func() { turn++ })
 		if err := l.Wake(handle); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 	if err := l.Wake(handle); err != nil {
@@ -307,11 +309,11 @@ func TestWake(t *testing.T) {
 
 // An engine on other goroutines, for many jobs at a time.
 func TestCallback(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	const jobsAtATime, rounds = 20, 50
 	var all []<-chan error
 	for range jobsAtATime {
-		all = append(all, spawn(t, l, func(ctx context.Context) error {
+		all = append(all, looptest.Spawn(t, l, func(ctx context.Context) error {
 			j, _ := jobs.FromContext(ctx)
 			for range rounds {
 				wake, err := takeCallback(j)
@@ -331,7 +333,7 @@ func TestCallback(t *testing.T) {
 		}))
 	}
 	for _, done := range all {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
@@ -339,8 +341,8 @@ func TestCallback(t *testing.T) {
 
 // An engine that is done at once calls back from inside the job.
 func TestCallbackBeforePause(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	must(t, l, func(ctx context.Context) error {
+	l := looptest.New(t, loop.Config{})
+	looptest.Must(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		for range 100 {
 			wake, err := takeCallback(j)
@@ -359,7 +361,7 @@ func TestCallbackBeforePause(t *testing.T) {
 
 // Wakes that mean nothing disturb no wait, of whatever kind.
 func TestSpuriousWakes(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	var handle jobs.Job
 	started := make(chan bool)
 	finish := false
@@ -378,7 +380,7 @@ func TestSpuriousWakes(t *testing.T) {
 		}
 		return await(handle, func() bool { return finish })
 	})
-	receive(t, started)
+	testkit.Receive(t, started)
 	stop := make(chan bool)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -391,11 +393,11 @@ func TestSpuriousWakes(t *testing.T) {
 			}
 		}
 	})
-	settle(t, l)
+	looptest.Settle(t, l)
 	send(t, c, "x")
 	expectZeros(t, c, 16<<20)
-	call(t, l, func() { finish = true })
-	if err := receive(t, done); err != nil {
+	looptest.Call(t, l, func() { finish = true })
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 	close(stop)

@@ -24,6 +24,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -348,7 +350,7 @@ func dialSmall(addr net.Addr) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.SetDeadline(time.Now().Add(2 * patience)) // the longest of these tests takes seconds
+	c.SetDeadline(time.Now().Add(2 * testkit.Patience)) // the longest of these tests takes seconds
 	c.(*net.TCPConn).SetReadBuffer(smallBuffer)
 	c.(*net.TCPConn).SetWriteBuffer(smallBuffer)
 	return c, nil
@@ -383,7 +385,7 @@ type tlsKind struct {
 // loopKind serves jobs on l.
 func loopKind(l *loop.Loop) tlsKind {
 	return tlsKind{"loop", l, func(t testing.TB, h func(s session)) net.Addr {
-		return serve(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(ctx context.Context, c *loop.TLSConn) error {
+		return looptest.Listen(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(ctx context.Context, c *loop.TLSConn) error {
 			if err := c.NetConn().SetWriteBuffer(smallBuffer); err != nil {
 				return err
 			}
@@ -403,7 +405,7 @@ func loopKind(l *loop.Loop) tlsKind {
 // goroutineKind is what the loop has to behave like.
 func goroutineKind() tlsKind {
 	return tlsKind{"goroutines", nil, func(t testing.TB, h func(s session)) net.Addr {
-		loop.CheckLeaks(t)
+		testkit.CheckLeaks(t)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -438,7 +440,7 @@ func goroutineKind() tlsKind {
 // bothKinds runs a test with each kind of server.
 func bothKinds(t *testing.T, cfg loop.Config, f func(t *testing.T, k tlsKind)) {
 	t.Run("goroutines", func(t *testing.T) { f(t, goroutineKind()) })
-	t.Run("loop", func(t *testing.T) { f(t, loopKind(newLoop(t, cfg))) })
+	t.Run("loop", func(t *testing.T) { f(t, loopKind(looptest.New(t, cfg))) })
 }
 
 // class tells errors apart, but for their addresses and for who is told first of a

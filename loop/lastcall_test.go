@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -28,7 +30,7 @@ func TestLastCall(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		for _, how := range []string{"Shutdown", "Close"} {
 			t.Run(network+" "+how, func(t *testing.T) {
-				l := newLoop(t, loop.Config{})
+				l := looptest.New(t, loop.Config{})
 				address := "127.0.0.1:0"
 				if network == "unix" {
 					address = t.TempDir() + "/s"
@@ -40,28 +42,28 @@ func TestLastCall(t *testing.T) {
 				release := hold(t, l)
 				cs := make([]net.Conn, n)
 				for i := range cs {
-					cs[i] = connect(t, ln.Addr())
+					cs[i] = testkit.Dial(t, ln.Addr())
 					send(t, cs[i], "work")
 				}
 				ended := make(chan bool)
 				go func() {
 					defer close(ended)
 					if how == "Shutdown" {
-						shutDown(t, l)
+						looptest.ShutDown(t, l)
 					}
 				}()
 				if how == "Close" {
 					ln.Close()
 				} else {
-					eventually(t, "it shuts down", l.ShuttingDown)
+					testkit.Eventually(t, "it shuts down", l.ShuttingDown)
 				}
 				release()
 				for _, c := range cs {
-					expect(t, c, "done")
+					testkit.WantRead(t, c, "done")
 					c.Close()
 				}
-				receive(t, ended)
-				eventually(t, "nobody is served any more", func() bool {
+				testkit.Receive(t, ended)
+				testkit.Eventually(t, "nobody is served any more", func() bool {
 					c, err := net.Dial(ln.Addr().Network(), ln.Addr().String())
 					if err == nil {
 						c.Close()
@@ -78,7 +80,7 @@ func TestLastCall(t *testing.T) {
 func TestLastCallTLS(t *testing.T) {
 	for _, begun := range []string{"connected", "hello", "handshake"} {
 		t.Run(begun, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			var jobs atomic.Int64
 			h := tlsEcho()
 			handler := h.Handler
@@ -86,41 +88,41 @@ func TestLastCallTLS(t *testing.T) {
 				jobs.Add(1)
 				return handler(ctx, c)
 			}
-			addr := serve(t, l, h)
-			raw := connect(t, addr)
+			addr := looptest.Listen(t, l, h)
+			raw := testkit.Dial(t, addr)
 			c := tls.Client(raw, clientConfig())
 			switch begun {
 			case "connected":
-				eventually(t, "it is accepted", func() bool { return l.Stats().Conns == 1 })
+				testkit.Eventually(t, "it is accepted", func() bool { return l.Stats().Conns == 1 })
 			case "hello":
 				slow := &secondWrite{Conn: raw, reached: make(chan bool), on: make(chan bool)}
 				c = tls.Client(slow, clientConfig())
 				go c.Handshake()
-				receive(t, slow.reached)
+				testkit.Receive(t, slow.reached)
 				defer close(slow.on)
 			case "handshake":
 				if err := c.Handshake(); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "it is parked", func() bool { return jobs.Load() == 1 && settle(t, l).JobsPaused == 0 })
+				testkit.Eventually(t, "it is parked", func() bool { return jobs.Load() == 1 && looptest.Settle(t, l).JobsPaused == 0 })
 			}
 			release := hold(t, l)
 			ended := make(chan bool)
 			go func() {
 				defer close(ended)
-				shutDown(t, l)
+				looptest.ShutDown(t, l)
 			}()
-			eventually(t, "it shuts down", l.ShuttingDown)
+			testkit.Eventually(t, "it shuts down", l.ShuttingDown)
 			release()
 			if begun == "hello" {
 				c.NetConn().(*secondWrite).on <- true
 			}
 			send(t, c, "x")
-			expect(t, c, "x")
+			testkit.WantRead(t, c, "x")
 			// It is parked, and told.
 			expectEOF(t, c)
 			c.Close()
-			receive(t, ended)
+			testkit.Receive(t, ended)
 		})
 	}
 }
@@ -143,16 +145,16 @@ func (c *secondWrite) Write(p []byte) (int, error) {
 // Clients who have connected and say nothing do not delay Shutdown for as long as
 // their handshake may take.
 func TestLastCallForTheSilent(t *testing.T) {
-	l := newLoop(t, loop.Config{IdleTimeout: time.Hour})
+	l := looptest.New(t, loop.Config{IdleTimeout: time.Hour})
 	h := tlsEcho()
 	h.HandshakeTimeout = time.Hour
 	told := make(chan error, 3)
 	h.OnHandshake = func(_ *loop.TLSConn, _ time.Duration, err error) { told <- err }
-	addr := serve(t, l, h)
+	addr := looptest.Listen(t, l, h)
 	cs := strangers(t, l, addr, 3)
-	shutDown(t, l)
+	looptest.ShutDown(t, l)
 	for _, c := range cs {
-		if err := receive(t, told); err == nil {
+		if err := testkit.Receive(t, told); err == nil {
 			t.Error("a handshake without a client")
 		}
 		expectEOF(t, c)

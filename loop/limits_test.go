@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -20,7 +22,7 @@ func wantReset(t testing.TB, addr net.Addr) {
 	c, err := net.Dial(addr.Network(), addr.String())
 	if err == nil { // or the reset has come already
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(patience))
+		c.SetDeadline(time.Now().Add(testkit.Patience))
 		_, err = c.Read(make([]byte, 1))
 	}
 	if !errors.Is(err, syscall.ECONNRESET) {
@@ -55,19 +57,19 @@ func TestMaxConns(t *testing.T) {
 			}
 			var cs []net.Conn
 			for range 2 {
-				c := connect(t, ln.Addr())
-				expect(t, c, "+")
+				c := testkit.Dial(t, ln.Addr())
+				testkit.WantRead(t, c, "+")
 				cs = append(cs, c)
 			}
 			for range 4 {
 				wantReset(t, ln.Addr())
 			}
-			eventually(t, "four are counted as refused", func() bool { return tt.refused(g.Stats()) == 4 })
+			testkit.Eventually(t, "four are counted as refused", func() bool { return tt.refused(g.Stats()) == 4 })
 			cs[0].Close()
-			eventually(t, "the loop has closed it too", func() bool { return g.Stats().Conns == 1 })
-			expect(t, connect(t, ln.Addr()), "+")
+			testkit.Eventually(t, "the loop has closed it too", func() bool { return g.Stats().Conns == 1 })
+			testkit.WantRead(t, testkit.Dial(t, ln.Addr()), "+")
 			wantReset(t, ln.Addr())
-			eventually(t, "all are counted as accepted", func() bool { return g.Stats().Accepted == 8 })
+			testkit.Eventually(t, "all are counted as accepted", func() bool { return g.Stats().Accepted == 8 })
 		})
 	}
 }
@@ -75,18 +77,18 @@ func TestMaxConns(t *testing.T) {
 // Connections that only linger give way to new ones.
 func TestMaxConnsAndLingering(t *testing.T) {
 	const most = 20
-	l := newLoop(t, loop.Config{MaxConns: most})
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	l := looptest.New(t, loop.Config{MaxConns: most})
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		_, err := io.WriteString(c, "+")
 		return err
 	}))
 	for range most {
-		expect(t, connect(t, addr), "+")
+		testkit.WantRead(t, testkit.Dial(t, addr), "+")
 	}
-	eventually(t, "all linger", func() bool { return settle(t, l).Lingering == most })
+	testkit.Eventually(t, "all linger", func() bool { return looptest.Settle(t, l).Lingering == most })
 	for range 2 * most { // each costs one of them its place, no more
-		expect(t, connect(t, addr), "+")
-		eventually(t, "it lingers instead", func() bool { return settle(t, l).Lingering == most })
+		testkit.WantRead(t, testkit.Dial(t, addr), "+")
+		testkit.Eventually(t, "it lingers instead", func() bool { return looptest.Settle(t, l).Lingering == most })
 	}
 }
 
@@ -95,9 +97,9 @@ func TestAcceptHook(t *testing.T) {
 	var mu sync.Mutex
 	open := make(map[string]int)
 	full := false
-	log := &logged{}
-	l := newLoop(t, loop.Config{
-		Logger: log.logger(),
+	log := &testkit.Log{}
+	l := looptest.New(t, loop.Config{
+		Logger: log.Logger(),
 		Accept: func(a net.Addr) bool {
 			mu.Lock()
 			defer mu.Unlock()
@@ -121,9 +123,9 @@ func TestAcceptHook(t *testing.T) {
 		defer mu.Unlock()
 		return open[c.LocalAddr().String()]
 	}
-	addr := serve(t, l, welcome)
-	c := connect(t, addr)
-	expect(t, c, "+")
+	addr := looptest.Listen(t, l, welcome)
+	c := testkit.Dial(t, addr)
+	testkit.WantRead(t, c, "+")
 	if now(c) != 1 {
 		t.Error("Accept was not asked")
 	}
@@ -137,17 +139,17 @@ func TestAcceptHook(t *testing.T) {
 	}
 	mu.Unlock()
 	c.Close()
-	eventually(t, "Closed is called", func() bool { return now(c) == 0 })
+	testkit.Eventually(t, "Closed is called", func() bool { return now(c) == 0 })
 	// A hook that panics refuses, and is told of.
 	unix, err := l.Listen("unix", t.TempDir()+"/s", welcome)
 	if err != nil {
 		t.Fatal(err)
 	}
-	expectGone(t, connect(t, unix.Addr()))
-	if s := settle(t, l); s.RefusedAccept != 2 {
+	expectGone(t, testkit.Dial(t, unix.Addr()))
+	if s := looptest.Settle(t, l); s.RefusedAccept != 2 {
 		t.Errorf("%d were refused, want 2", s.RefusedAccept)
 	}
-	if got := strings.Join(log.lines(), "\n"); !strings.Contains(got, "Config.Accept panicked") {
+	if got := strings.Join(log.Lines(), "\n"); !strings.Contains(got, "Config.Accept panicked") {
 		t.Errorf("the log has no panic: %s", got)
 	}
 }
@@ -162,16 +164,16 @@ func expectGone(t testing.TB, c net.Conn) {
 
 // A hook that panics at the end harms nobody.
 func TestClosedHookPanics(t *testing.T) {
-	log := &logged{}
-	l := newLoop(t, loop.Config{Logger: log.logger(), MaxConns: 1, Closed: func(net.Addr) { panic("in Closed") }})
-	addr := serve(t, l, welcome)
+	log := &testkit.Log{}
+	l := looptest.New(t, loop.Config{Logger: log.Logger(), MaxConns: 1, Closed: func(net.Addr) { panic("in Closed") }})
+	addr := looptest.Listen(t, l, welcome)
 	for range 3 {
-		c := connect(t, addr)
-		expect(t, c, "+")
+		c := testkit.Dial(t, addr)
+		testkit.WantRead(t, c, "+")
 		c.Close()
 		parked(t, l, 0)
 	}
-	if got := strings.Join(log.lines(), "\n"); !strings.Contains(got, "in Closed") {
+	if got := strings.Join(log.Lines(), "\n"); !strings.Contains(got, "in Closed") {
 		t.Errorf("the log has no panic: %s", got)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -54,7 +56,7 @@ func TestClosingLingers(t *testing.T) {
 	for name, serveIt := range closing {
 		for _, kind := range []string{"plain", "TLS", "unix"} {
 			t.Run(name+" "+kind, func(t *testing.T) {
-				l := newLoop(t, loop.Config{})
+				l := looptest.New(t, loop.Config{})
 				var h loop.Handler = loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return serveIt(c) })
 				network, address := "tcp", "127.0.0.1:0"
 				switch kind {
@@ -67,7 +69,7 @@ func TestClosingLingers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				c := connect(t, ln.Addr())
+				c := testkit.Dial(t, ln.Addr())
 				if kind == "TLS" {
 					c = tls.Client(c, clientConfig())
 				}
@@ -75,7 +77,7 @@ func TestClosingLingers(t *testing.T) {
 					t.Errorf("%d bytes of %d arrived, %v", n, size, err)
 				}
 				c.Close()
-				eventually(t, "nothing lingers", func() bool { return settle(t, l).Lingering == 0 })
+				testkit.Eventually(t, "nothing lingers", func() bool { return looptest.Settle(t, l).Lingering == 0 })
 			})
 		}
 	}
@@ -88,15 +90,15 @@ func TestLingerIsBounded(t *testing.T) {
 		return err
 	})
 	t.Run("time", func(t *testing.T) {
-		l := newLoop(t, loop.Config{LingerTimeout: 20 * time.Millisecond})
-		c := connect(t, serve(t, l, hello))
-		expect(t, c, "bye")
+		l := looptest.New(t, loop.Config{LingerTimeout: 20 * time.Millisecond})
+		c := testkit.Dial(t, looptest.Listen(t, l, hello))
+		testkit.WantRead(t, c, "bye")
 		expectEOF(t, c)
-		eventually(t, "it lingers no more", func() bool { s := settle(t, l); return s.Lingering == 0 && s.Conns == 0 })
+		testkit.Eventually(t, "it lingers no more", func() bool { s := looptest.Settle(t, l); return s.Lingering == 0 && s.Conns == 0 })
 	})
 	t.Run("amount", func(t *testing.T) {
-		l := newLoop(t, loop.Config{LingerTimeout: time.Hour})
-		c := connect(t, serve(t, l, hello))
+		l := looptest.New(t, loop.Config{LingerTimeout: time.Hour})
+		c := testkit.Dial(t, looptest.Listen(t, l, hello))
 		var err error
 		for sent := 0; err == nil; {
 			if sent > 64<<20 {
@@ -106,28 +108,28 @@ func TestLingerIsBounded(t *testing.T) {
 			n, err = c.Write(make([]byte, 64<<10))
 			sent += n
 		}
-		eventually(t, "it lingers no more", func() bool { return settle(t, l).Lingering == 0 })
+		testkit.Eventually(t, "it lingers no more", func() bool { return looptest.Settle(t, l).Lingering == 0 })
 	})
 	t.Run("shutdown", func(t *testing.T) {
-		l := newLoop(t, loop.Config{LingerTimeout: time.Hour})
-		c := connect(t, serve(t, l, hello))
-		expect(t, c, "bye")
+		l := looptest.New(t, loop.Config{LingerTimeout: time.Hour})
+		c := testkit.Dial(t, looptest.Listen(t, l, hello))
+		testkit.WantRead(t, c, "bye")
 		expectEOF(t, c) // and the client does not close: the loop ends all the same
 	})
 	t.Run("Close", func(t *testing.T) {
-		l := newLoop(t, loop.Config{LingerTimeout: time.Hour})
-		c := connect(t, serve(t, l, hello))
-		expect(t, c, "bye")
-		eventually(t, "it lingers", func() bool { return settle(t, l).Lingering == 1 })
+		l := looptest.New(t, loop.Config{LingerTimeout: time.Hour})
+		c := testkit.Dial(t, looptest.Listen(t, l, hello))
+		testkit.WantRead(t, c, "bye")
+		testkit.Eventually(t, "it lingers", func() bool { return looptest.Settle(t, l).Lingering == 1 })
 		l.Close()
 		expectEOF(t, c)
 	})
 	t.Run("off", func(t *testing.T) {
-		l := newLoop(t, loop.Config{LingerTimeout: -1})
-		c := connect(t, serve(t, l, hello))
-		expect(t, c, "bye")
+		l := looptest.New(t, loop.Config{LingerTimeout: -1})
+		c := testkit.Dial(t, looptest.Listen(t, l, hello))
+		testkit.WantRead(t, c, "bye")
 		expectEOF(t, c)
-		if s := settle(t, l); s.Lingering != 0 || s.Conns != 0 {
+		if s := looptest.Settle(t, l); s.Lingering != 0 || s.Conns != 0 {
 			t.Errorf("%+v, want no connection", s)
 		}
 	})
@@ -135,7 +137,7 @@ func TestLingerIsBounded(t *testing.T) {
 
 // Addresses are known as long as there is a Conn.
 func TestAddressesAfterTheEnd(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	wild, err := l.Listen("tcp", ":0", echo)
 	if err != nil {
 		t.Fatal(err)
@@ -148,9 +150,9 @@ func TestAddressesAfterTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, lport, _ := net.SplitHostPort(ln.Addr().String())
-	client := connect(t, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: ln.Addr().(*net.TCPAddr).Port})
-	accepted := receive(t, conns)
-	must(t, l, func(ctx context.Context) error {
+	client := testkit.Dial(t, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: ln.Addr().(*net.TCPAddr).Port})
+	accepted := testkit.Receive(t, conns)
+	looptest.Must(t, l, func(ctx context.Context) error {
 		c, err := loop.Dial(ctx, "tcp", "127.0.0.1:"+port)
 		if err != nil {
 			return err
@@ -159,9 +161,9 @@ func TestAddressesAfterTheEnd(t *testing.T) {
 		c.SetLinger(0)
 		return c.Close()
 	})
-	dialled := receive(t, conns)
+	dialled := testkit.Receive(t, conns)
 	expectEOF(t, client)
-	settle(t, l)
+	looptest.Settle(t, l)
 	if got, want := accepted.LocalAddr().String(), "127.0.0.1:"+lport; got != want {
 		t.Errorf("local address of an accepted connection %s, want %s", got, want)
 	}
@@ -193,7 +195,7 @@ func TestShutdownSendsWhatWasWritten(t *testing.T) {
 			return
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(patience))
+		c.SetDeadline(time.Now().Add(testkit.Patience))
 		if _, err := c.Write(make([]byte, 1000)); err != nil { // which nobody reads
 			got <- err
 			return
@@ -213,10 +215,10 @@ func TestShutdownSendsWhatWasWritten(t *testing.T) {
 			time.Sleep(time.Millisecond) // a slow reader is what it is about
 		}
 	}()
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := run(t, l, context.Background())
 	closing := make(chan bool)
-	spawn(t, l, func(ctx context.Context) error {
+	looptest.Spawn(t, l, func(ctx context.Context) error {
 		c, err := loop.Dial(ctx, "tcp", ln.Addr().String())
 		if err != nil {
 			return err
@@ -235,10 +237,10 @@ func TestShutdownSendsWhatWasWritten(t *testing.T) {
 		}
 		return c.Close()
 	})
-	receive(t, closing)
-	shutDown(t, l)
+	testkit.Receive(t, closing)
+	looptest.ShutDown(t, l)
 	wantEnd(t, ran, nil)
-	if err := receive(t, got); err != nil {
+	if err := testkit.Receive(t, got); err != nil {
 		t.Error(err)
 	}
 }

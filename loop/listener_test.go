@@ -10,15 +10,17 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
 func wantEcho(t *testing.T, addr net.Addr) {
 	t.Helper()
-	c := connect(t, addr)
+	c := testkit.Dial(t, addr)
 	defer c.Close()
 	send(t, c, "echo")
-	expect(t, c, "echo")
+	testkit.WantRead(t, c, "echo")
 }
 
 func wantRefused(t *testing.T, addr net.Addr) {
@@ -30,7 +32,7 @@ func wantRefused(t *testing.T, addr net.Addr) {
 }
 
 func TestListen(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	path := filepath.Join(t.TempDir(), "s")
 	for _, tt := range []struct{ network, address string }{
 		{"tcp", "127.0.0.1:0"}, {"tcp4", "127.0.0.1:0"}, {"tcp4", ":0"}, {"tcp6", "[::1]:0"}, {"unix", path},
@@ -50,7 +52,7 @@ func TestListen(t *testing.T) {
 		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("the second Close: %v, want %v", err, net.ErrClosed)
 		}
-		settle(t, l)
+		looptest.Settle(t, l)
 		wantRefused(t, ln.Addr())
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
@@ -59,7 +61,7 @@ func TestListen(t *testing.T) {
 }
 
 func TestListenFails(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	taken, err := l.Listen("tcp", "127.0.0.1:0", echo)
 	if err != nil {
 		t.Fatal(err)
@@ -83,21 +85,21 @@ func TestListenFails(t *testing.T) {
 }
 
 func TestListenBeforeRun(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ln, err := l.Listen("tcp", "127.0.0.1:0", echo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := connect(t, ln.Addr()) // the kernel queues it
+	c := testkit.Dial(t, ln.Addr()) // the kernel queues it
 	send(t, c, "early")
-	start(t, l)
-	expect(t, c, "early")
+	looptest.Start(t, l)
+	testkit.WantRead(t, c, "early")
 }
 
 // A listener of package net is taken over: as systemd hands one to a program,
 // by a descriptor, or as somebody else has opened it.
 func TestServe(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	opened, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +131,7 @@ func TestServe(t *testing.T) {
 		}
 		wantEcho(t, ln.Addr())
 		ln.Close()
-		settle(t, l)
+		looptest.Settle(t, l)
 		if _, err := given.Accept(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Accept of the listener that was taken over: %v, want %v", err, net.ErrClosed)
 		}
@@ -169,7 +171,7 @@ func activatedUnix(t *testing.T, path string) net.Listener {
 // The process that a listener came from keeps its socket; the loop must let go
 // of it all the same.
 func TestCloseSharedListener(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	given, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -185,10 +187,10 @@ func TestCloseSharedListener(t *testing.T) {
 	}
 	wantEcho(t, ln.Addr())
 	ln.Close()
-	settle(t, l)
+	looptest.Settle(t, l)
 	before := l.Stats().Events
-	connect(t, ln.Addr()) // into the backlog
-	if n := settle(t, l).Events - before; n != 0 {
+	testkit.Dial(t, ln.Addr()) // into the backlog
+	if n := looptest.Settle(t, l).Events - before; n != 0 {
 		t.Errorf("%d events of a listener that is closed", n)
 	}
 }
@@ -196,7 +198,7 @@ func TestCloseSharedListener(t *testing.T) {
 type otherListener struct{ net.Listener }
 
 func TestServeFails(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for name, h := range map[string]loop.Handler{"no descriptor": echo, "no handler": nil} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -216,24 +218,24 @@ func TestServeFails(t *testing.T) {
 }
 
 func TestListenerCloseKeepsConns(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	ln, err := l.Listen("tcp", "127.0.0.1:0", echo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := connect(t, ln.Addr())
+	c := testkit.Dial(t, ln.Addr())
 	send(t, c, "a")
-	expect(t, c, "a")
+	testkit.WantRead(t, c, "a")
 	ln.Close()
-	settle(t, l)
+	looptest.Settle(t, l)
 	send(t, c, "b")
-	expect(t, c, "b")
+	testkit.WantRead(t, c, "b")
 }
 
 // AcceptsPerTurn bounds what is accepted before work in progress comes again.
 func TestAcceptsPerTurn(t *testing.T) {
 	for _, per := range []int{1, 4} {
-		l := newIdleLoop(t, loop.Config{AcceptsPerTurn: per})
+		l := looptest.NewIdle(t, loop.Config{AcceptsPerTurn: per})
 		const n = 16
 		served := make(chan loop.Stats, n)
 		ln, err := l.Listen("tcp", "127.0.0.1:0", loop.HandlerFunc(func(context.Context, *loop.Conn) error {
@@ -245,12 +247,12 @@ func TestAcceptsPerTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range n {
-			connect(t, ln.Addr())
+			testkit.Dial(t, ln.Addr())
 		}
-		start(t, l)
+		looptest.Start(t, l)
 		for i := range n {
 			// A slow machine starts some of them in a later turn.
-			s := receive(t, served)
+			s := testkit.Receive(t, served)
 			if least := uint64(i / per * per); s.Accepted < least || s.Accepted > uint64(per)*s.Turns || i == 0 && s.Accepted > uint64(per) {
 				t.Errorf("%d accepts a turn: connection %d served after %d accepts in %d turns", per, i, s.Accepted, s.Turns)
 			}
@@ -261,36 +263,36 @@ func TestAcceptsPerTurn(t *testing.T) {
 // With its pool full a loop accepts nothing, and does nothing about it, until a
 // job ends.
 func TestFullPool(t *testing.T) {
-	l := newLoop(t, loop.Config{MaxJobs: 2})
+	l := looptest.New(t, loop.Config{MaxJobs: 2})
 	var served atomic.Int64
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		served.Add(1)
 		fmt.Fprint(c, "hello")
 		return readAll(c, "bye")
 	}))
-	c1, c2 := connect(t, addr), connect(t, addr)
-	expect(t, c1, "hello")
-	expect(t, c2, "hello")
-	c3 := connect(t, addr)
-	eventually(t, "the listener is left alone", func() bool { return settle(t, l).AcceptsPaused > 0 })
-	c4 := connect(t, addr)
-	before := settle(t, l)
+	c1, c2 := testkit.Dial(t, addr), testkit.Dial(t, addr)
+	testkit.WantRead(t, c1, "hello")
+	testkit.WantRead(t, c2, "hello")
+	c3 := testkit.Dial(t, addr)
+	testkit.Eventually(t, "the listener is left alone", func() bool { return looptest.Settle(t, l).AcceptsPaused > 0 })
+	c4 := testkit.Dial(t, addr)
+	before := looptest.Settle(t, l)
 	wantFewTurns(t, l)
-	after := settle(t, l)
+	after := looptest.Settle(t, l)
 	if served.Load() != 2 || after.Accepted != 2 || after.AcceptsPaused != before.AcceptsPaused {
 		t.Errorf("%d connections are served, Stats %+v", served.Load(), after)
 	}
 	send(t, c2, "bye")
-	expect(t, c3, "hello")
+	testkit.WantRead(t, c3, "hello")
 	for _, c := range []net.Conn{c1, c3} {
 		send(t, c, "bye")
 		expectEOF(t, c)
 	}
-	expect(t, c4, "hello")
+	testkit.WantRead(t, c4, "hello")
 	send(t, c4, "bye")
 	expectEOF(t, c4)
 	// And the listener is polled again.
-	c5 := connect(t, addr)
-	expect(t, c5, "hello")
+	c5 := testkit.Dial(t, addr)
+	testkit.WantRead(t, c5, "hello")
 	send(t, c5, "bye")
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -22,7 +24,7 @@ func hold(t testing.TB, l *loop.Loop) (release func()) {
 	if err := l.Post(func() { close(held); <-released }); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, held)
+	testkit.Receive(t, held)
 	done := false
 	release = func() {
 		if !done {
@@ -37,22 +39,22 @@ func hold(t testing.TB, l *loop.Loop) (release func()) {
 // strangers connects n clients, which the loop has accepted when it returns.
 func strangers(t testing.TB, l *loop.Loop, addr net.Addr, n int) []net.Conn {
 	t.Helper()
-	had := settle(t, l).Conns
+	had := looptest.Settle(t, l).Conns
 	cs := make([]net.Conn, n)
 	for i := range cs {
-		cs[i] = connect(t, addr)
+		cs[i] = testkit.Dial(t, addr)
 	}
-	eventually(t, "all are accepted", func() bool { return l.Stats().Conns == had+uint64(n) })
+	testkit.Eventually(t, "all are accepted", func() bool { return l.Stats().Conns == had+uint64(n) })
 	return cs
 }
 
 // established is a connection whose handshake is done, and which is parked.
 func established(t testing.TB, l *loop.Loop, addr net.Addr) *tls.Conn {
 	t.Helper()
-	c := tls.Client(connect(t, addr), clientConfig())
+	c := tls.Client(testkit.Dial(t, addr), clientConfig())
 	send(t, c, "x")
-	expect(t, c, "x")
-	eventually(t, "it is parked", func() bool { s := settle(t, l); return s.JobsStarted == s.JobsFinished })
+	testkit.WantRead(t, c, "x")
+	testkit.Eventually(t, "it is parked", func() bool { s := looptest.Settle(t, l); return s.JobsStarted == s.JobsFinished })
 	return c
 }
 
@@ -62,7 +64,7 @@ func TestEstablishedBeforeNew(t *testing.T) {
 	const n = 1000 // several times what the poller tells at a time
 	for _, begun := range []bool{false, true} {
 		var hellos, before atomic.Int64
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		h := tlsEcho()
 		h.Config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			hellos.Add(1)
@@ -73,7 +75,7 @@ func TestEstablishedBeforeNew(t *testing.T) {
 			before.Store(hellos.Load())
 			return echo(ctx, c)
 		}
-		addr := serve(t, l, h)
+		addr := looptest.Listen(t, l, h)
 		good := established(t, l, addr)
 		hello := clientHello(t)
 		cs := strangers(t, l, addr, n)
@@ -83,7 +85,7 @@ func TestEstablishedBeforeNew(t *testing.T) {
 			for _, c := range cs {
 				send(t, c, string(hello[:first]))
 			}
-			eventually(t, "all handshakes have begun", func() bool { return l.Stats().JobsPaused == n })
+			testkit.Eventually(t, "all handshakes have begun", func() bool { return l.Stats().JobsPaused == n })
 		}
 		hellos.Store(0)
 		release := hold(t, l)
@@ -92,7 +94,7 @@ func TestEstablishedBeforeNew(t *testing.T) {
 		}
 		send(t, good, "y")
 		release()
-		expect(t, good, "y")
+		testkit.WantRead(t, good, "y")
 		if got := before.Load(); got > 2 {
 			t.Errorf("handshakes begun %t: %d of %d went before the established connection", begun, got, n)
 		}
@@ -108,7 +110,7 @@ func TestPrimedHandshakes(t *testing.T) {
 	const n = 100
 	var mu sync.Mutex
 	var order []string // of clients whose hello is there
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	h := tlsEcho()
 	h.Config.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
 		mu.Lock()
@@ -116,13 +118,13 @@ func TestPrimedHandshakes(t *testing.T) {
 		order = append(order, info.Conn.RemoteAddr().String())
 		return nil, nil
 	}
-	addr := serve(t, l, h)
+	addr := looptest.Listen(t, l, h)
 	hello := clientHello(t)
 	cs := strangers(t, l, addr, n)
 	for _, c := range cs {
 		send(t, c, string(hello[:len(hello)-1]))
 	}
-	eventually(t, "all have a job", func() bool { return l.Stats().JobsPaused == n })
+	testkit.Eventually(t, "all have a job", func() bool { return l.Stats().JobsPaused == n })
 	honest := strangers(t, l, addr, 1)[0]
 	release := hold(t, l)
 	for _, c := range cs {
@@ -130,7 +132,7 @@ func TestPrimedHandshakes(t *testing.T) {
 	}
 	send(t, honest, string(hello)) // the last to come
 	release()
-	eventually(t, "all are served", func() bool {
+	testkit.Eventually(t, "all are served", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(order) == n+1
@@ -144,7 +146,7 @@ func TestPrimedHandshakes(t *testing.T) {
 // for new connections.
 func TestNewAreNotStarved(t *testing.T) {
 	const olds, news = 20, 100
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	busy := loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		for c.Readable() {
 			if err := echoOnce(c); err != nil {
@@ -155,9 +157,9 @@ func TestNewAreNotStarved(t *testing.T) {
 		}
 		return c.Park(nil)
 	})
-	addr := serve(t, l, busy)
+	addr := looptest.Listen(t, l, busy)
 	for range olds {
-		c := connect(t, addr)
+		c := testkit.Dial(t, addr)
 		go func() {
 			b := make([]byte, 1)
 			for {
@@ -170,19 +172,19 @@ func TestNewAreNotStarved(t *testing.T) {
 			}
 		}()
 	}
-	eventually(t, "all are busy", func() bool { return l.Stats().JobsStarted > 5*olds })
+	testkit.Eventually(t, "all are busy", func() bool { return l.Stats().JobsStarted > 5*olds })
 	var served atomic.Int64
-	idle := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	idle := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		served.Add(1)
 		return c.Park(echo)
 	}))
 	release := hold(t, l)
 	for range news {
-		connect(t, idle)
+		testkit.Dial(t, idle)
 	}
 	turns := l.Stats().Turns
 	release()
-	eventually(t, "all are served", func() bool { return served.Load() == news })
+	testkit.Eventually(t, "all are served", func() bool { return served.Load() == news })
 	if n := l.Stats().Turns - turns; n > news/2 {
 		t.Errorf("%d new connections were served in %d turns", news, n)
 	}
@@ -191,24 +193,24 @@ func TestNewAreNotStarved(t *testing.T) {
 // A function of Go's does not wait behind all strangers either.
 func TestGoBeforeNew(t *testing.T) {
 	var hellos atomic.Int64
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	h := tlsEcho()
 	h.OnHello = func(*loop.TLSConn) { hellos.Add(1) }
-	addr := serve(t, l, h)
+	addr := looptest.Listen(t, l, h)
 	cs := strangers(t, l, addr, 100)
 	hello := clientHello(t)
 	release := hold(t, l)
 	for _, c := range cs {
 		send(t, c, string(hello))
 	}
-	done := spawn(t, l, func(context.Context) error {
+	done := looptest.Spawn(t, l, func(context.Context) error {
 		if n := hellos.Load(); n > 2 {
 			t.Errorf("%d handshakes went before", n)
 		}
 		return nil
 	})
 	release()
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
@@ -216,8 +218,8 @@ func TestGoBeforeNew(t *testing.T) {
 // However long the functions of Go's that wait take, a handshake goes on in each
 // turn.
 func TestGoDoesNotStarveHandshakes(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	addr := serve(t, l, tlsEcho())
+	l := looptest.New(t, loop.Config{})
+	addr := looptest.Listen(t, l, tlsEcho())
 	var stop atomic.Bool
 	var again func(context.Context) error
 	again = func(context.Context) error {
@@ -234,9 +236,9 @@ func TestGoDoesNotStarveHandshakes(t *testing.T) {
 		}
 	}
 	for range 3 {
-		c := tls.Client(connect(t, addr), clientConfig())
+		c := tls.Client(testkit.Dial(t, addr), clientConfig())
 		send(t, c, "x")
-		expect(t, c, "x")
+		testkit.WantRead(t, c, "x")
 		c.Close()
 	}
 	stop.Store(true)
@@ -246,43 +248,43 @@ func TestGoDoesNotStarveHandshakes(t *testing.T) {
 // that has been served.
 func TestJobsForTheEstablished(t *testing.T) {
 	const most = 8
-	l := newLoop(t, loop.Config{MaxJobs: most})
-	addr := serve(t, l, tlsEcho())
+	l := looptest.New(t, loop.Config{MaxJobs: most})
+	addr := looptest.Listen(t, l, tlsEcho())
 	good := established(t, l, addr)
 	for range 2 * most {
-		send(t, connect(t, addr), "\x16")
+		send(t, testkit.Dial(t, addr), "\x16")
 	}
-	eventually(t, "strangers have all the jobs they can have", func() bool { return settle(t, l).JobsPaused == most-1 })
+	testkit.Eventually(t, "strangers have all the jobs they can have", func() bool { return looptest.Settle(t, l).JobsPaused == most-1 })
 	for range 3 {
 		send(t, good, "y")
-		expect(t, good, "y")
+		testkit.WantRead(t, good, "y")
 	}
 }
 
 // Where nobody is parked there is nobody to keep jobs for.
 func TestAllJobsForNew(t *testing.T) {
 	const most = 8
-	l := newLoop(t, loop.Config{MaxJobs: most})
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return echoOnce(c) }))
+	l := looptest.New(t, loop.Config{MaxJobs: most})
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return echoOnce(c) }))
 	cs := make([]net.Conn, most)
 	for i := range cs {
-		cs[i] = connect(t, addr)
+		cs[i] = testkit.Dial(t, addr)
 	}
-	eventually(t, "every job is in use", func() bool { return settle(t, l).JobsPaused == most })
+	testkit.Eventually(t, "every job is in use", func() bool { return looptest.Settle(t, l).JobsPaused == most })
 	for _, c := range cs {
 		send(t, c, "x")
-		expect(t, c, "x")
+		testkit.WantRead(t, c, "x")
 	}
 }
 
 // A connection that goes over to TLS is new once.
 func TestStartTLSIsAdmittedOnce(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	h := tlsEcho()
-	addr := serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error { return h.Serve(ctx, c) }))
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error { return h.Serve(ctx, c) }))
 	established(t, l, addr)
 	var n uint64
-	for _, c := range settle(t, l).Waits.Counts {
+	for _, c := range looptest.Settle(t, l).Waits.Counts {
 		n += c
 	}
 	if n != 1 {
@@ -293,9 +295,9 @@ func TestStartTLSIsAdmittedOnce(t *testing.T) {
 // What a parked connection counts as does not change while it is parked.
 func TestReserveDoesNotDrift(t *testing.T) {
 	const most = 4
-	l := newLoop(t, loop.Config{MaxJobs: most})
+	l := looptest.New(t, loop.Config{MaxJobs: most})
 	parkedOnes := make(chan *loop.Conn, 1)
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		for c.Readable() {
 			if err := echoOnce(c); err != nil {
 				return err
@@ -307,16 +309,16 @@ func TestReserveDoesNotDrift(t *testing.T) {
 		}
 		return c.Park(nil)
 	}))
-	c := connect(t, addr)
+	c := testkit.Dial(t, addr)
 	send(t, c, "x")
-	lc := receive(t, parkedOnes)
+	lc := testkit.Receive(t, parkedOnes)
 	parked(t, l, 1)
-	call(t, l, func() { loop.TLSServer(lc, serverConfig()) })
+	looptest.Call(t, l, func() { loop.TLSServer(lc, serverConfig()) })
 	c.Close()
-	eventually(t, "it is closed", func() bool { return settle(t, l).Conns == 0 })
-	reading := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return echoOnce(c) }))
+	testkit.Eventually(t, "it is closed", func() bool { return looptest.Settle(t, l).Conns == 0 })
+	reading := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return echoOnce(c) }))
 	for range most {
-		connect(t, reading)
+		testkit.Dial(t, reading)
 	}
-	eventually(t, "no job is kept for it", func() bool { return settle(t, l).JobsPaused == most })
+	testkit.Eventually(t, "no job is kept for it", func() bool { return looptest.Settle(t, l).JobsPaused == most })
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -24,7 +26,7 @@ func elsewhere(f func() error) error {
 // What would have to pause is refused on a goroutine that is not the job's: a
 // pause there would end the process.
 func TestNotInJob(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	tests := map[string]func(ctx context.Context, c *loop.Conn) error{
 		"Sleep": func(ctx context.Context, _ *loop.Conn) error { return loop.Sleep(ctx, time.Millisecond) },
 		"Await": func(ctx context.Context, _ *loop.Conn) error {
@@ -56,7 +58,7 @@ func TestNotInJob(t *testing.T) {
 				}
 				return loop.Sleep(ctx, 1) // the job itself may
 			})
-			if err := receive(t, done); err != nil {
+			if err := testkit.Receive(t, done); err != nil {
 				t.Error(err)
 			}
 		})
@@ -65,27 +67,27 @@ func TestNotInJob(t *testing.T) {
 
 // A connection of another loop is as foreign as another goroutine.
 func TestNotInJobOfThisLoop(t *testing.T) {
-	l, other := newLoop(t, loop.Config{}), newLoop(t, loop.Config{})
+	l, other := looptest.New(t, loop.Config{}), looptest.New(t, loop.Config{})
 	conns, release := make(chan *loop.Conn), make(chan bool)
 	_, done := pair(t, other, func(ctx context.Context, c *loop.Conn) error {
 		conns <- c
 		<-release
 		return nil
 	})
-	c := receive(t, conns)
-	must(t, l, func(context.Context) error {
+	c := testkit.Receive(t, conns)
+	looptest.Must(t, l, func(context.Context) error {
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, loop.ErrNotInJob) {
 			t.Errorf("Read in a job of another loop: %v, want %v", err, loop.ErrNotInJob)
 		}
 		return nil
 	})
 	close(release)
-	receive(t, done)
+	testkit.Receive(t, done)
 }
 
 // Timers and wakes that are not for other goroutines do no harm there.
 func TestTimerElsewhere(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	fired := make(chan string, 3)
 	l.AfterFunc(time.Millisecond, func() { fired <- "first" })
 	second := l.AfterFunc(time.Hour, func() { fired <- "second" })
@@ -93,11 +95,11 @@ func TestTimerElsewhere(t *testing.T) {
 	third.Stop()
 	second.Reset(0)
 	for range 2 {
-		if f := receive(t, fired); f == "third" {
+		if f := testkit.Receive(t, fired); f == "third" {
 			t.Error("a timer that was stopped has gone off")
 		}
 	}
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		if _, err := takeCallback(j); err != nil {
 			return err
@@ -109,9 +111,9 @@ func TestTimerElsewhere(t *testing.T) {
 
 // A TLS connection is refused at once, also where it would not have to wait.
 func TestTLSElsewhere(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	done := make(chan bool)
-	addr := serve(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
+	addr := looptest.Listen(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
 		defer close(done)
 		for name, call := range map[string]func() error{
 			"Read":       func() error { _, err := c.Read(make([]byte, 1)); return err },
@@ -125,17 +127,17 @@ func TestTLSElsewhere(t *testing.T) {
 		return nil
 	}})
 	dialTLS(t, addr)
-	receive(t, done)
+	testkit.Receive(t, done)
 }
 
 // A library that reads a connection on a goroutine of its own, as x/net/http2
 // does, fails by an error.
 func TestLibraryWithGoroutines(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	_, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		return elsewhere(func() error { _, err := io.Copy(io.Discard, c); return err })
 	})
-	if err := receive(t, done); !errors.Is(err, loop.ErrNotInJob) {
+	if err := testkit.Receive(t, done); !errors.Is(err, loop.ErrNotInJob) {
 		t.Errorf("Copy: %v, want %v", err, loop.ErrNotInJob)
 	}
 }
@@ -143,16 +145,16 @@ func TestLibraryWithGoroutines(t *testing.T) {
 // A function that the loop calls never waits: it gets what there is, and
 // ErrWouldBlock.
 func TestWouldBlock(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	conns, release := make(chan *loop.Conn), make(chan bool)
 	client, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 		go func() { conns <- c }()
 		return loop.Await(ctx, func(done func()) { go func() { <-release; done() }() })
 	})
-	c := receive(t, conns)
+	c := testkit.Receive(t, conns)
 	const big = 64 << 20
 	written := 0
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		if n, err := c.Read(make([]byte, 1)); n != 0 || err != loop.ErrWouldBlock {
 			t.Errorf("Read: %d, %v, want %v", n, err, loop.ErrWouldBlock)
 		}
@@ -167,30 +169,30 @@ func TestWouldBlock(t *testing.T) {
 	})
 	expectZeros(t, client, int64(written))
 	send(t, client, "x")
-	eventually(t, "Read has something", func() bool {
+	testkit.Eventually(t, "Read has something", func() bool {
 		n := 0
-		call(t, l, func() { n, _ = c.Read(make([]byte, 1)) })
+		looptest.Call(t, l, func() { n, _ = c.Read(make([]byte, 1)) })
 		return n == 1
 	})
 	close(release)
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 // The same on a TLS connection: what Write says it has taken arrives.
 func TestTLSWouldBlock(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	conns, release := make(chan *loop.TLSConn), make(chan bool)
-	addr := serve(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(ctx context.Context, c *loop.TLSConn) error {
+	addr := looptest.Listen(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(ctx context.Context, c *loop.TLSConn) error {
 		go func() { conns <- c }()
 		return loop.Await(ctx, func(done func()) { go func() { <-release; done() }() })
 	}})
 	client := dialTLS(t, addr)
-	c := receive(t, conns)
+	c := testkit.Receive(t, conns)
 	const big = 64 << 20
 	written := 0
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		if n, err := c.Read(make([]byte, 1)); n != 0 || err != loop.ErrWouldBlock {
 			t.Errorf("Read: %d, %v, want %v", n, err, loop.ErrWouldBlock)
 		}
@@ -210,14 +212,14 @@ func TestTLSWouldBlock(t *testing.T) {
 // Shutdown in a job, or in a function that the loop calls, would wait for
 // itself.
 func TestShutdownOnLoop(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	must(t, l, func(ctx context.Context) error {
+	l := looptest.New(t, loop.Config{})
+	looptest.Must(t, l, func(ctx context.Context) error {
 		if err := l.Shutdown(ctx); !errors.Is(err, loop.ErrOnLoop) {
 			t.Errorf("in a job: %v, want %v", err, loop.ErrOnLoop)
 		}
 		return nil
 	})
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		if err := l.Shutdown(context.Background()); !errors.Is(err, loop.ErrOnLoop) {
 			t.Errorf("in a function of Post: %v, want %v", err, loop.ErrOnLoop)
 		}
@@ -229,8 +231,8 @@ func TestShutdownOnLoop(t *testing.T) {
 
 // Handles and contexts say the truth on every goroutine.
 func TestCurrent(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	must(t, l, func(ctx context.Context) error {
+	l := looptest.New(t, loop.Config{})
+	looptest.Must(t, l, func(ctx context.Context) error {
 		j, ok := jobs.FromContext(ctx)
 		if c, cok := jobs.Current(); !ok || !cok || c != j || l.Current() != j {
 			t.Errorf("inside: FromContext %v %t, Current %v %t", j, ok, c, cok)
@@ -245,7 +247,7 @@ func TestCurrent(t *testing.T) {
 			return nil
 		})
 	})
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		if _, ok := jobs.Current(); ok {
 			t.Error("Current finds a job where none runs")
 		}
@@ -255,7 +257,7 @@ func TestCurrent(t *testing.T) {
 // dialTLS makes a handshake from outside the loop.
 func dialTLS(t testing.TB, addr net.Addr) net.Conn {
 	t.Helper()
-	c := tls.Client(connect(t, addr), clientConfig())
+	c := tls.Client(testkit.Dial(t, addr), clientConfig())
 	if err := c.Handshake(); err != nil {
 		t.Fatal(err)
 	}
@@ -265,17 +267,17 @@ func dialTLS(t testing.TB, addr net.Addr) net.Conn {
 // A goroutine that writes without ever having to wait does no harm to the jobs
 // that run meanwhile.
 func TestForeignWriterHarmsNobody(t *testing.T) {
-	if raceEnabled {
+	if testkit.RaceEnabled {
 		t.Skip("what it does is a data race")
 	}
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	conns, release := make(chan *loop.Conn), make(chan bool)
 	sink, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 		conns <- c
 		return loop.Await(ctx, func(done func()) { go func() { <-release; done() }() })
 	})
 	go io.Copy(io.Discard, sink)
-	c := receive(t, conns)
+	c := testkit.Receive(t, conns)
 	stop := make(chan bool)
 	stopped := make(chan bool)
 	go func() {
@@ -303,13 +305,13 @@ func TestForeignWriterHarmsNobody(t *testing.T) {
 	if _, err := client.Write(make([]byte, 100_000)); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t, read); err != nil {
+	if err := testkit.Receive(t, read); err != nil {
 		t.Error(err)
 	}
 	close(stop)
-	receive(t, stopped)
+	testkit.Receive(t, stopped)
 	close(release)
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -25,9 +27,9 @@ func TestHandlerEndsBadly(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var out logged
-			l := newLoop(t, loop.Config{Logger: out.logger()})
-			addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+			var out testkit.Log
+			l := looptest.New(t, loop.Config{Logger: out.Logger()})
+			addr := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 				b := make([]byte, 1)
 				for {
 					if _, err := c.Read(b); err != nil {
@@ -41,14 +43,14 @@ func TestHandlerEndsBadly(t *testing.T) {
 					}
 				}
 			}))
-			bystander, c := connect(t, addr), connect(t, addr)
+			bystander, c := testkit.Dial(t, addr), testkit.Dial(t, addr)
 			send(t, bystander, "a")
-			expect(t, bystander, "a")
+			testkit.WantRead(t, bystander, "a")
 			send(t, c, "!")
 			expectEOF(t, c)
 			send(t, bystander, "b")
-			expect(t, bystander, "b")
-			if s := settle(t, l); s.JobsPanicked != 1 || s.Conns != 1 {
+			testkit.WantRead(t, bystander, "b")
+			if s := looptest.Settle(t, l); s.JobsPanicked != 1 || s.Conns != 1 {
 				t.Errorf("%+v, want 1 job panicked, 1 connection", s)
 			}
 			wantOneLine(t, &out, tt.log...)
@@ -59,25 +61,25 @@ func TestHandlerEndsBadly(t *testing.T) {
 func panicHere(v any) { panic(v) }
 
 func TestJobPanics(t *testing.T) {
-	var out logged
-	l := newLoop(t, loop.Config{Logger: out.logger()})
+	var out testkit.Log
+	l := looptest.New(t, loop.Config{Logger: out.Logger()})
 	if err := do(t, l, func(ctx context.Context) error {
 		if err := loop.Sleep(ctx, 1); err != nil { // it has been paused
 			return err
 		}
 		panicHere("after a pause")
 		return nil
-	}); err != errLeft {
+	}); err != looptest.ErrLeft {
 		t.Errorf("the job returned %v", err)
 	}
-	settle(t, l)
+	looptest.Settle(t, l)
 	wantOneLine(t, &out, "level=ERROR", "after a pause", "panicHere")
 }
 
 // A posted function that ends the loop's goroutine ends the loop, as Close
 // would: nothing hangs.
 func TestGoexitInPostedFunction(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	canceled := make(chan error, 1)
 	if err := l.Go(func(ctx context.Context) error {
 		err := loop.Sleep(ctx, time.Hour)
@@ -90,7 +92,7 @@ func TestGoexitInPostedFunction(t *testing.T) {
 		t.Fatal(err)
 	}
 	go l.Run(context.Background())
-	if err := receive(t, canceled); !errors.Is(err, jobs.ErrCanceled) {
+	if err := testkit.Receive(t, canceled); !errors.Is(err, jobs.ErrCanceled) {
 		t.Errorf("the job ended with %v, want ErrCanceled", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -18,7 +20,7 @@ import (
 func wokenBy(t *testing.T, l *loop.Loop, before func(c *loop.Conn)) (net.Conn, <-chan error) {
 	t.Helper()
 	woken := make(chan error, 1)
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		if before != nil {
 			before(c)
 		}
@@ -31,25 +33,25 @@ func wokenBy(t *testing.T, l *loop.Loop, before func(c *loop.Conn)) (net.Conn, <
 			return nil
 		}))
 	}))
-	c := connect(t, addr)
+	c := testkit.Dial(t, addr)
 	return c, woken
 }
 
 // parked waits until n connections are open and no job is alive.
 func parked(t *testing.T, l *loop.Loop, n int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d connections without a job", n), func() bool {
-		s := settle(t, l)
+	testkit.Eventually(t, fmt.Sprintf("%d connections without a job", n), func() bool {
+		s := looptest.Settle(t, l)
 		return s.Conns == uint64(n) && s.JobsPaused == 0 && s.JobsQueued == 0 && s.JobsStarted == s.JobsFinished
 	})
 }
 
 func TestParkUntilBytes(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, woken := wokenBy(t, l, nil)
 	parked(t, l, 1)
 	send(t, c, "x")
-	if err := receive(t, woken); err != nil {
+	if err := testkit.Receive(t, woken); err != nil {
 		t.Errorf("Read: %v", err)
 	}
 	expectEOF(t, c)
@@ -57,68 +59,68 @@ func TestParkUntilBytes(t *testing.T) {
 
 // Bytes that have come before the handler returns count too.
 func TestParkWithBytesThere(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, woken := wokenBy(t, l, func(c *loop.Conn) {
 		if err := readAll(c, "x"); err != nil {
 			t.Error(err)
 		}
 	})
 	send(t, c, "xy")
-	if err := receive(t, woken); err != nil {
+	if err := testkit.Receive(t, woken); err != nil {
 		t.Errorf("Read: %v", err)
 	}
 }
 
 func TestParkUntilEOF(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, woken := wokenBy(t, l, nil)
 	parked(t, l, 1)
 	c.Close()
-	if err := receive(t, woken); err != io.EOF {
+	if err := testkit.Receive(t, woken); err != io.EOF {
 		t.Errorf("Read: %v, want EOF", err)
 	}
 }
 
 func TestParkUntilReset(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, woken := wokenBy(t, l, nil)
 	parked(t, l, 1)
-	reset(t, c)
-	if err := receive(t, woken); err == nil || err == io.EOF {
+	testkit.Reset(c)
+	if err := testkit.Receive(t, woken); err == nil || err == io.EOF {
 		t.Errorf("Read: %v, want a reset", err)
 	}
 }
 
 func TestParkUntilTimeout(t *testing.T) {
 	t.Run("IdleTimeout", func(t *testing.T) {
-		l := newLoop(t, loop.Config{IdleTimeout: 5 * time.Millisecond})
+		l := looptest.New(t, loop.Config{IdleTimeout: 5 * time.Millisecond})
 		_, woken := wokenBy(t, l, nil)
-		if err := wantTimeout("Read", receive(t, woken)); err != nil {
+		if err := wantTimeout("Read", testkit.Receive(t, woken)); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("deadline", func(t *testing.T) {
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		_, woken := wokenBy(t, l, func(c *loop.Conn) { c.SetReadDeadline(soon()) })
-		if err := wantTimeout("Read", receive(t, woken)); err != nil {
+		if err := wantTimeout("Read", testkit.Receive(t, woken)); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("past deadline", func(t *testing.T) {
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		_, woken := wokenBy(t, l, func(c *loop.Conn) { c.SetReadDeadline(past()) })
-		if err := wantTimeout("Read", receive(t, woken)); err != nil {
+		if err := wantTimeout("Read", testkit.Receive(t, woken)); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("deadline set while parked", func(t *testing.T) {
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		conns := make(chan *loop.Conn, 1)
 		_, woken := wokenBy(t, l, func(c *loop.Conn) { conns <- c })
-		c := receive(t, conns)
+		c := testkit.Receive(t, conns)
 		parked(t, l, 1)
-		must(t, l, func(context.Context) error { return c.SetReadDeadline(soon()) })
-		if err := wantTimeout("Read", receive(t, woken)); err != nil {
+		looptest.Must(t, l, func(context.Context) error { return c.SetReadDeadline(soon()) })
+		if err := wantTimeout("Read", testkit.Receive(t, woken)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -126,10 +128,10 @@ func TestParkUntilTimeout(t *testing.T) {
 
 // A handler may give the peer more time.
 func TestParkTimeoutExtended(t *testing.T) {
-	l := newLoop(t, loop.Config{IdleTimeout: 5 * time.Millisecond})
+	l := looptest.New(t, loop.Config{IdleTimeout: 5 * time.Millisecond})
 	timedOut := make(chan error, 1)
 	ended := make(chan error, 1)
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		return c.Park(loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 			_, err := c.Read(make([]byte, 1))
 			timedOut <- wantTimeout("Read", err)
@@ -138,31 +140,31 @@ func TestParkTimeoutExtended(t *testing.T) {
 			return nil
 		}))
 	}))
-	c := connect(t, addr)
-	if err := receive(t, timedOut); err != nil {
+	c := testkit.Dial(t, addr)
+	if err := testkit.Receive(t, timedOut); err != nil {
 		t.Fatal(err)
 	}
 	send(t, c, "late")
-	if err := receive(t, ended); err != nil {
+	if err := testkit.Receive(t, ended); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestParkUntilShutdown(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	_, woken := wokenBy(t, l, nil)
 	parked(t, l, 1)
-	shutDown(t, l)
-	if err := receive(t, woken); !errors.Is(err, loop.ErrShutdown) {
+	looptest.ShutDown(t, l)
+	if err := testkit.Receive(t, woken); !errors.Is(err, loop.ErrShutdown) {
 		t.Errorf("Read: %v, want %v", err, loop.ErrShutdown)
 	}
 }
 
 // A connection that is woken without bytes says why in raw access too.
 func TestParkThenRawRead(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	told := make(chan error, 1)
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		return c.Park(loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 			rc, err := c.SyscallConn()
 			if err != nil {
@@ -172,17 +174,17 @@ func TestParkThenRawRead(t *testing.T) {
 			return nil
 		}))
 	}))
-	connect(t, addr)
+	testkit.Dial(t, addr)
 	parked(t, l, 1)
-	shutDown(t, l)
-	if err := receive(t, told); !errors.Is(err, loop.ErrShutdown) {
+	looptest.ShutDown(t, l)
+	if err := testkit.Receive(t, told); !errors.Is(err, loop.ErrShutdown) {
 		t.Errorf("raw Read: %v, want %v", err, loop.ErrShutdown)
 	}
 }
 
 // Parking again during Shutdown, at whatever stage, does not hold it up.
 func TestParkDuringShutdown(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	told := make(chan error, 10)
 	first := true
 	again := loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
@@ -194,13 +196,13 @@ func TestParkDuringShutdown(t *testing.T) {
 		told <- err
 		return c.Park(nil)
 	})
-	addr := serve(t, l, again)
-	c := connect(t, addr)
-	receive(t, told)
+	addr := looptest.Listen(t, l, again)
+	c := testkit.Dial(t, addr)
+	testkit.Receive(t, told)
 	parked(t, l, 1)
-	shutDown(t, l)
+	looptest.ShutDown(t, l)
 	expectEOF(t, c)
-	if err := receive(t, told); !errors.Is(err, loop.ErrShutdown) {
+	if err := testkit.Receive(t, told); !errors.Is(err, loop.ErrShutdown) {
 		t.Errorf("Read: %v, want %v", err, loop.ErrShutdown)
 	}
 	if len(told) != 0 {
@@ -211,14 +213,14 @@ func TestParkDuringShutdown(t *testing.T) {
 // Only Park parks: an error of some other connection, returned by the handler,
 // closes the one that is served.
 func TestErrWouldBlockDoesNotPark(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	addr := serve(t, l, loop.HandlerFunc(func(context.Context, *loop.Conn) error { return loop.ErrWouldBlock }))
-	expectEOF(t, connect(t, addr))
+	l := looptest.New(t, loop.Config{})
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(context.Context, *loop.Conn) error { return loop.ErrWouldBlock }))
+	expectEOF(t, testkit.Dial(t, addr))
 }
 
 // Readable tells whether a Read would wait, and takes nothing away.
 func TestReadable(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	asked := make(chan bool, 1)
 	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 		if c.Readable() {
@@ -247,12 +249,12 @@ func TestReadable(t *testing.T) {
 		}
 		return nil
 	})
-	receive(t, asked)
+	testkit.Receive(t, asked)
 	send(t, c, "one")
-	expect(t, c, "more")
+	testkit.WantRead(t, c, "more")
 	send(t, c, "two")
-	expect(t, c, "more")
-	if err := receive(t, done); err != nil {
+	testkit.WantRead(t, c, "more")
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
@@ -260,10 +262,10 @@ func TestReadable(t *testing.T) {
 // Between Park and its return a handler may still pause. The next job must not
 // begin before it has ended.
 func TestParkThenPause(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	events := make(chan string, 10)
 	goOn := false
-	addr := serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
 		c.SetReadDeadline(soon()) // which would end the parking too
 		c.Park(loop.HandlerFunc(func(context.Context, *loop.Conn) error {
 			events <- "second"
@@ -278,15 +280,15 @@ func TestParkThenPause(t *testing.T) {
 		events <- "first"
 		return nil
 	}))
-	c := connect(t, addr)
-	if e := receive(t, events); e != "parked" {
+	c := testkit.Dial(t, addr)
+	if e := testkit.Receive(t, events); e != "parked" {
 		t.Fatal(e)
 	}
 	send(t, c, "x")
-	settle(t, l)
-	call(t, l, func() { l.AfterFunc(10*time.Millisecond, func() { goOn = true }) })
+	looptest.Settle(t, l)
+	looptest.Call(t, l, func() { l.AfterFunc(10*time.Millisecond, func() { goOn = true }) })
 	for _, want := range []string{"first", "second"} {
-		if e := receive(t, events); e != want {
+		if e := testkit.Receive(t, events); e != want {
 			t.Fatalf("%s, want %s", e, want)
 		}
 	}
@@ -294,28 +296,28 @@ func TestParkThenPause(t *testing.T) {
 
 // A handler that parks and then panics has not parked.
 func TestParkThenPanic(t *testing.T) {
-	l := newLoop(t, loop.Config{Logger: silent()})
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	l := looptest.New(t, loop.Config{Logger: silent()})
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		defer panic("after all")
 		return c.Park(echo)
 	}))
-	expectEOF(t, connect(t, addr))
+	expectEOF(t, testkit.Dial(t, addr))
 }
 
 func TestParkManyHoldNoJob(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	addr := serve(t, l, echo)
+	l := looptest.New(t, loop.Config{})
+	addr := looptest.Listen(t, l, echo)
 	const n = 1000
 	conns := make([]net.Conn, n)
 	for i := range conns {
-		conns[i] = connect(t, addr)
+		conns[i] = testkit.Dial(t, addr)
 	}
 	parked(t, l, n)
 	for i, c := range conns {
 		send(t, c, fmt.Sprint(i))
 	}
 	for i, c := range conns {
-		expect(t, c, fmt.Sprint(i))
+		testkit.WantRead(t, c, fmt.Sprint(i))
 	}
 	parked(t, l, n)
 	for _, c := range conns {
@@ -328,7 +330,7 @@ func TestParkManyHoldNoJob(t *testing.T) {
 // and not over and over.
 func TestParkAgainAfterTimeout(t *testing.T) {
 	const timeout, runs = 5 * time.Millisecond, 5
-	l := newLoop(t, loop.Config{IdleTimeout: timeout})
+	l := looptest.New(t, loop.Config{IdleTimeout: timeout})
 	enough := make(chan time.Duration, 1)
 	var first time.Time
 	n := 0
@@ -343,12 +345,12 @@ func TestParkAgainAfterTimeout(t *testing.T) {
 		}
 		return c.Park(again)
 	}
-	connect(t, serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	testkit.Dial(t, looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		first = time.Now()
 		return c.Park(again)
 	})))
 	// Timers are never early, so a machine that is slow does not matter.
-	if took := receive(t, enough); took < runs*timeout {
+	if took := testkit.Receive(t, enough); took < runs*timeout {
 		t.Errorf("%d runs in %v, with a timeout of %v", runs, took, timeout)
 	}
 }
@@ -364,13 +366,13 @@ func TestParkInVain(t *testing.T) {
 		"deadline": {func(c *loop.Conn) { c.SetReadDeadline(soon()) }, func(net.Conn) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			var again loop.HandlerFunc
 			again = func(_ context.Context, c *loop.Conn) error {
 				c.Read(make([]byte, 1))
 				return c.Park(again)
 			}
-			client := connect(t, serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+			client := testkit.Dial(t, looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 				tt.park(c)
 				return c.Park(again)
 			})))
@@ -382,9 +384,9 @@ func TestParkInVain(t *testing.T) {
 
 // A job that still writes on a parked connection is not forgotten.
 func TestParkWhileAnotherWrites(t *testing.T) {
-	l := newLoop(t, loop.Config{WriteTimeout: 5 * time.Millisecond, IdleTimeout: time.Hour})
+	l := looptest.New(t, loop.Config{WriteTimeout: 5 * time.Millisecond, IdleTimeout: time.Hour})
 	wrote := make(chan error, 1)
-	connect(t, serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+	testkit.Dial(t, looptest.Listen(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
 		err := l.Go(func(context.Context) error {
 			_, err := c.Write(make([]byte, 64<<20)) // nobody reads it
 			wrote <- err
@@ -398,7 +400,7 @@ func TestParkWhileAnotherWrites(t *testing.T) {
 		}
 		return c.Park(loop.HandlerFunc(func(context.Context, *loop.Conn) error { return nil }))
 	})))
-	if err := receive(t, wrote); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := testkit.Receive(t, wrote); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Write: %v, want a timeout", err)
 	}
 }

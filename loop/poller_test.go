@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/waitctx"
 )
 
@@ -18,7 +19,7 @@ const far = 30 * time.Second
 
 func newTestPoller(t *testing.T) *poller {
 	t.Helper()
-	CheckLeaks(t)
+	testkit.CheckLeaks(t)
 	p, err := newPoller()
 	if err != nil {
 		t.Fatal(err)

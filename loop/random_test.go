@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -18,8 +20,8 @@ import (
 // is right, and nothing is left.
 func TestRandom(t *testing.T) {
 	const workers, steps = 200, 40
-	l := newLoop(t, loop.Config{Logger: silent(), MaxJobs: 5 * workers})
-	addr := serve(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
+	l := looptest.New(t, loop.Config{Logger: silent(), MaxJobs: 5 * workers})
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(ctx context.Context, c *loop.Conn) error {
 		if rand.IntN(10) == 0 {
 			panic("at random")
 		}
@@ -35,7 +37,7 @@ func TestRandom(t *testing.T) {
 	var all []<-chan error
 	for i := range workers {
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
-		all = append(all, spawn(t, l, func(ctx context.Context) error {
+		all = append(all, looptest.Spawn(t, l, func(ctx context.Context) error {
 			j, _ := jobs.FromContext(ctx)
 			handles[i].Store(j)
 			for range steps {
@@ -47,7 +49,7 @@ func TestRandom(t *testing.T) {
 		}))
 	}
 	for i, done := range all {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Errorf("job %d: %v", i, err)
 		}
 	}

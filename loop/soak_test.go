@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -39,7 +40,7 @@ func TestSoak(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				c.SetDeadline(time.Now().Add(patience))
+				c.SetDeadline(time.Now().Add(testkit.Patience))
 				if visit(t, c, cfg, hello) {
 					echoed.Add(1)
 				}
@@ -50,7 +51,7 @@ func TestSoak(t *testing.T) {
 	if echoed.Load() == 0 {
 		t.Error("no connection got as far as its echo")
 	}
-	eventually(t, "no connection and no job is left", func() bool {
+	testkit.Eventually(t, "no connection and no job is left", func() bool {
 		s := g.Stats()
 		return s.Conns == 0 && s.JobsPaused == 0 && s.JobsQueued == 0 && s.JobsStarted == s.JobsFinished
 	})

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -27,7 +29,7 @@ func option(c *loop.Conn, level, opt int) (v int, err error) {
 }
 
 func TestSocketOptions(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	_, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		noDelay := func() (int, error) { return option(c, unix.IPPROTO_TCP, unix.TCP_NODELAY) }
 		keepAlive := func() (int, error) { return option(c, unix.SOL_SOCKET, unix.SO_KEEPALIVE) }
@@ -71,14 +73,14 @@ func TestSocketOptions(t *testing.T) {
 		}
 		return nil
 	})
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 // SetLinger(0) makes Close a reset.
 func TestLingerResets(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		if err := readAll(c, "x"); err != nil {
 			return err
@@ -86,7 +88,7 @@ func TestLingerResets(t *testing.T) {
 		return c.SetLinger(0)
 	})
 	send(t, c, "x")
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
@@ -96,7 +98,7 @@ func TestLingerResets(t *testing.T) {
 
 // What a Unix socket does not have is an error, and no more.
 func TestSocketOptionsOfUnixSocket(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	done := make(chan error, 1)
 	ln, err := l.Listen("unix", filepath.Join(t.TempDir(), "s"), loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		var err error
@@ -109,8 +111,8 @@ func TestSocketOptionsOfUnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := connect(t, ln.Addr())
-	if err := receive(t, done); err != nil {
+	c := testkit.Dial(t, ln.Addr())
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 	send(t, c, "x")
@@ -119,7 +121,7 @@ func TestSocketOptionsOfUnixSocket(t *testing.T) {
 
 // Raw access pauses the job where the function says that it would block.
 func TestSyscallConn(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	const big = 8 << 20
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		rc, err := c.SyscallConn()
@@ -173,10 +175,10 @@ func TestSyscallConn(t *testing.T) {
 	})
 	for _, s := range []string{"one", "two"} {
 		send(t, c, s)
-		expect(t, c, "ok")
+		testkit.WantRead(t, c, "ok")
 	}
 	expectZeros(t, c, big)
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
@@ -184,7 +186,7 @@ func TestSyscallConn(t *testing.T) {
 // A duplicate of the descriptor outlives the connection. Its events must not
 // reach what comes after it under the same number.
 func TestSyscallConnDuplicated(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	dups := make(chan int, 1)
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
 		rc, err := c.SyscallConn()
@@ -199,15 +201,15 @@ func TestSyscallConnDuplicated(t *testing.T) {
 			dups <- dup
 		})
 	})
-	defer unix.Close(receive(t, dups))
-	if err := receive(t, done); err != nil {
+	defer unix.Close(testkit.Receive(t, dups))
+	if err := testkit.Receive(t, done); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the connection is closed", func() bool { return settle(t, l).Conns == 0 })
-	before := settle(t, l).Events
+	testkit.Eventually(t, "the connection is closed", func() bool { return looptest.Settle(t, l).Conns == 0 })
+	before := looptest.Settle(t, l).Events
 	send(t, c, "to the duplicate")
-	if n := settle(t, l).Events - before; n != 0 {
+	if n := looptest.Settle(t, l).Events - before; n != 0 {
 		t.Errorf("%d events of a connection that is closed", n)
 	}
-	wantEcho(t, serve(t, l, echo))
+	wantEcho(t, looptest.Listen(t, l, echo))
 }

@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -15,7 +17,7 @@ import (
 // The way in which the examples wait for a descriptor tolerates any number of
 // resumes for nothing: the loop is not held up by a read that blocks.
 func TestSpuriousResume(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	var p [2]int
 	if err := unix.Pipe(p[:]); err != nil {
 		t.Fatal(err)
@@ -26,7 +28,7 @@ func TestSpuriousResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	handles := make(chan jobs.Job, 1)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		if err := j.WaitCtx().SetWaitFD("engine", p[0], nil, nil); err != nil {
 			return err
@@ -42,17 +44,17 @@ func TestSpuriousResume(t *testing.T) {
 			}
 		}
 	})
-	j := receive(t, handles)
+	j := testkit.Receive(t, handles)
 	for range 10 {
 		if err := l.Wake(j); err != nil {
 			t.Fatal(err)
 		}
-		settle(t, l) // the loop turns
+		looptest.Settle(t, l) // the loop turns
 	}
 	if _, err := unix.Write(p[1], []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -47,21 +49,21 @@ func TestStatsAdd(t *testing.T) {
 }
 
 func TestStatsOfNewLoop(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	if s := l.Stats(); s != (loop.Stats{}) {
 		t.Errorf("a new loop has %+v", s)
 	}
 }
 
 func TestStats(t *testing.T) {
-	l := newLoop(t, loop.Config{Logger: silent(), InitialJobs: 3})
-	if s := settle(t, l); s.PoolSize != 3 {
+	l := looptest.New(t, loop.Config{Logger: silent(), InitialJobs: 3})
+	if s := looptest.Settle(t, l); s.PoolSize != 3 {
 		t.Errorf("%d coroutines, want 3", s.PoolSize)
 	}
-	addr := serve(t, l, echo)
-	c := connect(t, addr)
+	addr := looptest.Listen(t, l, echo)
+	c := testkit.Dial(t, addr)
 	send(t, c, "x")
-	expect(t, c, "x")
+	testkit.WantRead(t, c, "x")
 	parked(t, l, 1)
 	do(t, l, func(context.Context) error {
 		if s := l.Stats(); s.JobsRunning != 1 {
@@ -69,21 +71,21 @@ func TestStats(t *testing.T) {
 		}
 		panic("for the count")
 	})
-	s := settle(t, l)
+	s := looptest.Settle(t, l)
 	if s.Accepted != 1 || s.Conns != 1 || s.JobsPanicked != 1 || s.JobsRunning != 0 || s.Turns == 0 || s.Events == 0 {
 		t.Errorf("%+v", s)
 	}
 	c.Close()
 	parked(t, l, 0)
-	if got := settle(t, l); got.Accepted != 1 || got.JobsStarted < s.JobsStarted {
+	if got := looptest.Settle(t, l); got.Accepted != 1 || got.JobsStarted < s.JobsStarted {
 		t.Errorf("totals went back: %+v after %+v", got, s)
 	}
 }
 
 // Stats is for any goroutine, at any time: the race detector looks on.
 func TestStatsConcurrently(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	addr := serve(t, l, echo)
+	l := looptest.New(t, loop.Config{})
+	addr := looptest.Listen(t, l, echo)
 	stop := make(chan bool)
 	var readers sync.WaitGroup
 	for range 2 {

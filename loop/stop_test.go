@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -21,20 +23,20 @@ func run(t *testing.T, l *loop.Loop, ctx context.Context) <-chan error {
 	t.Helper()
 	ran := make(chan error, 1)
 	go func() { ran <- l.Run(ctx) }()
-	call(t, l, func() {})
-	t.Cleanup(func() { wantNothingLeft(t, l) })
+	looptest.Call(t, l, func() {})
+	t.Cleanup(func() { looptest.WantNothingLeft(t, l) })
 	return ran
 }
 
 func wantEnd(t *testing.T, ran <-chan error, want error) {
 	t.Helper()
-	if err := receive(t, ran); !errors.Is(err, want) || (want == nil && err != nil) {
+	if err := testkit.Receive(t, ran); !errors.Is(err, want) || (want == nil && err != nil) {
 		t.Errorf("Run: %v, want %v", err, want)
 	}
 }
 
 func TestRunTwice(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	if err := l.Run(context.Background()); err != loop.ErrRunning {
 		t.Errorf("the second Run: %v, want %v", err, loop.ErrRunning)
 	}
@@ -52,24 +54,24 @@ func TestRunContext(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newIdleLoop(t, loop.Config{})
+			l := looptest.NewIdle(t, loop.Config{})
 			ctx, end, want := with()
 			ran := make(chan error, 1)
-			job := spawn(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, time.Hour) })
+			job := looptest.Spawn(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, time.Hour) })
 			started := make(chan bool)
 			l.Go(func(context.Context) error { close(started); return nil })
 			go func() { ran <- l.Run(ctx) }()
-			receive(t, started)
+			testkit.Receive(t, started)
 			end()
 			wantEnd(t, ran, want)
-			if err := receive(t, job); err != jobs.ErrCanceled {
+			if err := testkit.Receive(t, job); err != jobs.ErrCanceled {
 				t.Errorf("the job ended with %v, want %v", err, jobs.ErrCanceled)
 			}
-			wantNothingLeft(t, l)
+			looptest.WantNothingLeft(t, l)
 		})
 	}
 	t.Run("done before", func(t *testing.T) {
-		l := newIdleLoop(t, loop.Config{})
+		l := looptest.NewIdle(t, loop.Config{})
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		if err := l.Run(ctx); err != context.Canceled {
@@ -85,7 +87,7 @@ func TestCloseBeforeRun(t *testing.T) {
 		"Shutdown": func(l *loop.Loop) error { return l.Shutdown(context.Background()) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newIdleLoop(t, loop.Config{})
+			l := looptest.NewIdle(t, loop.Config{})
 			path := filepath.Join(t.TempDir(), "s")
 			if _, err := l.Listen("unix", path, echo); err != nil {
 				t.Fatal(err)
@@ -99,7 +101,7 @@ func TestCloseBeforeRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			closed.Close()
-			c := connect(t, ln.Addr()) // to the kernel's backlog
+			c := testkit.Dial(t, ln.Addr()) // to the kernel's backlog
 			l.Go(func(context.Context) error { t.Error("a job runs"); return nil })
 			l.Post(func() { t.Error("a function is called") })
 			for range 2 {
@@ -121,7 +123,7 @@ func TestCloseBeforeRun(t *testing.T) {
 }
 
 func TestCloseCancelsJobs(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := run(t, l, context.Background())
 	waits := map[string]func(ctx context.Context, c *loop.Conn) error{
 		"Read":  func(_ context.Context, c *loop.Conn) error { _, err := c.Read(make([]byte, 1)); return err },
@@ -136,7 +138,7 @@ func TestCloseCancelsJobs(t *testing.T) {
 	for name, wait := range waits {
 		_, ended[name] = pair(t, l, wait)
 	}
-	eventually(t, "all wait", func() bool { return l.Stats().JobsPaused == uint64(len(waits)) })
+	testkit.Eventually(t, "all wait", func() bool { return l.Stats().JobsPaused == uint64(len(waits)) })
 	for range 2 {
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -144,7 +146,7 @@ func TestCloseCancelsJobs(t *testing.T) {
 	}
 	wantEnd(t, ran, nil)
 	for name, done := range ended {
-		if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+		if err := testkit.Receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
 			t.Errorf("%s: %v, want %v", name, err, jobs.ErrCanceled)
 		}
 	}
@@ -154,21 +156,21 @@ func TestCloseCancelsJobs(t *testing.T) {
 }
 
 func TestCloseInsideJob(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := run(t, l, context.Background())
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		l.Close()
 		return loop.Sleep(ctx, time.Hour)
 	})
 	wantEnd(t, ran, nil)
-	if err := receive(t, done); err != jobs.ErrCanceled {
+	if err := testkit.Receive(t, done); err != jobs.ErrCanceled {
 		t.Errorf("Sleep: %v, want %v", err, jobs.ErrCanceled)
 	}
 }
 
 // A job that is busy, not waiting, is cancelled in one of its operations.
 func TestCloseCancelsBusyJob(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := run(t, l, context.Background())
 	full := make(chan bool)
 	c, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
@@ -184,7 +186,7 @@ func TestCloseCancelsBusyJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(full)
-	if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+	if err := testkit.Receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
 		t.Errorf("Read: %v, want %v", err, jobs.ErrCanceled)
 	}
 	wantEnd(t, ran, nil)
@@ -215,12 +217,12 @@ func TestCloseAndJobGoesOn(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newIdleLoop(t, loop.Config{})
+			l := looptest.NewIdle(t, loop.Config{})
 			ran := run(t, l, context.Background())
 			_, done := pair(t, l, wait)
-			eventually(t, "the job waits", func() bool { return l.Stats().JobsPaused == 1 })
+			testkit.Eventually(t, "the job waits", func() bool { return l.Stats().JobsPaused == 1 })
 			l.Close()
-			if err := receive(t, done); err == loop.ErrQueueFull {
+			if err := testkit.Receive(t, done); err == loop.ErrQueueFull {
 				t.Error("a job could be started")
 			}
 			wantEnd(t, ran, nil)
@@ -229,25 +231,25 @@ func TestCloseAndJobGoesOn(t *testing.T) {
 }
 
 func TestCloseWithJobsQueued(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{MaxJobs: 1})
+	l := looptest.NewIdle(t, loop.Config{MaxJobs: 1})
 	ran := run(t, l, context.Background())
-	addr := serve(t, l, echo)
-	first := spawn(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, time.Hour) })
+	addr := looptest.Listen(t, l, echo)
+	first := looptest.Spawn(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, time.Hour) })
 	for range 10 {
 		l.Go(func(context.Context) error { t.Error("a job that was queued runs"); return nil })
 	}
-	connect(t, addr)
-	eventually(t, "jobs queue", func() bool { return l.Stats().JobsQueued == 10 })
+	testkit.Dial(t, addr)
+	testkit.Eventually(t, "jobs queue", func() bool { return l.Stats().JobsQueued == 10 })
 	l.Close()
 	wantEnd(t, ran, nil)
-	receive(t, first)
+	testkit.Receive(t, first)
 }
 
 func TestShutdownWaitsForJobs(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := run(t, l, context.Background())
 	done := make(chan error, 1)
-	addr := serve(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+	addr := looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
 		b := make([]byte, len("request"))
 		if _, err := io.ReadFull(c, b); err != nil {
 			return err // of a connection that only tries the listener
@@ -256,12 +258,12 @@ func TestShutdownWaitsForJobs(t *testing.T) {
 		done <- err
 		return err
 	}))
-	c := connect(t, addr)
-	eventually(t, "the job waits", func() bool { return l.Stats().JobsPaused == 1 })
+	c := testkit.Dial(t, addr)
+	testkit.Eventually(t, "the job waits", func() bool { return l.Stats().JobsPaused == 1 })
 	shut := make(chan error, 1)
 	go func() { shut <- l.Shutdown(context.Background()) }()
-	eventually(t, "Shutdown begins", l.ShuttingDown)
-	eventually(t, "the listener is closed", func() bool {
+	testkit.Eventually(t, "Shutdown begins", l.ShuttingDown)
+	testkit.Eventually(t, "the listener is closed", func() bool {
 		c, err := net.Dial("tcp", addr.String())
 		if err == nil {
 			c.Close()
@@ -274,11 +276,11 @@ func TestShutdownWaitsForJobs(t *testing.T) {
 	default:
 	}
 	send(t, c, "request")
-	expect(t, c, "response")
-	if err := receive(t, done); err != nil {
+	testkit.WantRead(t, c, "response")
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
-	if err := receive(t, shut); err != nil {
+	if err := testkit.Receive(t, shut); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
 	wantEnd(t, ran, nil)
@@ -286,35 +288,35 @@ func TestShutdownWaitsForJobs(t *testing.T) {
 
 // A job given to Go before Shutdown runs, also if the loop has not taken it up.
 func TestShutdownRunsWhatWasAsked(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := run(t, l, context.Background())
 	var done <-chan error
 	shut := make(chan error, 1)
-	call(t, l, func() { // the loop takes nothing up meanwhile
-		done = spawn(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, 1) })
+	looptest.Call(t, l, func() { // the loop takes nothing up meanwhile
+		done = looptest.Spawn(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, 1) })
 		go func() { shut <- l.Shutdown(context.Background()) }()
-		eventually(t, "Shutdown begins", l.ShuttingDown)
+		testkit.Eventually(t, "Shutdown begins", l.ShuttingDown)
 	})
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
-	if err := receive(t, shut); err != nil {
+	if err := testkit.Receive(t, shut); err != nil {
 		t.Error(err)
 	}
 	wantEnd(t, ran, nil)
 }
 
 func TestShutdownGivesUp(t *testing.T) {
-	l := newIdleLoop(t, loop.Config{})
+	l := looptest.NewIdle(t, loop.Config{})
 	ran := run(t, l, context.Background())
-	done := spawn(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, time.Hour) })
-	eventually(t, "the job sleeps", func() bool { return l.Stats().JobsPaused == 1 })
+	done := looptest.Spawn(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, time.Hour) })
+	testkit.Eventually(t, "the job sleeps", func() bool { return l.Stats().JobsPaused == 1 })
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
 	defer cancel()
 	if err := l.Shutdown(ctx); err != context.DeadlineExceeded {
 		t.Errorf("Shutdown: %v, want %v", err, context.DeadlineExceeded)
 	}
-	if err := receive(t, done); err != jobs.ErrCanceled {
+	if err := testkit.Receive(t, done); err != jobs.ErrCanceled {
 		t.Errorf("the job ended with %v, want %v", err, jobs.ErrCanceled)
 	}
 	wantEnd(t, ran, nil)
@@ -326,7 +328,7 @@ func TestShutdownGivesUp(t *testing.T) {
 // Everything that may be called from anywhere, called while the loop ends.
 func TestStopRaces(t *testing.T) {
 	for range 100 {
-		l := newIdleLoop(t, loop.Config{Logger: silent()})
+		l := looptest.NewIdle(t, loop.Config{Logger: silent()})
 		ln, err := l.Listen("tcp", "127.0.0.1:0", echo)
 		if err != nil {
 			t.Fatal(err)
@@ -345,7 +347,7 @@ func TestStopRaces(t *testing.T) {
 			}
 			return await(job, never)
 		})
-		receive(t, taken)
+		testkit.Receive(t, taken)
 		var wg sync.WaitGroup
 		for _, f := range []func(){
 			func() { l.Post(func() {}) },
@@ -376,14 +378,14 @@ func TestStopRaces(t *testing.T) {
 		wg.Wait()
 		l.Close()
 		wantEnd(t, ran, nil)
-		wantNothingLeft(t, l)
+		looptest.WantNothingLeft(t, l)
 	}
 }
 
 // Run, Close and Shutdown at the same time, on a loop that is new.
 func TestStartRaces(t *testing.T) {
 	for range 200 {
-		l := newIdleLoop(t, loop.Config{})
+		l := looptest.NewIdle(t, loop.Config{})
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := l.Run(context.Background()); err != nil && err != loop.ErrClosed {

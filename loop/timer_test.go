@@ -8,12 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
 
 func TestSleepOrder(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	const n = 100
 	type nap struct {
 		begin time.Time
@@ -24,7 +26,7 @@ func TestSleepOrder(t *testing.T) {
 	var all []<-chan error
 	for _, i := range rand.Perm(n) {
 		d := 10*time.Millisecond + time.Duration(i)*100*time.Microsecond
-		all = append(all, spawn(t, l, func(ctx context.Context) error {
+		all = append(all, looptest.Spawn(t, l, func(ctx context.Context) error {
 			own := len(naps)
 			naps = append(naps, nap{time.Now(), d})
 			if err := loop.Sleep(ctx, d); err != nil {
@@ -38,11 +40,11 @@ func TestSleepOrder(t *testing.T) {
 		}))
 	}
 	for _, done := range all {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		for i, a := range ended {
 			for _, b := range ended[i+1:] {
 				// A nap has begun before the next job did.
@@ -55,21 +57,21 @@ func TestSleepOrder(t *testing.T) {
 }
 
 func TestSleepNothing(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for _, d := range []time.Duration{0, 1, -1, -time.Hour, math.MinInt64} {
-		must(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, d) })
+		looptest.Must(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, d) })
 	}
 }
 
 func TestSleepOutsideJob(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	if err := loop.Sleep(context.Background(), 0); err != loop.ErrNotInJob {
 		t.Errorf("Sleep outside a job: %v, want %v", err, loop.ErrNotInJob)
 	}
 	var other context.Context
 	paused := make(chan bool)
 	finish := false
-	first := spawn(t, l, func(ctx context.Context) error {
+	first := looptest.Spawn(t, l, func(ctx context.Context) error {
 		other = ctx
 		close(paused)
 		for !finish {
@@ -79,18 +81,18 @@ func TestSleepOutsideJob(t *testing.T) {
 		}
 		return nil
 	})
-	receive(t, paused)
-	must(t, l, func(context.Context) error {
+	testkit.Receive(t, paused)
+	looptest.Must(t, l, func(context.Context) error {
 		if err := loop.Sleep(other, 0); err != loop.ErrNotInJob {
 			return fmt.Errorf("Sleep in another job: %v, want %v", err, loop.ErrNotInJob)
 		}
 		finish = true
 		return nil
 	})
-	if err := receive(t, first); err != nil {
+	if err := testkit.Receive(t, first); err != nil {
 		t.Error(err)
 	}
-	must(t, l, func(context.Context) error {
+	looptest.Must(t, l, func(context.Context) error {
 		if err := loop.Sleep(other, 0); err != loop.ErrNotInJob {
 			return fmt.Errorf("Sleep in a job that has ended: %v, want %v", err, loop.ErrNotInJob)
 		}
@@ -99,22 +101,22 @@ func TestSleepOutsideJob(t *testing.T) {
 }
 
 func TestSleepCanceled(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	sleeping := make(chan bool)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		close(sleeping)
 		return loop.Sleep(ctx, math.MaxInt64)
 	})
-	receive(t, sleeping)
+	testkit.Receive(t, sleeping)
 	l.Close()
-	if err := receive(t, done); err != jobs.ErrCanceled {
+	if err := testkit.Receive(t, done); err != jobs.ErrCanceled {
 		t.Errorf("Sleep: %v, want %v", err, jobs.ErrCanceled)
 	}
 }
 
 func TestSleepWhilePauseIsBlocked(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	must(t, l, func(ctx context.Context) error {
+	l := looptest.New(t, loop.Config{})
+	looptest.Must(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		j.BlockPause()
 		start := time.Now()
@@ -129,10 +131,10 @@ func TestSleepWhilePauseIsBlocked(t *testing.T) {
 }
 
 func TestAfterFunc(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for _, d := range []time.Duration{0, time.Millisecond, -1, -time.Hour} {
 		fired := make(chan bool, 1)
-		call(t, l, func() {
+		looptest.Call(t, l, func() {
 			l.AfterFunc(d, func() {
 				if l.Current() != (jobs.Job{}) {
 					t.Error("the function is called inside a job")
@@ -140,14 +142,14 @@ func TestAfterFunc(t *testing.T) {
 				fired <- true
 			})
 		})
-		receive(t, fired)
+		testkit.Receive(t, fired)
 	}
 }
 
 func TestTimerStop(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	fired := make(chan string, 10)
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		t1 := l.AfterFunc(time.Millisecond, func() { fired <- "stopped" })
 		if !t1.Stop() {
 			t.Error("Stop of a pending timer is false")
@@ -163,15 +165,15 @@ func TestTimerStop(t *testing.T) {
 			fired <- "last"
 		})
 	})
-	if got := receive(t, fired); got != "last" {
+	if got := testkit.Receive(t, fired); got != "last" {
 		t.Errorf("the %s timer fired", got)
 	}
 }
 
 func TestTimerReset(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	fired := make(chan string, 10)
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		later := l.AfterFunc(time.Millisecond, func() { fired <- "later" })
 		sooner := l.AfterFunc(time.Hour, func() { fired <- "sooner" })
 		if !later.Reset(time.Hour) || !sooner.Reset(time.Millisecond) {
@@ -188,31 +190,31 @@ func TestTimerReset(t *testing.T) {
 		})
 	})
 	for _, want := range []string{"sooner", "again"} {
-		if got := receive(t, fired); got != want {
+		if got := testkit.Receive(t, fired); got != want {
 			t.Errorf("%s fired, want %s", got, want)
 		}
 	}
 }
 
 func TestTimerPanics(t *testing.T) {
-	var out logged
-	l := newLoop(t, loop.Config{Logger: out.logger()})
+	var out testkit.Log
+	l := looptest.New(t, loop.Config{Logger: out.Logger()})
 	fired := make(chan bool)
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		l.AfterFunc(0, func() { panic("in a timer") })
 		l.AfterFunc(time.Millisecond, func() { close(fired) })
 	})
-	receive(t, fired)
+	testkit.Receive(t, fired)
 	wantOneLine(t, &out, "level=ERROR", "in a timer", "TestTimerPanics")
 }
 
 func TestManyTimers(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	const n = 20_000
 	fired := 0
 	done := make(chan bool)
 	stopped := 0
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		var timers []*loop.Timer
 		for i := range n {
 			d := time.Duration(rand.IntN(50_000)) * time.Microsecond
@@ -228,8 +230,8 @@ func TestManyTimers(t *testing.T) {
 		}
 		l.AfterFunc(60*time.Millisecond, func() { close(done) })
 	})
-	receive(t, done)
-	call(t, l, func() {
+	testkit.Receive(t, done)
+	looptest.Call(t, l, func() {
 		if fired+stopped != n {
 			t.Errorf("%d timers fired and %d were stopped, of %d", fired, stopped, n)
 		}

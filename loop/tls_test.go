@@ -3,50 +3,30 @@ package loop_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
 // serverConfig has a certificate of its own.
 var serverConfig = sync.OnceValue(func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		DNSNames:     []string{"localhost"},
-		NotAfter:     time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	cert := testkit.Certificate(testkit.ECDSAKey(), testkit.ECDSAKey(), "localhost")
+	return &tls.Config{Certificates: []tls.Certificate{*cert}}
 })
 
 // clientConfig trusts serverConfig, and nothing else.
 func clientConfig() *tls.Config {
-	cert, err := x509.ParseCertificate(serverConfig().Certificates[0].Certificate[0])
-	if err != nil {
-		panic(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &tls.Config{RootCAs: pool, ServerName: "localhost"}
+	return &tls.Config{RootCAs: testkit.Roots(&serverConfig().Certificates[0]), ServerName: "localhost"}
 }
 
 // tlsEcho sends back what it reads, and keeps no job while there is nothing.
@@ -64,15 +44,15 @@ func tlsEcho() *loop.TLSHandler {
 func TestTLS(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
-			addr := serve(t, l, tlsEcho())
+			l := looptest.New(t, loop.Config{})
+			addr := looptest.Listen(t, l, tlsEcho())
 			cfg := clientConfig()
 			cfg.MinVersion, cfg.MaxVersion = version, version
 			big := make([]byte, 1<<20)
 			rand.Read(big)
 			var wg sync.WaitGroup
 			for range 20 {
-				c := tls.Client(connect(t, addr), cfg)
+				c := tls.Client(testkit.Dial(t, addr), cfg)
 				wg.Go(func() {
 					defer c.Close()
 					if err := c.Handshake(); err != nil {
@@ -118,10 +98,10 @@ func TestTLSHandshakeTimeout(t *testing.T) {
 		"stops in its hello": func(c net.Conn) { c.Write(hello[:20]) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			h := tlsEcho()
 			h.HandshakeTimeout = 30 * time.Millisecond
-			c := connect(t, serve(t, l, h))
+			c := testkit.Dial(t, looptest.Listen(t, l, h))
 			talk(c)
 			for {
 				if _, err := c.Read(make([]byte, 100)); err != nil {
@@ -139,11 +119,11 @@ func TestTLSHandshakeTimeout(t *testing.T) {
 
 // A connection that has said nothing holds no job.
 func TestTLSSilentHoldsNoJob(t *testing.T) {
-	l := newLoop(t, loop.Config{MaxJobs: 1})
-	addr := serve(t, l, tlsEcho())
+	l := looptest.New(t, loop.Config{MaxJobs: 1})
+	addr := looptest.Listen(t, l, tlsEcho())
 	const n = 20
 	for range n {
-		connect(t, addr)
+		testkit.Dial(t, addr)
 	}
 	parked(t, l, n)
 }
@@ -189,14 +169,14 @@ func (c *recordTypes) Read(p []byte) (int, error) {
 // The end of a connection is announced, so that a client can tell it from an
 // attacker's. (Go's own takes either for the end.)
 func TestTLSCloseNotify(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	h := &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
 		_, err := io.WriteString(c, "bye")
 		return err
 	}}
 	cfg := clientConfig()
 	cfg.MaxVersion = tls.VersionTLS12 // where the type of an alert shows
-	rec := &recordTypes{Conn: connect(t, serve(t, l, h))}
+	rec := &recordTypes{Conn: testkit.Dial(t, looptest.Listen(t, l, h))}
 	b, err := io.ReadAll(tls.Client(rec, cfg))
 	if string(b) != "bye" || err != nil {
 		t.Errorf("read %q, error %v", b, err)
@@ -209,7 +189,7 @@ func TestTLSCloseNotify(t *testing.T) {
 
 // OnHandshake is told of every handshake, once, with its end.
 func TestTLSOnHandshake(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	told := make(chan error, 10)
 	h := tlsEcho()
 	h.OnHandshake = func(c *loop.TLSConn, took time.Duration, err error) {
@@ -218,17 +198,17 @@ func TestTLSOnHandshake(t *testing.T) {
 		}
 		told <- err
 	}
-	addr := serve(t, l, h)
-	c := tls.Client(connect(t, addr), clientConfig())
+	addr := looptest.Listen(t, l, h)
+	c := tls.Client(testkit.Dial(t, addr), clientConfig())
 	send(t, c, "x")
-	expect(t, c, "x")
-	if err := receive(t, told); err != nil {
+	testkit.WantRead(t, c, "x")
+	if err := testkit.Receive(t, told); err != nil {
 		t.Errorf("a handshake that worked: %v", err)
 	}
-	vanishing := connect(t, addr)
+	vanishing := testkit.Dial(t, addr)
 	parked(t, l, 2) // what vanishes before it is accepted counts as Stats.Gone
 	vanishing.Close()
-	if err := receive(t, told); err == nil {
+	if err := testkit.Receive(t, told); err == nil {
 		t.Error("a handshake that failed had no error")
 	}
 	c.Close()
@@ -239,28 +219,28 @@ func TestTLSOnHandshake(t *testing.T) {
 }
 
 func TestTLSHandlerIncomplete(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for _, h := range []*loop.TLSHandler{{}, {Config: serverConfig()}, {Handler: tlsEcho().Handler}} {
-		expectEOF(t, connect(t, serve(t, l, h)))
+		expectEOF(t, testkit.Dial(t, looptest.Listen(t, l, h)))
 	}
 }
 
 // Clients that vanish at each byte of their side of the handshake.
 func TestTLSClientVanishes(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	addr := serve(t, l, tlsEcho())
+	l := looptest.New(t, loop.Config{})
+	addr := looptest.Listen(t, l, tlsEcho())
 	hello := clientHello(t)
 	accepted := uint64(0)
 	for i := 0; i <= len(hello); i += 1 + len(hello)/20 {
 		for _, rst := range []bool{false, true} {
-			c := connect(t, addr)
+			c := testkit.Dial(t, addr)
 			if _, err := c.Write(hello[:i]); err != nil {
 				t.Fatal(err)
 			}
 			accepted++
-			eventually(t, "it is accepted", func() bool { return l.Stats().Accepted == accepted })
+			testkit.Eventually(t, "it is accepted", func() bool { return l.Stats().Accepted == accepted })
 			if rst {
-				reset(t, c)
+				testkit.Reset(c)
 			} else {
 				c.Close()
 			}
@@ -290,38 +270,38 @@ func (c cutConn) Write(p []byte) (int, error) {
 // record.
 func TestTLSParksInMidRecord(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		l := newLoop(t, loop.Config{})
-		addr := serve(t, l, tlsEcho())
+		l := looptest.New(t, loop.Config{})
+		addr := looptest.Listen(t, l, tlsEcho())
 		cfg := clientConfig()
 		cfg.MaxVersion = version
-		raw := connect(t, addr)
+		raw := testkit.Dial(t, addr)
 		if err := tls.Client(raw, cfg).Handshake(); err != nil {
 			t.Fatal(err)
 		}
-		raw = connect(t, addr)
+		raw = testkit.Dial(t, addr)
 		slow := &cutConn{raw, func() {}}
 		c := tls.Client(slow, cfg)
 		if err := c.Handshake(); err != nil {
 			t.Fatal(err)
 		}
 		slow.settle = func() {
-			settle(t, l)
+			looptest.Settle(t, l)
 			// It has been told of the byte; it has read it when it is parked.
-			eventually(t, "no job is left", func() bool {
-				s := settle(t, l)
+			testkit.Eventually(t, "no job is left", func() bool {
+				s := looptest.Settle(t, l)
 				return s.JobsPaused == 0 && s.JobsStarted == s.JobsFinished
 			})
 		}
 		slow.settle()
-		before := settle(t, l).JobsStarted
+		before := looptest.Settle(t, l).JobsStarted
 		msg := "a record of its own"
 		if _, err := io.WriteString(c, msg); err != nil {
 			t.Fatal(err)
 		}
-		if jobs := settle(t, l).JobsStarted - before; jobs != 1 {
+		if jobs := looptest.Settle(t, l).JobsStarted - before; jobs != 1 {
 			t.Errorf("%s: %d jobs for a record in single bytes, want one, for the last", tls.VersionName(version), jobs)
 		}
-		expect(t, c, msg)
+		testkit.WantRead(t, c, msg)
 		slow.settle = func() {}
 		c.Close()
 	}
@@ -339,13 +319,13 @@ func resumedBy(cfg *tls.Config) *loop.TLSHandler {
 
 func TestTLSResumption(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		l := newLoop(t, loop.Config{})
-		addr := serve(t, l, resumedBy(serverConfig()))
+		l := looptest.New(t, loop.Config{})
+		addr := looptest.Listen(t, l, resumedBy(serverConfig()))
 		cfg := clientConfig()
 		cfg.MaxVersion = version
 		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 		for i := range 3 {
-			c := tls.Client(connect(t, addr), cfg)
+			c := tls.Client(testkit.Dial(t, addr), cfg)
 			b, err := io.ReadAll(c)
 			if err != nil {
 				t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -39,18 +41,18 @@ func TestTLSClosedInMidWrite(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := loopKind(newLoop(t, loop.Config{}))
+			k := loopKind(looptest.New(t, loop.Config{}))
 			writing, wrote := make(chan bool, 1), make(chan error, 1)
 			p := connectTLS(t, k.serve(t, func(s session) { wrote <- h(s, writing) }))
-			p.raw.SetDeadline(time.Now().Add(patience / 2))
-			receive(t, writing)
+			p.raw.SetDeadline(time.Now().Add(testkit.Patience / 2))
+			testkit.Receive(t, writing)
 			asleep(t, k.loop)
 			if name == "by another job" {
 				if err := p.send(p.data([]byte("x"))); err != nil {
 					t.Fatal(err)
 				}
 			}
-			err := receive(t, wrote)
+			err := testkit.Receive(t, wrote)
 			n, end := io.Copy(io.Discard, p)
 			if err == nil || !errors.Is(end, io.ErrUnexpectedEOF) {
 				t.Errorf("the server's error %v; the peer read %d bytes, then %v, want %v", err, n, end, io.ErrUnexpectedEOF)
@@ -67,17 +69,17 @@ func TestTLSParkedAfterItsEnd(t *testing.T) {
 		"bad record":   func(*tlsPeer) []byte { return garbage() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
-			p := connectTLS(t, serve(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
+			l := looptest.New(t, loop.Config{})
+			p := connectTLS(t, looptest.Listen(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
 				io.Copy(io.Discard, c)
 				return c.Park(nil)
 			}}))
-			before := settle(t, l).JobsStarted
+			before := looptest.Settle(t, l).JobsStarted
 			if err := p.send(records(p)); err != nil {
 				t.Fatal(err)
 			}
 			parked(t, l, 0)
-			if n := settle(t, l).JobsStarted - before; n > 2 {
+			if n := looptest.Settle(t, l).JobsStarted - before; n > 2 {
 				t.Errorf("%d jobs for one end", n)
 			}
 		})
@@ -87,7 +89,7 @@ func TestTLSParkedAfterItsEnd(t *testing.T) {
 // A reader that tries again whenever it has waited too long for the peer to take
 // its answers does not keep the writer from its own timeout.
 func TestTLSWriterTimesOutBesideReader(t *testing.T) {
-	l := newLoop(t, loop.Config{WriteTimeout: 50 * time.Millisecond})
+	l := looptest.New(t, loop.Config{WriteTimeout: 50 * time.Millisecond})
 	wrote := make(chan error, 1)
 	p := connectTLS(t, loopKind(l).serve(t, func(s session) {
 		done := make(chan struct{})
@@ -110,9 +112,9 @@ func TestTLSWriterTimesOutBesideReader(t *testing.T) {
 		}
 		close(sent)
 	}()
-	if err := receive(t, wrote); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := testkit.Receive(t, wrote); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Write: %v, want %v", err, os.ErrDeadlineExceeded)
 	}
 	p.raw.Close()
-	receive(t, sent)
+	testkit.Receive(t, sent)
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -70,7 +72,7 @@ func (x *transfer) read(c io.Reader, seed uint64) error {
 func TestTransfer(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			address := "127.0.0.1:0"
 			if network == "unix" {
 				address = filepath.Join(t.TempDir(), "s")
@@ -117,7 +119,7 @@ func TestTransfer(t *testing.T) {
 				name := string(rune('a' + i))
 				x := &transfer{n: size}
 				clients[name] = x
-				c := connect(t, ln.Addr())
+				c := testkit.Dial(t, ln.Addr())
 				send(t, c, name)
 				half := c.(interface {
 					net.Conn
@@ -136,7 +138,7 @@ func TestTransfer(t *testing.T) {
 			}
 			wg.Wait()
 			for range 2 * conns {
-				if err := receive(t, served); err != nil {
+				if err := testkit.Receive(t, served); err != nil {
 					t.Error(err)
 				}
 			}

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -19,7 +21,7 @@ import (
 func TestReadStopsShort(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			got := make(chan error, 1)
 			addr := "127.0.0.1:0"
 			if network == "unix" {
@@ -34,7 +36,7 @@ func TestReadStopsShort(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := connect(t, ln.Addr())
+			c := testkit.Dial(t, ln.Addr())
 			send(t, c, "abc")
 			if network == "tcp" {
 				raw(t, c.(*net.TCPConn), func(fd int) error { return unix.Sendto(fd, []byte("X"), unix.MSG_OOB, nil) })
@@ -46,7 +48,7 @@ func TestReadStopsShort(t *testing.T) {
 				send(t, c, "ef")
 			}
 			close(sent)
-			if err := receive(t, got); err != nil {
+			if err := testkit.Receive(t, got); err != nil {
 				t.Error(err)
 			}
 		})

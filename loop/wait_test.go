@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 	"github.com/jobloop/jobloop/waitctx"
@@ -85,13 +87,13 @@ func (p *pipeEnd) readExactly(j jobs.Job, want string) error {
 // waiting waits until n jobs have paused.
 func waiting(t *testing.T, l *loop.Loop, n int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d jobs wait", n), func() bool { return settle(t, l).JobsPaused == uint64(n) })
+	testkit.Eventually(t, fmt.Sprintf("%d jobs wait", n), func() bool { return looptest.Settle(t, l).JobsPaused == uint64(n) })
 }
 
 func TestWaitForFD(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	r, w := newPipe(t)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		if err := j.WaitCtx().SetWaitFD("pipe", r.fd, nil, nil); err != nil {
 			return err
@@ -106,7 +108,7 @@ func TestWaitForFD(t *testing.T) {
 	})
 	waiting(t, l, 1)
 	w.write(t, "0")
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
@@ -114,10 +116,10 @@ func TestWaitForFD(t *testing.T) {
 // A job that leaves what is there is resumed for it at each pause: it must be
 // able to rely on the level.
 func TestWaitForFDIsLevelTriggered(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	r, w := newPipe(t)
 	w.write(t, "x")
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		if err := j.WaitCtx().SetWaitFD(1, r.fd, nil, nil); err != nil {
 			return err
@@ -132,14 +134,14 @@ func TestWaitForFDIsLevelTriggered(t *testing.T) {
 }
 
 func TestWaitForSeveralFDs(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	const n = 5
 	var rs, ws [n]*pipeEnd
 	for i := range n {
 		rs[i], ws[i] = newPipe(t)
 	}
 	step := make(chan string, 1)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		for i, r := range rs {
 			if err := j.WaitCtx().SetWaitFD(i, r.fd, nil, nil); err != nil {
@@ -163,23 +165,23 @@ func TestWaitForSeveralFDs(t *testing.T) {
 	})
 	for _, i := range []int{3, 0, 4, 1, 2} {
 		ws[i].write(t, fmt.Sprint(i))
-		if got := receive(t, step); got != fmt.Sprint(i) {
+		if got := testkit.Receive(t, step); got != fmt.Sprint(i) {
 			t.Fatalf("woken for %s, want %d", got, i)
 		}
 	}
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestWaitSeveralJobsForOneFD(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	r, w := newPipe(t)
 	const n = 5
 	got := make(chan string, n)
 	var all []<-chan error
 	for range n {
-		all = append(all, spawn(t, l, func(ctx context.Context) error {
+		all = append(all, looptest.Spawn(t, l, func(ctx context.Context) error {
 			j, _ := jobs.FromContext(ctx)
 			if err := j.WaitCtx().SetWaitFD("p", r.fd, nil, nil); err != nil {
 				return err
@@ -199,19 +201,19 @@ func TestWaitSeveralJobsForOneFD(t *testing.T) {
 	waiting(t, l, n)
 	for i := range n {
 		w.write(t, fmt.Sprint(i))
-		if s := receive(t, got); s != fmt.Sprint(i) {
+		if s := testkit.Receive(t, got); s != fmt.Sprint(i) {
 			t.Errorf("read %s, want %d", s, i)
 		}
 	}
 	for _, done := range all {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
 func TestWaitForWritable(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	r, w := newPipe(t)
 	filled := 0
 	for b := make([]byte, 4096); ; {
@@ -221,7 +223,7 @@ func TestWaitForWritable(t *testing.T) {
 		}
 		filled += n
 	}
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		if err := j.WaitCtx().SetWaitFDEvents("w", w.fd, waitctx.Writable, nil, nil); err != nil {
 			return err
@@ -248,7 +250,7 @@ func TestWaitForWritable(t *testing.T) {
 		}
 		filled -= n
 	}
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
@@ -256,7 +258,7 @@ func TestWaitForWritable(t *testing.T) {
 // One job waits to read and the other to write, on the same descriptor. What
 // one of them waits for in another way does not keep the other awake.
 func TestWaitBothDirections(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +266,7 @@ func TestWaitBothDirections(t *testing.T) {
 	defer unix.Close(fds[0])
 	defer unix.Close(fds[1])
 	goOn := false
-	writer := spawn(t, l, func(ctx context.Context) error {
+	writer := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		if err := j.WaitCtx().SetWaitFDEvents("w", fds[0], waitctx.Writable, nil, nil); err != nil {
 			return err
@@ -274,7 +276,7 @@ func TestWaitBothDirections(t *testing.T) {
 		}
 		return loop.Sleep(ctx, time.Hour)
 	})
-	reader := spawn(t, l, func(ctx context.Context) error {
+	reader := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		if err := j.WaitCtx().SetWaitFD("r", fds[0], nil, nil); err != nil {
 			return err
@@ -283,25 +285,25 @@ func TestWaitBothDirections(t *testing.T) {
 	})
 	waiting(t, l, 2)
 	wantFewTurns(t, l)
-	call(t, l, func() { goOn = true })
+	looptest.Call(t, l, func() { goOn = true })
 	if _, err := unix.Write(fds[1], []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t, reader); err != nil {
+	if err := testkit.Receive(t, reader); err != nil {
 		t.Error(err)
 	}
 	l.Close()
-	if err := receive(t, writer); err != jobs.ErrCanceled {
+	if err := testkit.Receive(t, writer); err != jobs.ErrCanceled {
 		t.Error(err)
 	}
 }
 
 func TestWaitFDCleared(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	r1, w1 := newPipe(t)
 	r2, w2 := newPipe(t)
 	stage := make(chan bool)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		w := j.WaitCtx()
 		if err := errors.Join(w.SetWaitFD(1, r1.fd, nil, nil), w.SetWaitFD(2, r2.fd, nil, nil)); err != nil {
@@ -316,15 +318,15 @@ func TestWaitFDCleared(t *testing.T) {
 	})
 	waiting(t, l, 1)
 	w2.write(t, "one")
-	receive(t, stage)
+	testkit.Receive(t, stage)
 	wantFewTurns(t, l)
-	before := settle(t, l).Events
+	before := looptest.Settle(t, l).Events
 	w1.write(t, "more")
-	if n := settle(t, l).Events - before; n != 0 {
+	if n := looptest.Settle(t, l).Events - before; n != 0 {
 		t.Errorf("%d events of a descriptor that was cleared", n)
 	}
 	w2.write(t, "two")
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
@@ -334,7 +336,7 @@ func TestWaitFDCleared(t *testing.T) {
 func TestWaitFDReused(t *testing.T) {
 	for _, others := range []int{0, 1} {
 		t.Run(fmt.Sprintf("%d other jobs", others), func(t *testing.T) {
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			r, w := newPipe(t)
 			r2, w2 := newPipe(t)
 			fd := r.fd
@@ -360,7 +362,7 @@ func TestWaitFDReused(t *testing.T) {
 			// Others wait for the same number from before to after.
 			var all []<-chan error
 			for range others {
-				all = append(all, spawn(t, l, func(ctx context.Context) error {
+				all = append(all, looptest.Spawn(t, l, func(ctx context.Context) error {
 					j, _ := jobs.FromContext(ctx)
 					if err := j.WaitCtx().SetWaitFD("k", fd, nil, nil); err != nil {
 						return err
@@ -369,23 +371,23 @@ func TestWaitFDReused(t *testing.T) {
 				}))
 			}
 			waiting(t, l, others)
-			done := spawn(t, l, func(ctx context.Context) error {
+			done := looptest.Spawn(t, l, func(ctx context.Context) error {
 				return job(ctx, func() error {
 					return unix.Dup2(r2.fd, fd) // closes what it was
 				})
 			})
 			waiting(t, l, others+1)
 			w.write(t, "1")
-			receive(t, stage)
+			testkit.Receive(t, stage)
 			waiting(t, l, others+1)
 			w2.write(t, "2")
-			if err := receive(t, done); err != nil {
+			if err := testkit.Receive(t, done); err != nil {
 				t.Error(err)
 			}
-			call(t, l, r.close)
+			looptest.Call(t, l, r.close)
 			l.Close()
 			for _, done := range all {
-				receive(t, done)
+				testkit.Receive(t, done)
 			}
 		})
 	}
@@ -393,10 +395,10 @@ func TestWaitFDReused(t *testing.T) {
 
 // It comes back as a connection of the loop's.
 func TestWaitFDReusedByConn(t *testing.T) {
-	l := newLoop(t, loop.Config{})
-	addr := serve(t, l, echo)
+	l := looptest.New(t, loop.Config{})
+	addr := looptest.Listen(t, l, echo)
 	r, w := newPipe(t)
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		w.write(t, "1")
 		if err := j.WaitCtx().SetWaitFD("k", r.fd, nil, nil); err != nil {
@@ -425,7 +427,7 @@ func TestWaitFDReusedByConn(t *testing.T) {
 }
 
 func TestWaitForRegularFile(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	f, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -433,7 +435,7 @@ func TestWaitForRegularFile(t *testing.T) {
 	defer f.Close()
 	f.WriteString("x") // a kqueue reports what is left to read
 	f.Seek(0, 0)
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		if err := j.WaitCtx().SetWaitFD("f", int(f.Fd()), nil, nil); err != nil {
 			return err
@@ -451,10 +453,10 @@ func TestWaitForRegularFile(t *testing.T) {
 func TestWaitForInvalidFD(t *testing.T) {
 	for _, fd := range []int{1 << 19, 1 << 30, math.MaxInt32, math.MaxInt} {
 		t.Run(fmt.Sprint(fd), func(t *testing.T) {
-			var out logged
-			l := newLoop(t, loop.Config{Logger: out.logger()})
+			var out testkit.Log
+			l := looptest.New(t, loop.Config{Logger: out.Logger()})
 			r, w := newPipe(t)
-			other := spawn(t, l, func(ctx context.Context) error {
+			other := looptest.Spawn(t, l, func(ctx context.Context) error {
 				j, _ := jobs.FromContext(ctx)
 				if err := j.WaitCtx().SetWaitFD("r", r.fd, nil, nil); err != nil {
 					return err
@@ -472,7 +474,7 @@ func TestWaitForInvalidFD(t *testing.T) {
 				t.Errorf("Pause: %v, want %v", err, jobs.ErrCanceled)
 			}
 			w.write(t, "x")
-			if err := receive(t, other); err != nil {
+			if err := testkit.Receive(t, other); err != nil {
 				t.Error(err)
 			}
 			wantOneLine(t, &out, "level=ERROR", fmt.Sprintf("fd=%d", fd))
@@ -482,7 +484,7 @@ func TestWaitForInvalidFD(t *testing.T) {
 
 // A library that has a Conn's descriptor may wait for it in its own way.
 func TestWaitForConn(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 		j, _ := jobs.FromContext(ctx)
 		rc, err := c.SyscallConn()
@@ -523,17 +525,17 @@ func TestWaitForConn(t *testing.T) {
 	})
 	for _, s := range []string{"a", "b", "c"} {
 		send(t, c, s)
-		expect(t, c, s)
+		testkit.WantRead(t, c, s)
 	}
 	send(t, c, "d")
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 // What came before the job waited was reported before it waited.
 func TestWaitForConnWithBytesThere(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	goOn := false
 	c, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 		for !goOn {
@@ -554,16 +556,16 @@ func TestWaitForConnWithBytesThere(t *testing.T) {
 		return errors.Join(err, j.Pause())
 	})
 	send(t, c, "x")
-	settle(t, l)
-	call(t, l, func() { goOn = true })
-	if err := receive(t, done); err != nil {
+	looptest.Settle(t, l)
+	looptest.Call(t, l, func() { goOn = true })
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 // Close wakes those who wait for the descriptor in their own way too.
 func TestWaitForConnThatCloses(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	conns := make(chan *loop.Conn, 1)
 	_, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
 		j, _ := jobs.FromContext(ctx)
@@ -580,16 +582,16 @@ func TestWaitForConnThatCloses(t *testing.T) {
 		closed := func() bool { return errors.Is(rc.Control(func(uintptr) {}), net.ErrClosed) }
 		return errors.Join(err, await(j, closed))
 	})
-	c := receive(t, conns)
+	c := testkit.Receive(t, conns)
 	waiting(t, l, 1)
 	c.Close()
-	if err := receive(t, done); err != nil {
+	if err := testkit.Receive(t, done); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestWaitCleanup(t *testing.T) {
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for name, fn := range map[string]func(j jobs.Job) error{
 		"returns":      func(j jobs.Job) error { return j.Pause() },
 		"ends at once": func(j jobs.Job) error { return nil },
@@ -597,7 +599,7 @@ func TestWaitCleanup(t *testing.T) {
 		r, w := newPipe(t)
 		w.write(t, "x")
 		cleaned := make(chan int, 2)
-		must(t, l, func(ctx context.Context) error {
+		looptest.Must(t, l, func(ctx context.Context) error {
 			j, _ := jobs.FromContext(ctx)
 			if err := j.WaitCtx().SetWaitFD("r", r.fd, 42, func(_ *waitctx.WaitCtx, _ any, fd int, data any) {
 				r.close()
@@ -607,20 +609,20 @@ func TestWaitCleanup(t *testing.T) {
 			}
 			return fn(j)
 		})
-		if got := receive(t, cleaned); got != 42 {
+		if got := testkit.Receive(t, cleaned); got != 42 {
 			t.Errorf("%s: cleanup was given %d", name, got)
 		}
 	}
 }
 
 func TestWaitCleanupPanics(t *testing.T) {
-	var out logged
-	l := newLoop(t, loop.Config{Logger: out.logger()})
-	must(t, l, func(ctx context.Context) error {
+	var out testkit.Log
+	l := looptest.New(t, loop.Config{Logger: out.Logger()})
+	looptest.Must(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		return j.WaitCtx().SetWaitFD("r", 0, nil, func(*waitctx.WaitCtx, any, int, any) { panic("in a cleanup") })
 	})
-	must(t, l, func(ctx context.Context) error { return nil })
+	looptest.Must(t, l, func(ctx context.Context) error { return nil })
 	wantOneLine(t, &out, "level=ERROR", "in a cleanup")
 }
 
@@ -639,11 +641,11 @@ func TestWaitIsPolled(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			l := newLoop(t, loop.Config{PollInterval: 2 * time.Millisecond})
+			l := looptest.New(t, loop.Config{PollInterval: 2 * time.Millisecond})
 			resumes := 0
 			var j jobs.Job
 			end := false
-			done := spawn(t, l, func(ctx context.Context) error {
+			done := looptest.Spawn(t, l, func(ctx context.Context) error {
 				j, _ = jobs.FromContext(ctx)
 				if err := tt.set(j.WaitCtx()); err != nil {
 					return err
@@ -652,15 +654,15 @@ func TestWaitIsPolled(t *testing.T) {
 			})
 			waiting(t, l, 1)
 			if tt.polled {
-				eventually(t, "the job is polled", func() (ok bool) {
-					call(t, l, func() { ok = resumes > 3 })
+				testkit.Eventually(t, "the job is polled", func() (ok bool) {
+					looptest.Call(t, l, func() { ok = resumes > 3 })
 					return ok
 				})
 			}
 			before := 0
-			call(t, l, func() { before = resumes })
+			looptest.Call(t, l, func() { before = resumes })
 			wantFewTurns(t, l) // 20 ms or more
-			call(t, l, func() {
+			looptest.Call(t, l, func() {
 				if !tt.polled && resumes != before {
 					t.Errorf("resumed %d times", resumes-before)
 				}
@@ -669,7 +671,7 @@ func TestWaitIsPolled(t *testing.T) {
 			if err := l.Wake(j); err != nil {
 				t.Fatal(err)
 			}
-			if err := receive(t, done); err != nil {
+			if err := testkit.Receive(t, done); err != nil {
 				t.Error(err)
 			}
 		})

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -14,8 +16,8 @@ func blockThread(release <-chan bool) { <-release }
 
 // told counts the lines that have it. (On a busy machine there may be others: a
 // loop that does not get its core keeps its thread, too.)
-func told(log *logged) (n int) {
-	for _, line := range log.lines() {
+func told(log *testkit.Log) (n int) {
+	for _, line := range log.Lines() {
 		if strings.Contains(line, "keeps the thread") && strings.Contains(line, "blockThread") {
 			n++
 		}
@@ -32,25 +34,25 @@ func TestWatchdog(t *testing.T) {
 		"function": func(l *loop.Loop, r <-chan bool) error { return l.Post(func() { blockThread(r) }) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log logged
-			l := newLoop(t, loop.Config{BlockedAfter: 20 * time.Millisecond, Logger: log.logger()})
-			other := newLoop(t, loop.Config{}) // whose stack is not to be shown
+			var log testkit.Log
+			l := looptest.New(t, loop.Config{BlockedAfter: 20 * time.Millisecond, Logger: log.Logger()})
+			other := looptest.New(t, loop.Config{}) // whose stack is not to be shown
 			otherRelease := make(chan bool)
 			other.Post(func() { <-otherRelease })
 			release := make(chan bool)
 			// Others are paused meanwhile.
-			spawn(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, time.Hour) })
-			settle(t, l)
+			looptest.Spawn(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, time.Hour) })
+			looptest.Settle(t, l)
 			if err := block(l, release); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "it is counted", func() bool { return l.Stats().JobsBlocked >= 1 })
-			eventually(t, "it is logged", func() bool { return told(&log) > 0 })
+			testkit.Eventually(t, "it is counted", func() bool { return l.Stats().JobsBlocked >= 1 })
+			testkit.Eventually(t, "it is logged", func() bool { return told(&log) > 0 })
 			close(release)
 			close(otherRelease)
-			settle(t, l)
+			looptest.Settle(t, l)
 			if n := told(&log); n != 1 {
-				t.Errorf("%d lines of the log have the stack, want 1:\n%s", n, strings.Join(log.lines(), "\n"))
+				t.Errorf("%d lines of the log have the stack, want 1:\n%s", n, strings.Join(log.Lines(), "\n"))
 			}
 			l.Close() // one job sleeps on
 		})
@@ -59,8 +61,8 @@ func TestWatchdog(t *testing.T) {
 
 // A loop that sleeps, or works in small pieces, is not told of.
 func TestWatchdogIsQuiet(t *testing.T) {
-	l := newLoop(t, loop.Config{BlockedAfter: time.Minute})
-	must(t, l, func(ctx context.Context) error {
+	l := looptest.New(t, loop.Config{BlockedAfter: time.Minute})
+	looptest.Must(t, l, func(ctx context.Context) error {
 		for range 100 {
 			if err := loop.Sleep(ctx, 100*time.Microsecond); err != nil {
 				return err
