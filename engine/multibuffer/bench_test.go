@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -25,7 +26,7 @@ func BenchmarkSign(b *testing.B) {
 		})
 		b.Run(name[:4]+"/batches", func(b *testing.B) {
 			e := newEngine(b, Config{})
-			l := newLoop(b, loop.Config{})
+			l := looptest.New(b, loop.Config{})
 			k := newKey(b, e, name)
 			const jobs = 64
 			b.ReportAllocs()

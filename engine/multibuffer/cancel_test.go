@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -19,7 +21,7 @@ func client(t *testing.T, l *loop.Loop, fn func(ctx context.Context) error) (*ne
 	t.Helper()
 	done := make(chan error, 1)
 	ln, err := l.Listen("tcp", "127.0.0.1:0", loop.HandlerFunc(func(ctx context.Context, _ *loop.Conn) error {
-		err := errLeft
+		err := looptest.ErrLeft
 		defer func() { done <- err }()
 		err = fn(ctx)
 		return err
@@ -35,20 +37,11 @@ func client(t *testing.T, l *loop.Loop, fn func(ctx context.Context) error) (*ne
 	return c.(*net.TCPConn), done
 }
 
-// reset closes c with a RST.
-func reset(t *testing.T, c *net.TCPConn) {
-	t.Helper()
-	if err := c.SetLinger(0); err != nil {
-		t.Fatal(err)
-	}
-	c.Close()
-}
-
 // wantWaiting waits until n requests are in e's queues on l.
 func wantWaiting(t *testing.T, e *Engine, l *loop.Loop, n int) {
 	t.Helper()
-	eventually(t, "the requests wait", func() (ok bool) {
-		call(t, l, func() {
+	testkit.Eventually(t, "the requests wait", func() (ok bool) {
+		looptest.Call(t, l, func() {
 			b, there := l.Local(e).(*batcher)
 			ok = there && b.waiting == n
 		})
@@ -61,7 +54,7 @@ func TestClientVanishesWhileItsRequestWaits(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		for victim := range 3 { // first, middle and last in the queue
 			e := newEngine(t, cfg)
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			k := newKey(t, e, "2048a")
 			stop := keepBusy(t, l)
 			var conns [3]*net.TCPConn
@@ -70,8 +63,8 @@ func TestClientVanishesWhileItsRequestWaits(t *testing.T) {
 				conns[i], done[i] = client(t, l, func(ctx context.Context) error { return signs(ctx, k) })
 				wantWaiting(t, e, l, i+1)
 			}
-			reset(t, conns[victim])
-			if err := receive(t, done[victim]); !errors.Is(err, jobs.ErrCanceled) {
+			testkit.Reset(conns[victim])
+			if err := testkit.Receive(t, done[victim]); !errors.Is(err, jobs.ErrCanceled) {
 				t.Errorf("Sign: %v, want jobs.ErrCanceled", err)
 			}
 			wantWaiting(t, e, l, 2)
@@ -80,7 +73,7 @@ func TestClientVanishesWhileItsRequestWaits(t *testing.T) {
 				if i == victim {
 					continue
 				}
-				if err := receive(t, done[i]); err != nil {
+				if err := testkit.Receive(t, done[i]); err != nil {
 					t.Error(err)
 				}
 			}
@@ -115,18 +108,18 @@ func newGate(e *Engine) *gate {
 func TestClientVanishesWhileAWorkerComputes(t *testing.T) {
 	e := newEngine(t, Config{Worker: true})
 	g := newGate(e)
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	c, first := client(t, l, func(ctx context.Context) error { return signs(ctx, k) })
-	if n := receive(t, g.began); n != 1 {
+	if n := testkit.Receive(t, g.began); n != 1 {
 		t.Fatalf("a batch of %d, want 1", n)
 	}
-	reset(t, c)
-	if err := receive(t, first); !errors.Is(err, jobs.ErrCanceled) {
+	testkit.Reset(c)
+	if err := testkit.Receive(t, first); !errors.Is(err, jobs.ErrCanceled) {
 		t.Errorf("Sign: %v, want jobs.ErrCanceled", err)
 	}
 	var of *request
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		b := batcherIn(e, l)
 		of = b.batch.reqs[0]
 		if !of.abandoned || b.free.n != 0 {
@@ -134,17 +127,17 @@ func TestClientVanishesWhileAWorkerComputes(t *testing.T) {
 		}
 	})
 	// The next request is gathered while the batch is being computed.
-	second := spawn(t, l, func(ctx context.Context) error { return signs(ctx, k) })
+	second := looptest.Spawn(t, l, func(ctx context.Context) error { return signs(ctx, k) })
 	wantWaiting(t, e, l, 1)
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		if b := batcherIn(e, l); b.queues[0].head == of {
 			t.Error("the worker's request has been given to another job")
 		}
 	})
 	g.release <- true
-	receive(t, g.began)
+	testkit.Receive(t, g.began)
 	g.release <- true
-	if err := receive(t, second); err != nil {
+	if err := testkit.Receive(t, second); err != nil {
 		t.Error(err)
 	}
 	wantSizes(t, e, map[int]uint64{1: 2})
@@ -152,7 +145,7 @@ func TestClientVanishesWhileAWorkerComputes(t *testing.T) {
 		t.Errorf("%+v, want 1 canceled", s)
 	}
 	wantIdle(t, e, l)
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		if b := batcherIn(e, l); b.free.n != 2 {
 			t.Errorf("%d free requests, want both", b.free.n)
 		}
@@ -163,7 +156,7 @@ func TestClientVanishesWhileAWorkerComputes(t *testing.T) {
 // when Pause has had enough, and ends it by Goexit.
 func TestCanceledJobGoesOnSigning(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	stop := keepBusy(t, l)
 	signed := 0
@@ -175,12 +168,12 @@ func TestCanceledJobGoesOnSigning(t *testing.T) {
 		}
 	})
 	wantWaiting(t, e, l, 1)
-	reset(t, c)
-	if err := receive(t, done); err != errLeft {
+	testkit.Reset(c)
+	if err := testkit.Receive(t, done); err != looptest.ErrLeft {
 		t.Errorf("the job returned %v", err)
 	}
 	stop()
-	settle(t, l)
+	looptest.Settle(t, l)
 	if s := e.Stats(); s.Canceled < 1000 || signed != 0 || s.Batches+s.Direct+s.Alone != 0 {
 		t.Errorf("%d signatures, %+v", signed, s)
 	}
@@ -191,14 +184,14 @@ func TestCanceledJobGoesOnSigning(t *testing.T) {
 func TestLoopClosedWhileRequestsWait(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
 		keepBusy(t, l)
 		all := together(t, l, 3, func(ctx context.Context, _ int) error { return signs(ctx, k) })
 		wantWaiting(t, e, l, 3)
 		l.Close()
 		for _, done := range all {
-			if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+			if err := testkit.Receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
 				t.Errorf("Sign: %v, want jobs.ErrCanceled", err)
 			}
 		}
@@ -213,15 +206,15 @@ func TestLoopClosedWhileRequestsWait(t *testing.T) {
 func TestLoopClosedWhileAWorkerComputes(t *testing.T) {
 	e := newEngine(t, Config{Worker: true})
 	g := newGate(e)
-	l := newLoop(t, loop.Config{}) // proves that the worker ends too
+	l := looptest.New(t, loop.Config{}) // proves that the worker ends too
 	k := newKey(t, e, "2048a")
 	all := together(t, l, 9, func(ctx context.Context, _ int) error { return signs(ctx, k) })
-	if n := receive(t, g.began); n != 8 {
+	if n := testkit.Receive(t, g.began); n != 8 {
 		t.Fatalf("a batch of %d, want 8", n)
 	}
 	l.Close()
 	for _, done := range all {
-		if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+		if err := testkit.Receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
 			t.Errorf("Sign: %v, want jobs.ErrCanceled", err)
 		}
 	}
@@ -246,14 +239,14 @@ func TestBatcherGoesWithItsLoop(t *testing.T) {
 		}
 		ran := make(chan error, 1)
 		go func() { ran <- l.Run(context.Background()) }()
-		must(t, l, func(ctx context.Context) error { return signs(ctx, k) })
-		call(t, l, func() { runtime.AddCleanup(batcherIn(e, l), func(bool) { close(gone) }, true) })
+		looptest.Must(t, l, func(ctx context.Context) error { return signs(ctx, k) })
+		looptest.Call(t, l, func() { runtime.AddCleanup(batcherIn(e, l), func(bool) { close(gone) }, true) })
 		l.Close()
-		if err := receive(t, ran); err != nil {
+		if err := testkit.Receive(t, ran); err != nil {
 			t.Fatal(err)
 		}
 	}()
-	eventually(t, "the batcher is collected", func() bool {
+	testkit.Eventually(t, "the batcher is collected", func() bool {
 		runtime.GC()
 		select {
 		case <-gone:
@@ -270,11 +263,11 @@ func TestBatcherGoesWithItsLoop(t *testing.T) {
 func TestWorkerWithFullQueue(t *testing.T) {
 	e := newEngine(t, Config{Worker: true})
 	g := newGate(e)
-	l := newLoop(t, loop.Config{MaxJobs: 1, MaxQueued: 1})
+	l := looptest.New(t, loop.Config{MaxJobs: 1, MaxQueued: 1})
 	k := newKey(t, e, "2048a")
-	first := spawn(t, l, func(ctx context.Context) error { return signs(ctx, k) })
-	receive(t, g.began)
-	second := spawn(t, l, func(ctx context.Context) error { // there is no room for it
+	first := looptest.Spawn(t, l, func(ctx context.Context) error { return signs(ctx, k) })
+	testkit.Receive(t, g.began)
+	second := looptest.Spawn(t, l, func(ctx context.Context) error { // there is no room for it
 		_, err := k.ForContext(ctx).Sign(nil, digest, crypto.SHA256)
 		return err
 	})
@@ -282,12 +275,12 @@ func TestWorkerWithFullQueue(t *testing.T) {
 		t.Fatalf("Post: %v, want loop.ErrQueueFull", err)
 	}
 	g.release <- true
-	if err := receive(t, first); err != nil {
+	if err := testkit.Receive(t, first); err != nil {
 		t.Error(err)
 	}
-	receive(t, g.began)
+	testkit.Receive(t, g.began)
 	g.release <- true
-	if err := receive(t, second); err != nil {
+	if err := testkit.Receive(t, second); err != nil {
 		t.Error(err)
 	}
 	wantSizes(t, e, map[int]uint64{1: 2})
@@ -298,7 +291,7 @@ func TestWorkerWithFullQueue(t *testing.T) {
 func TestWorkerLeavesTheLoopFree(t *testing.T) {
 	e := newEngine(t, Config{Worker: true})
 	g := newGate(e)
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	first := together(t, l, 1, func(ctx context.Context, _ int) error {
 		err := signs(ctx, k)
@@ -307,12 +300,12 @@ func TestWorkerLeavesTheLoopFree(t *testing.T) {
 		}
 		return err
 	})
-	if n := receive(t, g.began); n != 1 {
+	if n := testkit.Receive(t, g.began); n != 1 {
 		t.Errorf("a batch of %d, want 1", n)
 	}
 	next := together(t, l, 19, func(ctx context.Context, _ int) error { return signs(ctx, k) })
 	wantWaiting(t, e, l, 19)
-	settle(t, l)
+	looptest.Settle(t, l)
 	for _, want := range []int{8, 8, 3} {
 		select {
 		case n := <-g.began:
@@ -320,7 +313,7 @@ func TestWorkerLeavesTheLoopFree(t *testing.T) {
 		default:
 		}
 		g.release <- true
-		if n := receive(t, g.began); n != want {
+		if n := testkit.Receive(t, g.began); n != want {
 			t.Errorf("a batch of %d, want %d", n, want)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -19,7 +21,7 @@ func TestContextEndsWhileItsRequestWaits(t *testing.T) {
 			e := newEngine(t, cfg)
 			var now atomic.Int64
 			e.now = func() time.Duration { return time.Duration(now.Load()) }
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			k := newKey(t, e, "2048a")
 			keepBusy(t, l)
 			cancels := make([]context.CancelFunc, 3)
@@ -28,16 +30,16 @@ func TestContextEndsWhileItsRequestWaits(t *testing.T) {
 				return signs(ctx, k)
 			})
 			wantWaiting(t, e, l, 3)
-			call(t, l, func() { cancels[victim]() })
+			looptest.Call(t, l, func() { cancels[victim]() })
 			now.Store(int64(maxWait))
 			for i, done := range all {
-				switch err := receive(t, done); {
+				switch err := testkit.Receive(t, done); {
 				case i == victim && !errors.Is(err, context.Canceled):
 					t.Errorf("Sign: %v, want context.Canceled", err)
 				case i != victim && err != nil:
 					t.Error(err)
 				}
-				call(t, l, func() { cancels[i]() })
+				looptest.Call(t, l, func() { cancels[i]() })
 			}
 			wantSizes(t, e, map[int]uint64{2: 1})
 			if s := e.Stats(); s.Canceled != 1 {
@@ -52,7 +54,7 @@ func TestContextEndsWhileItsRequestWaits(t *testing.T) {
 func TestDeadlinePassesWhileRequestsWait(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
 		stop := keepBusy(t, l)
 		all := together(t, l, 3, func(ctx context.Context, i int) error {
@@ -64,7 +66,7 @@ func TestDeadlinePassesWhileRequestsWait(t *testing.T) {
 		time.Sleep(550 * time.Millisecond)
 		stop()
 		for _, done := range all {
-			if err := receive(t, done); !errors.Is(err, context.DeadlineExceeded) {
+			if err := testkit.Receive(t, done); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Sign: %v, want context.DeadlineExceeded", err)
 			}
 		}
@@ -81,7 +83,7 @@ func TestDeadlinePassesWhileRequestsWait(t *testing.T) {
 func TestVoidRequestFillsNoBatch(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
 		keepBusy(t, l)
 		var cancel context.CancelFunc
@@ -93,9 +95,9 @@ func TestVoidRequestFillsNoBatch(t *testing.T) {
 		}
 		first := together(t, l, 7, sign)
 		wantWaiting(t, e, l, 7)
-		call(t, l, func() { cancel() })
+		looptest.Call(t, l, func() { cancel() })
 		eighth := together(t, l, 1, sign)
-		if err := receive(t, first[3]); !errors.Is(err, context.Canceled) {
+		if err := testkit.Receive(t, first[3]); !errors.Is(err, context.Canceled) {
 			t.Errorf("Sign: %v, want context.Canceled", err)
 		}
 		wantWaiting(t, e, l, 7)
@@ -114,27 +116,27 @@ func TestContextEndsWhileAWorkerComputes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEngine(t, Config{Worker: true})
 			g := newGate(e)
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			k := newKey(t, e, "2048a")
 			var cancel context.CancelFunc
 			var job jobs.Job
-			done := spawn(t, l, func(ctx context.Context) error {
+			done := looptest.Spawn(t, l, func(ctx context.Context) error {
 				job, _ = jobs.FromContext(ctx)
 				ctx, cancel = context.WithCancel(ctx)
 				return signs(ctx, k)
 			})
-			receive(t, g.began)
-			call(t, l, func() { cancel() })
+			testkit.Receive(t, g.began)
+			looptest.Call(t, l, func() { cancel() })
 			wantCanceled := func() {
 				t.Helper()
-				if err := receive(t, done); !errors.Is(err, context.Canceled) {
+				if err := testkit.Receive(t, done); !errors.Is(err, context.Canceled) {
 					t.Errorf("Sign: %v, want context.Canceled", err)
 				}
 			}
 			if resumed {
 				l.Wake(job)
 				wantCanceled()
-				call(t, l, func() {
+				looptest.Call(t, l, func() {
 					if r := batcherIn(e, l).batch.reqs[0]; !r.abandoned {
 						t.Error("the worker's request has been freed")
 					}
@@ -144,7 +146,7 @@ func TestContextEndsWhileAWorkerComputes(t *testing.T) {
 			if !resumed {
 				wantCanceled()
 			}
-			eventually(t, "the batch is the loop's again", func() bool { return e.Stats().Operations == 1 })
+			testkit.Eventually(t, "the batch is the loop's again", func() bool { return e.Stats().Operations == 1 })
 			if s := e.Stats(); s.Canceled != 1 {
 				t.Errorf("%+v, want 1 canceled", s)
 			}
@@ -156,9 +158,9 @@ func TestContextEndsWhileAWorkerComputes(t *testing.T) {
 // With a context that has ended nothing is begun, wherever the key is used.
 func TestContextHasEnded(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		bound := k.ForContext(ctx)
 		cancel()
@@ -188,9 +190,9 @@ func TestContextHasEnded(t *testing.T) {
 func TestWakesAtAnyTime(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
-		must(t, l, func(ctx context.Context) error {
+		looptest.Must(t, l, func(ctx context.Context) error {
 			j, _ := jobs.FromContext(ctx)
 			for _, wake := range []func(){
 				func() { l.Wake(j) },

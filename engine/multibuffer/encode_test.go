@@ -16,6 +16,8 @@ import (
 	mathrand "math/rand/v2"
 	"testing"
 	"testing/iotest"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // lastHash is the largest crypto.Hash there is.
@@ -152,7 +154,7 @@ func TestEncodeRandError(t *testing.T) {
 
 // An encoder is used for one message after the other.
 func TestEncodeDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if testkit.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	var e encoder

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -23,7 +24,7 @@ func TestEqualToCryptoRSA(t *testing.T) {
 	for _, bits := range keySizes {
 		t.Run(fmt.Sprint(bits), func(t *testing.T) {
 			e := newEngine(t, Config{})
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			const perKey = 500
 			left := *messages
 			for number := 0; left > 0; number++ {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -26,14 +28,14 @@ func TestFaultyResults(t *testing.T) {
 				}
 			}
 		}
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
 		mustAll(t, together(t, l, 8, func(ctx context.Context, _ int) error { return signs(ctx, k) }))
 		if s := e.Stats(); s.Fallbacks != 3 || s.Operations != 5 || s.Direct != 0 {
 			t.Errorf("%+v, want 3 fallbacks and 5 operations", s)
 		}
-		settle(t, l)
-		call(t, l, func() {
+		looptest.Settle(t, l)
+		looptest.Call(t, l, func() {
 			if len(got) != 1 || got[0].Fallbacks != 3 {
 				t.Errorf("OnBatch was told %+v", got)
 			}
@@ -57,18 +59,18 @@ func TestComputationPanics(t *testing.T) {
 			}
 			panic("kernel defect")
 		}
-		var out logged
-		l := newLoop(t, loop.Config{Logger: out.logger()})
+		var out testkit.Log
+		l := looptest.New(t, loop.Config{Logger: out.Logger()})
 		k := newKey(t, e, "2048a")
 		mustAll(t, together(t, l, 11, func(ctx context.Context, _ int) error { return signs(ctx, k) }))
 		if s := e.Stats(); s.Fallbacks != 11 || s.Operations != 0 || s.Batches != 2 {
 			t.Errorf("%+v, want 11 fallbacks in 2 batches", s)
 		}
-		settle(t, l)
+		looptest.Settle(t, l)
 		if !strings.Contains(out.String(), "kernel defect") || !strings.Contains(out.String(), "faults_test.go") {
 			t.Errorf("neither the panic nor its stack is logged: %s", &out)
 		}
-		must(t, l, func(ctx context.Context) error { return signs(ctx, k) })
+		looptest.Must(t, l, func(ctx context.Context) error { return signs(ctx, k) })
 		if s := e.Stats(); s.Fallbacks != 11 || s.Operations != 1 {
 			t.Errorf("%+v, want an operation after the panics", s)
 		}

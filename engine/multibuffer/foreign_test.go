@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -42,9 +43,9 @@ func decryptsWith(bound crypto.Signer) error {
 func TestBoundKeyOnAnotherGoroutine(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
-		must(t, l, func(ctx context.Context) error {
+		looptest.Must(t, l, func(ctx context.Context) error {
 			bound := k.ForContext(ctx)
 			done := make(chan error)
 			for _, operation := range []func(crypto.Signer) error{signsWith, decryptsWith} {
@@ -70,7 +71,7 @@ func TestBoundKeyOnAnotherGoroutine(t *testing.T) {
 			}
 			return signsWith(bound) // it can still pause
 		})
-		must(t, l, func(ctx context.Context) error { return signs(ctx, k) })
+		looptest.Must(t, l, func(ctx context.Context) error { return signs(ctx, k) })
 		wantSizes(t, e, map[int]uint64{1: 2})
 		if s := e.Stats(); s.Direct != 1 {
 			t.Errorf("%+v, want 1 direct one", s)
@@ -84,7 +85,7 @@ func TestBoundKeyOnManyGoroutines(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		const goroutines, each = 3, 5
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
 		many := func(bound crypto.Signer) (err error) {
 			for range each {
@@ -92,7 +93,7 @@ func TestBoundKeyOnManyGoroutines(t *testing.T) {
 			}
 			return err
 		}
-		must(t, l, func(ctx context.Context) error {
+		looptest.Must(t, l, func(ctx context.Context) error {
 			bound := k.ForContext(ctx)
 			others := make(chan error, goroutines)
 			for range goroutines {

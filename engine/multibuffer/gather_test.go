@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -23,7 +24,7 @@ func TestBatchesFill(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		for _, n := range []int{1, 2, 7, 8, 9, 16, 64, 71} {
 			e := newEngine(t, cfg)
-			l := newLoop(t, loop.Config{})
+			l := looptest.New(t, loop.Config{})
 			k := newKey(t, e, "2048a")
 			mustAll(t, together(t, l, n, func(ctx context.Context, _ int) error { return signs(ctx, k) }))
 			want := map[int]uint64{8: uint64(n / 8)}
@@ -45,16 +46,16 @@ func TestBatchesFill(t *testing.T) {
 func TestFullBatchDoesNotWaitForIdleness(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
 		stop := keepBusy(t, l)
 		mustAll(t, together(t, l, 8, func(ctx context.Context, _ int) error { return signs(ctx, k) }))
 		wantSizes(t, e, map[int]uint64{8: 1})
 		all := together(t, l, 15, func(ctx context.Context, _ int) error { return signs(ctx, k) })
 		mustAll(t, all[:8])
-		settle(t, l)
+		looptest.Settle(t, l)
 		wantSizes(t, e, map[int]uint64{8: 2})
-		call(t, l, func() {
+		looptest.Call(t, l, func() {
 			if b := batcherIn(e, l); b.waiting != 7 {
 				t.Errorf("%d requests wait, want 7", b.waiting)
 			}
@@ -71,13 +72,13 @@ func TestOldRequestsDoNotWait(t *testing.T) {
 		e := newEngine(t, cfg)
 		var now atomic.Int64
 		e.now = func() time.Duration { return time.Duration(now.Load()) }
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
 		keepBusy(t, l)
 		all := together(t, l, 3, func(ctx context.Context, _ int) error { return signs(ctx, k) })
 		wantWaiting(t, e, l, 3)
 		now.Store(int64(maxWait) - 1)
-		settle(t, l)
+		looptest.Settle(t, l)
 		wantSizes(t, e, nil)
 		now.Store(int64(maxWait))
 		mustAll(t, all)
@@ -95,7 +96,7 @@ func TestMixedKeys(t *testing.T) {
 		bits := make(map[int]int)
 		cfg.OnBatch = func(b Batch) { bits[b.Bits] += b.Requests }
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		var keys []*Key
 		for _, name := range allKeys {
 			keys = append(keys, newKey(t, e, name))
@@ -104,8 +105,8 @@ func TestMixedKeys(t *testing.T) {
 		wantSizes(t, e, map[int]uint64{8: 4})
 		mustAll(t, together(t, l, 8, func(ctx context.Context, i int) error { return signs(ctx, keys[i%4]) }))
 		wantSizes(t, e, map[int]uint64{8: 4, 4: 1, 2: 2})
-		settle(t, l)
-		call(t, l, func() {
+		looptest.Settle(t, l)
+		looptest.Call(t, l, func() {
 			if want := map[int]int{2048: 20, 3072: 10, 4096: 10}; !maps.Equal(bits, want) {
 				t.Errorf("OnBatch was told of %v, want %v", bits, want)
 			}
@@ -118,7 +119,7 @@ func TestMixedKeys(t *testing.T) {
 // rest or in eights. A batch of other keys may come first.
 func TestOrder(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	keys := []*Key{newKey(t, e, "3072"), newKey(t, e, "2048a")}
 	for _, n := range []int{5, 16, 40} {
 		var order [2][]int
@@ -142,7 +143,7 @@ func TestOldestFirst(t *testing.T) {
 		var got []int
 		cfg.OnBatch = func(b Batch) { got = append(got, b.Bits) }
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		keys := []*Key{newKey(t, e, "3072"), newKey(t, e, "4096"), newKey(t, e, "2048a")}
 		var want []int
 		for range keys {
@@ -152,8 +153,8 @@ func TestOldestFirst(t *testing.T) {
 				want = append(want, keySizes[k.size])
 			}
 		}
-		settle(t, l)
-		call(t, l, func() {
+		looptest.Settle(t, l)
+		looptest.Call(t, l, func() {
 			if !slices.Equal(got, want) {
 				t.Errorf("batches of %v bits, want %v", got, want)
 			}

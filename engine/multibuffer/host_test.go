@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/jobloop/jobloop/engine"
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -98,7 +99,7 @@ func TestAnyHostWithWorker(t *testing.T) {
 		t.Fatalf("the job does not wait: %v, %v", st, err)
 	}
 	h.before[0]()
-	receive(t, h.posted)()
+	testkit.Receive(t, h.posted)()
 	if !slices.Equal(h.ready, []jobs.Job{j}) {
 		t.Errorf("ready: %v, want %v", h.ready, j)
 	}

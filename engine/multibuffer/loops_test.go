@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -12,18 +14,18 @@ import (
 // made for a while.
 func TestBeforeSleepHookGoes(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	hooked := func() (on bool) {
-		call(t, l, func() { on = batcherIn(e, l).stopSleep != nil })
+		looptest.Call(t, l, func() { on = batcherIn(e, l).stopSleep != nil })
 		return on
 	}
 	for range 3 {
-		must(t, l, func(ctx context.Context) error { return signs(ctx, k) })
+		looptest.Must(t, l, func(ctx context.Context) error { return signs(ctx, k) })
 		if !hooked() {
 			t.Fatal("the hook goes with every request")
 		}
-		eventually(t, "the hook goes", func() bool { return !hooked() })
+		testkit.Eventually(t, "the hook goes", func() bool { return !hooked() })
 	}
 	wantSizes(t, e, map[int]uint64{1: 3})
 }
@@ -31,7 +33,7 @@ func TestBeforeSleepHookGoes(t *testing.T) {
 // Two engines on one loop: neither's hooks keep the other's from being called.
 func TestTwoEngines(t *testing.T) {
 	e, f := newEngine(t, Config{}), newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k, m := newKey(t, e, "2048a"), newKey(t, f, "2048b")
 	for range 3 * keepHook {
 		mustAll(t, together(t, l, 2, func(ctx context.Context, i int) error { return signs(ctx, []*Key{k, m}[i]) }))
@@ -45,7 +47,7 @@ func TestGroup(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		e := newEngine(t, cfg)
 		k, m := newKey(t, e, "2048a"), newKey(t, e, "3072")
-		checkLeaks(t)
+		testkit.CheckLeaks(t)
 		g, err := loop.NewGroup(2, loop.Config{})
 		if errors.Is(err, loop.ErrUnsupported) {
 			t.Skip(err)
@@ -57,7 +59,7 @@ func TestGroup(t *testing.T) {
 		go func() { ran <- g.Run(context.Background()) }()
 		var all []<-chan error
 		for i := range 100 {
-			all = append(all, spawn(t, g.Loops()[i%2], func(ctx context.Context) error {
+			all = append(all, looptest.Spawn(t, g.Loops()[i%2], func(ctx context.Context) error {
 				for range 3 {
 					if err := errors.Join(signs(ctx, k), signs(ctx, m)); err != nil {
 						return err
@@ -70,7 +72,7 @@ func TestGroup(t *testing.T) {
 		var batchers []*batcher
 		for _, l := range g.Loops() {
 			wantIdle(t, e, l)
-			call(t, l, func() { batchers = append(batchers, batcherIn(e, l)) })
+			looptest.Call(t, l, func() { batchers = append(batchers, batcherIn(e, l)) })
 		}
 		if batchers[0] == batchers[1] {
 			t.Error("two loops share a batcher")
@@ -79,7 +81,7 @@ func TestGroup(t *testing.T) {
 			t.Errorf("%+v, want 600 operations", s)
 		}
 		g.Close()
-		if err := receive(t, ran); err != nil {
+		if err := testkit.Receive(t, ran); err != nil {
 			t.Error(err)
 		}
 	})

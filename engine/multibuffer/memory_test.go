@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -14,7 +16,7 @@ import (
 func TestMemoryIsBounded(t *testing.T) {
 	e := newEngine(t, Config{})
 	e.do = instantly
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	mustAll(t, together(t, l, 2000, func(ctx context.Context, _ int) error {
 		_, err := k.ForContext(ctx).Sign(nil, digest, crypto.SHA256)
@@ -22,7 +24,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}))
 	wantSizes(t, e, map[int]uint64{8: 250})
 	wantIdle(t, e, l)
-	call(t, l, func() {
+	looptest.Call(t, l, func() {
 		if b := batcherIn(e, l); b.free.n != maxFree || cap(b.settled) > 1024 {
 			t.Errorf("%d free requests, room for %d settled ones", b.free.n, cap(b.settled))
 		}
@@ -38,14 +40,14 @@ func instantly(_ *rsax8.Unit, reqs []*rsax8.Request) {
 
 // A signature allocates itself, and nothing else.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if testkit.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	e := newEngine(t, Config{})
 	e.do = instantly
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		handshake, cancel := context.WithCancel(ctx) // as crypto/tls makes one
 		defer cancel()
 		for name, ctx := range map[string]context.Context{"the job's": ctx, "a handshake's": handshake} {

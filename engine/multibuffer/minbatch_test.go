@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -13,7 +14,7 @@ func TestMinBatch(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		cfg.MinBatch = 3
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		small, big := newKey(t, e, "2048a"), newKey(t, e, "3072")
 		var order []int
 		mustAll(t, together(t, l, 5, func(ctx context.Context, i int) error {
@@ -41,7 +42,7 @@ func TestMinBatch(t *testing.T) {
 func TestMinBatchIsKept(t *testing.T) {
 	for least := 1; least <= 8; least++ {
 		e := newEngine(t, Config{MinBatch: least})
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
 		alone := 0
 		for n := 1; n <= 8; n++ {

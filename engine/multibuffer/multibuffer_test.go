@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/cpu"
 
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -212,7 +213,7 @@ func TestKeyIsNotChanged(t *testing.T) {
 // What a key's owner has precomputed may belong to other numbers.
 func TestStalePrecomputedValues(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	mixed := *testKey(t, "2048a")
 	other := testKey(t, "2048b")
 	mixed.N, mixed.D, mixed.Primes = other.N, other.D, other.Primes
@@ -220,7 +221,7 @@ func TestStalePrecomputedValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		for _, key := range []crypto.Signer{signer, signer.(*Key).ForContext(ctx)} {
 			sig, err := key.Sign(rand.Reader, digest, crypto.SHA256)
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -13,7 +14,7 @@ import (
 // A job that is resumed for another reason goes on waiting.
 func TestSpuriousResume(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{PollInterval: time.Nanosecond}) // a job that must be polled is, in each turn
+	l := looptest.New(t, loop.Config{PollInterval: time.Nanosecond}) // a job that must be polled is, in each turn
 	k := newKey(t, e, "2048a")
 	stop := keepBusy(t, l)
 	var job jobs.Job
@@ -28,9 +29,9 @@ func TestSpuriousResume(t *testing.T) {
 		return nil
 	})
 	for range 5 {
-		call(t, l, func() { l.Ready(job) })
-		settle(t, l)
-		call(t, l, func() {
+		looptest.Call(t, l, func() { l.Ready(job) })
+		looptest.Settle(t, l)
+		looptest.Call(t, l, func() {
 			if b := batcherIn(e, l); b.waiting != 1 || b.queues[0].head.state != stateWaiting {
 				t.Errorf("%d requests wait, want 1", b.waiting)
 			}
@@ -49,9 +50,9 @@ func TestSpuriousResume(t *testing.T) {
 func TestPauseBlocked(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		e := newEngine(t, cfg)
-		l := newLoop(t, loop.Config{})
+		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
-		must(t, l, func(ctx context.Context) error {
+		looptest.Must(t, l, func(ctx context.Context) error {
 			j, _ := jobs.FromContext(ctx)
 			j.BlockPause()
 			for range 2 {

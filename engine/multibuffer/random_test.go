@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -25,7 +27,7 @@ func TestRandom(t *testing.T) {
 func testRandom(t *testing.T, cfg Config, rnd *rand.Rand) {
 	cfg.MinBatch = 1 + rnd.IntN(3)
 	e := newEngine(t, cfg)
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	var keys []*Key
 	for _, name := range []string{"2048a", "2048b", "2048a", "3072"} {
 		keys = append(keys, newKey(t, e, name))
@@ -49,7 +51,7 @@ func testRandom(t *testing.T, cfg Config, rnd *rand.Rand) {
 		})
 		all = append(all, done)
 		if rnd.IntN(4) == 0 {
-			call(t, l, func() {
+			looptest.Call(t, l, func() {
 				for range 3 {
 					if len(paused) > 0 {
 						l.Ready(paused[len(paused)/2])
@@ -58,22 +60,22 @@ func testRandom(t *testing.T, cfg Config, rnd *rand.Rand) {
 			})
 		}
 		if rnd.IntN(6) == 0 {
-			receive(t, begun) // or it would not be served at all
-			reset(t, c)
+			testkit.Receive(t, begun) // or it would not be served at all
+			testkit.Reset(c)
 		}
 	}
 	signed := 0
 	for i, done := range all {
-		switch err := receive(t, done); {
+		switch err := testkit.Receive(t, done); {
 		case err == nil:
 			signed++
 		case !errors.Is(err, jobs.ErrCanceled):
 			t.Errorf("client %d: %v", i, err)
 		}
 	}
-	settle(t, l)
-	eventually(t, "the worker's last batch is back", func() (idle bool) {
-		call(t, l, func() { b := batcherIn(e, l); idle = len(b.batch.reqs) == 0 && b.waiting == 0 })
+	looptest.Settle(t, l)
+	testkit.Eventually(t, "the worker's last batch is back", func() (idle bool) {
+		looptest.Call(t, l, func() { b := batcherIn(e, l); idle = len(b.batch.reqs) == 0 && b.waiting == 0 })
 		return idle
 	})
 	wantIdle(t, e, l)

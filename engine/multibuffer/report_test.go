@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -31,14 +33,14 @@ func TestOnBatch(t *testing.T) {
 			u.Do(reqs)
 			now.Add(100)
 		}
-		l = newLoop(t, loop.Config{})
+		l = looptest.New(t, loop.Config{})
 		k := newKey(t, e, "3072")
 		mustAll(t, together(t, l, 2, func(ctx context.Context, _ int) error {
 			now.Add(5)
 			return signs(ctx, k)
 		}))
-		settle(t, l)
-		call(t, l, func() {
+		looptest.Settle(t, l)
+		looptest.Call(t, l, func() {
 			if want := []Batch{{Requests: 2, Bits: 3072, Waited: 5, Took: 100}}; !slices.Equal(got, want) {
 				t.Errorf("OnBatch was told %+v, want %+v", got, want)
 			}
@@ -54,12 +56,12 @@ func TestOnBatchPanics(t *testing.T) {
 	bothModes(t, func(t *testing.T, cfg Config) {
 		cfg.OnBatch = func(Batch) { panic("observer") }
 		e := newEngine(t, cfg)
-		var out logged
-		l := newLoop(t, loop.Config{Logger: out.logger()})
+		var out testkit.Log
+		l := looptest.New(t, loop.Config{Logger: out.Logger()})
 		k := newKey(t, e, "2048a")
 		mustAll(t, together(t, l, 19, func(ctx context.Context, _ int) error { return signs(ctx, k) }))
 		wantSizes(t, e, map[int]uint64{8: 2, 3: 1})
-		settle(t, l)
+		looptest.Settle(t, l)
 		if !strings.Contains(out.String(), "observer") {
 			t.Errorf("logged: %s", &out)
 		}

@@ -13,6 +13,8 @@ import (
 	"testing/iotest"
 
 	"github.com/jobloop/jobloop/engine"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -21,7 +23,7 @@ import (
 // crypto/rsa: PKCS #1 v1.5 and, given the same salt, PSS.
 func TestSignaturesAreCryptoRSAs(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for _, name := range allKeys {
 		k := newKey(t, e, name)
 		cases := signCases(k.rsa.Size())
@@ -63,7 +65,7 @@ func TestSignaturesAreCryptoRSAs(t *testing.T) {
 // PSS with a random salt, as TLS 1.3 has it.
 func TestPSSVerifies(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	for _, name := range allKeys {
 		k := newKey(t, e, name)
 		salts := []int{rsa.PSSSaltLengthEqualsHash, rsa.PSSSaltLengthAuto, 11}
@@ -86,10 +88,10 @@ func TestPSSVerifies(t *testing.T) {
 // What crypto/rsa refuses is refused by its own words, and at once.
 func TestErrorsAreCryptoRSAs(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	refused := 0
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		bound := k.ForContext(ctx)
 		for _, c := range signCases(k.rsa.Size()) {
 			_, want := attempt(k.rsa, random(0), c.digest, c.opts)
@@ -121,7 +123,7 @@ func TestErrorsAreCryptoRSAs(t *testing.T) {
 // other's message.
 func TestRandThatPauses(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	mustAll(t, together(t, l, 4, func(ctx context.Context, i int) error {
 		slow := readerFunc(func(p []byte) (int, error) {
@@ -166,12 +168,12 @@ func TestSignOutsideJobs(t *testing.T) {
 // A key that is bound to a job is no more than the key elsewhere.
 func TestBoundKeyOutsideItsJob(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	var bound crypto.Signer
 	var end func(any) error
 	var arg any
-	first := spawn(t, l, func(ctx context.Context) error {
+	first := looptest.Spawn(t, l, func(ctx context.Context) error {
 		bound = k.ForContext(ctx)
 		if bound == crypto.Signer(k) {
 			t.Error("the key is not bound")
@@ -186,7 +188,7 @@ func TestBoundKeyOutsideItsJob(t *testing.T) {
 		end, arg, _ = j.WaitCtx().Callback()
 		return j.Pause()
 	})
-	settle(t, l)
+	looptest.Settle(t, l)
 	check := func(where string, want uint64) {
 		sig, err := bound.Sign(nil, digest, crypto.SHA256)
 		if err == nil {
@@ -196,8 +198,8 @@ func TestBoundKeyOutsideItsJob(t *testing.T) {
 			t.Errorf("%s: error %v, %+v, want %d direct ones", where, err, s, want)
 		}
 	}
-	call(t, l, func() { check("outside jobs", 1) })
-	must(t, l, func(ctx context.Context) error {
+	looptest.Call(t, l, func() { check("outside jobs", 1) })
+	looptest.Must(t, l, func(ctx context.Context) error {
 		check("in another job", 2)
 		if j, _ := jobs.FromContext(ctx); j.WaitCtx().CallbackTaken() {
 			t.Error("the other job's callback has been taken")
@@ -205,11 +207,11 @@ func TestBoundKeyOutsideItsJob(t *testing.T) {
 		return nil
 	})
 	end(arg)
-	if err := receive(t, first); err != nil {
+	if err := testkit.Receive(t, first); err != nil {
 		t.Fatal(err)
 	}
-	settle(t, l)
-	call(t, l, func() { check("after the job's end", 3) })
+	looptest.Settle(t, l)
+	looptest.Call(t, l, func() { check("after the job's end", 3) })
 	wantIdle(t, e, l)
 }
 
@@ -237,14 +239,14 @@ func TestForContextWithoutLoop(t *testing.T) {
 
 func TestDecrypt(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	secret := []byte("secret")
 	ciphertext, err := rsa.EncryptOAEP(crypto.SHA256.New(), rand.Reader, &k.rsa.PublicKey, secret, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		for _, d := range []any{k, k.ForContext(ctx)} {
 			got, err := d.(crypto.Decrypter).Decrypt(rand.Reader, ciphertext, &rsa.OAEPOptions{Hash: crypto.SHA256})
 			if err != nil || !bytes.Equal(got, secret) {
@@ -258,9 +260,9 @@ func TestDecrypt(t *testing.T) {
 // A signature is the caller's: it is not changed by later ones.
 func TestSignatureIsTheCallers(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		bound := k.ForContext(ctx)
 		a, err := bound.Sign(nil, digest, crypto.SHA256)
 		if err != nil {

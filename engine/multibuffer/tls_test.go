@@ -2,7 +2,6 @@ package multibuffer
 
 import (
 	"context"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,38 +9,16 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jobloop/jobloop/engine"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
-
-// certificate returns one for "test" that is signed by its own key. The
-// certificate's PrivateKey is signer.
-func certificate(t testing.TB, own, signer crypto.Signer) *tls.Certificate {
-	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		DNSNames:     []string{"test"},
-		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
-		IsCA:         true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, own.Public(), own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: signer, Leaf: leaf}
-}
 
 // tlsServer is an echo server on l. It returns its address and what a client
 // of it needs.
@@ -57,7 +34,7 @@ func tlsServer(t *testing.T, l *loop.Loop, conf *tls.Config, certs ...*tls.Certi
 	})
 	ln, err := l.Listen("tcp", "127.0.0.1:0", &loop.TLSHandler{
 		Config:           conf,
-		HandshakeTimeout: patience,
+		HandshakeTimeout: testkit.Patience,
 		Handler: func(_ context.Context, c *loop.TLSConn) error {
 			_, err := io.Copy(c, c)
 			return err
@@ -66,23 +43,19 @@ func tlsServer(t *testing.T, l *loop.Loop, conf *tls.Config, certs ...*tls.Certi
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots = x509.NewCertPool()
-	for _, c := range certs {
-		roots.AddCert(c.Leaf)
-	}
-	return ln.Addr().String(), roots
+	return ln.Addr().String(), testkit.Roots(certs...)
 }
 
 // visit does a handshake and has a line echoed.
 func visit(addr string, conf *tls.Config) (tls.ConnectionState, error) {
-	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: conf}
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: testkit.Patience}, Config: conf}
 	conn, err := d.Dial("tcp", addr)
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}
 	c := conn.(*tls.Conn)
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testkit.Patience))
 	if _, err := io.WriteString(c, "hello"); err != nil {
 		return c.ConnectionState(), err
 	}
@@ -112,9 +85,9 @@ func TestHandshakes(t *testing.T) {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			t.Run(tls.VersionName(version), func(t *testing.T) {
 				e := newEngine(t, cfg)
-				l := newLoop(t, loop.Config{})
+				l := looptest.New(t, loop.Config{})
 				k := newKey(t, e, "2048a")
-				addr, roots := tlsServer(t, l, &tls.Config{}, certificate(t, k.rsa, k))
+				addr, roots := tlsServer(t, l, &tls.Config{}, testkit.Certificate(k.rsa, k, "test"))
 				crowd(t, 64, func(int) error {
 					s, err := visit(addr, &tls.Config{RootCAs: roots, ServerName: "test", MinVersion: version, MaxVersion: version})
 					if err == nil && s.Version != version {
@@ -136,7 +109,7 @@ func TestHandshakes(t *testing.T) {
 // Clients of ECDSA and of RSA, of two sizes, at a time.
 func TestHandshakesWithSeveralCertificates(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +119,7 @@ func TestHandshakesWithSeveralCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := newKey(t, e, "3072")
-	addr, roots := tlsServer(t, l, &tls.Config{}, certificate(t, ec, same), certificate(t, k.rsa, k))
+	addr, roots := tlsServer(t, l, &tls.Config{}, testkit.Certificate(ec, same, "test"), testkit.Certificate(k.rsa, k, "test"))
 	crowd(t, 32, func(i int) error {
 		conf := &tls.Config{RootCAs: roots, ServerName: "test", MaxVersion: tls.VersionTLS12,
 			CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
@@ -167,9 +140,9 @@ func TestHandshakesWithSeveralCertificates(t *testing.T) {
 // A resumed session needs no signature.
 func TestResumption(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
-	addr, roots := tlsServer(t, l, &tls.Config{}, certificate(t, k.rsa, k))
+	addr, roots := tlsServer(t, l, &tls.Config{}, testkit.Certificate(k.rsa, k, "test"))
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		conf := &tls.Config{RootCAs: roots, ServerName: "test", MaxVersion: version, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 		for i := range 3 {
@@ -187,10 +160,10 @@ func TestResumption(t *testing.T) {
 // RSA key exchange, where the server decrypts instead of signing.
 func TestRSAKeyExchange(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	suites := []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}
-	addr, roots := tlsServer(t, l, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: suites}, certificate(t, k.rsa, k))
+	addr, roots := tlsServer(t, l, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: suites}, testkit.Certificate(k.rsa, k, "test"))
 	crowd(t, 8, func(int) error {
 		s, err := visit(addr, &tls.Config{RootCAs: roots, ServerName: "test", MaxVersion: tls.VersionTLS12, CipherSuites: suites})
 		if err == nil && s.CipherSuite != suites[0] {
@@ -206,12 +179,12 @@ func TestRSAKeyExchange(t *testing.T) {
 // TLS 1.0 signs MD5 and SHA-1 together, without telling which hash it is.
 func TestTLS10(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
 	conf := func() *tls.Config {
 		return &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}}
 	}
-	addr, roots := tlsServer(t, l, conf(), certificate(t, k.rsa, k))
+	addr, roots := tlsServer(t, l, conf(), testkit.Certificate(k.rsa, k, "test"))
 	c := conf()
 	c.RootCAs, c.ServerName = roots, "test"
 	if _, err := visit(addr, c); err != nil {
@@ -226,11 +199,11 @@ func TestTLS10(t *testing.T) {
 // for its client certificate too.
 func TestClientCertificate(t *testing.T) {
 	e := newEngine(t, Config{})
-	l := newLoop(t, loop.Config{})
+	l := looptest.New(t, loop.Config{})
 	k := newKey(t, e, "2048a")
-	cert := certificate(t, k.rsa, k)
+	cert := testkit.Certificate(k.rsa, k, "test")
 	addr, roots := tlsServer(t, l, &tls.Config{ClientAuth: tls.RequireAnyClientCert}, cert)
-	must(t, l, func(ctx context.Context) error {
+	looptest.Must(t, l, func(ctx context.Context) error {
 		conn, err := loop.Dial(ctx, "tcp", addr)
 		if err != nil {
 			return err

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
+	"github.com/jobloop/jobloop/loop"
 )
 
 // What it costs to have an operation done elsewhere: the signer does nothing.
@@ -24,13 +26,13 @@ func BenchmarkSign(b *testing.B) {
 		for _, jobs := range []int{1, 64} {
 			for _, ends := range []bool{false, true} {
 				b.Run(fmt.Sprintf("wake=%s/jobs=%d/ends=%t", mode.name, jobs, ends), func(b *testing.B) {
-					l := newLoop(b)
+					l := looptest.New(b, loop.Config{})
 					k := newKey(b, newEngine(b, offload.Config{Wake: mode.mode}), nothing)
 					b.ReportAllocs()
 					b.ResetTimer()
 					done := make(chan error, jobs)
 					for i := range jobs {
-						l.Go(counted(done, func(ctx context.Context) error {
+						l.Go(looptest.Report(done, func(ctx context.Context) error {
 							s := k.ForContext(ctx)
 							cancel := func() {}
 							for range (b.N + i) / jobs {

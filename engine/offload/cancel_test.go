@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -16,12 +17,12 @@ func TestCancel(t *testing.T) {
 		g := newGate(t)
 		k := newKey(t, e, g)
 		running := r.Go(signing(k))
-		receive(t, g.entered)
+		testkit.Receive(t, g.entered)
 		results := []<-chan error{running, r.Go(signing(k)), r.Go(signing(k))}
 		wantStats(t, e, "2 queued, 1 running")
 		r.Cancel()
 		for _, c := range results {
-			wantErr(t, receive(t, c), jobs.ErrCanceled)
+			testkit.WantErr(t, testkit.Receive(t, c), jobs.ErrCanceled)
 		}
 		wantStats(t, e, "3 operations, 3 canceled, 1 running")
 		g.open()
@@ -41,11 +42,11 @@ func TestCanceledAndStuck(t *testing.T) {
 		e := newEngine(t, offload.Config{Workers: 1, Timeout: 500 * time.Millisecond, Wake: mode})
 		g := newGate(t)
 		done := r.Go(signing(newKey(t, e, g)))
-		receive(t, g.entered)
+		testkit.Receive(t, g.entered)
 		r.Cancel()
-		wantErr(t, receive(t, done), jobs.ErrCanceled)
+		testkit.WantErr(t, testkit.Receive(t, done), jobs.ErrCanceled)
 		wantStats(t, e, "1 operations, 1 canceled, 1 stuck")
-		if err := sign(newKey(t, e, ecdsaKey())); err != nil {
+		if err := sign(newKey(t, e, testkit.ECDSAKey())); err != nil {
 			t.Errorf("the replacement: %v", err)
 		}
 		g.open()

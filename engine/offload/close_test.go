@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
 )
 
 // Close ends what is queued, and waits for what is under way.
@@ -16,8 +19,8 @@ func TestClose(t *testing.T) {
 		g := newGate(t)
 		k := newKey(t, e, g)
 		running := []<-chan error{r.Go(signing(k)), r.Go(signing(k))}
-		receive(t, g.entered)
-		receive(t, g.entered)
+		testkit.Receive(t, g.entered)
+		testkit.Receive(t, g.entered)
 		queued := []<-chan error{r.Go(signing(k)), r.Go(signing(k))}
 		wantStats(t, e, "2 queued, 2 running")
 		closed := make(chan error, 2)
@@ -25,10 +28,10 @@ func TestClose(t *testing.T) {
 			go func() { closed <- e.Close() }()
 		}
 		for _, c := range queued {
-			wantErr(t, receive(t, c), offload.ErrClosed)
+			testkit.WantErr(t, testkit.Receive(t, c), offload.ErrClosed)
 		}
-		wantErr(t, receive(t, r.Go(signing(k))), offload.ErrClosed)
-		wantErr(t, sign(k), offload.ErrClosed)
+		testkit.WantErr(t, testkit.Receive(t, r.Go(signing(k))), offload.ErrClosed)
+		testkit.WantErr(t, sign(k), offload.ErrClosed)
 		wantNone(t, running)
 		if len(closed) > 0 {
 			t.Errorf("Close has returned %v, before the operations have ended", <-closed)
@@ -36,7 +39,7 @@ func TestClose(t *testing.T) {
 		g.open()
 		drain(t, running)
 		for range 2 {
-			if err := receive(t, closed); err != nil {
+			if err := testkit.Receive(t, closed); err != nil {
 				t.Errorf("Close: %v", err)
 			}
 		}
@@ -49,36 +52,36 @@ func TestClose(t *testing.T) {
 
 // Close waits for an operation whose job has gone.
 func TestCloseAfterCancel(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	e := newEngine(t, offload.Config{})
 	g := newGate(t)
 	r := newChanReactor(t)
 	done := r.Go(signing(newKey(t, e, g)))
-	receive(t, g.entered)
+	testkit.Receive(t, g.entered)
 	r.Cancel()
-	wantErr(t, receive(t, done), jobs.ErrCanceled)
+	testkit.WantErr(t, testkit.Receive(t, done), jobs.ErrCanceled)
 	closed := make(chan error, 1)
 	go func() { closed <- e.Close() }()
-	eventually(t, "a closed engine", func() bool { return sign(newKey(t, e, ecdsaKey())) != nil })
+	testkit.Eventually(t, "a closed engine", func() bool { return sign(newKey(t, e, testkit.ECDSAKey())) != nil })
 	if len(closed) > 0 {
 		t.Errorf("Close has returned %v with a signer in use", <-closed)
 	}
 	g.open()
-	if err := receive(t, closed); err != nil {
+	if err := testkit.Receive(t, closed); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 }
 
 // Close does not wait for ever, and says why it gave up.
 func TestCloseWithStuckSigners(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	e := newEngine(t, offload.Config{Timeout: 30 * time.Millisecond})
 	g := newGate(t)
 	r := newChanReactor(t)
 	done := r.Go(signing(newKey(t, e, g)))
-	receive(t, g.entered)
-	wantErr(t, e.Close(), offload.ErrStuck)
-	wantErr(t, receive(t, done), offload.ErrTimeout)
+	testkit.Receive(t, g.entered)
+	testkit.WantErr(t, e.Close(), offload.ErrStuck)
+	testkit.WantErr(t, testkit.Receive(t, done), offload.ErrTimeout)
 	g.open()
 	wantStats(t, e, "1 operations, 1 timeouts, 1 dropped")
 	if err := e.Close(); err != nil {
@@ -99,13 +102,13 @@ func TestCloseIdle(t *testing.T) {
 func TestRefusedJobIsPolled(t *testing.T) {
 	for name, mode := range wakeModes {
 		t.Run(name, func(t *testing.T) {
-			checkLeaks(t)
+			testkit.CheckLeaks(t)
 			e := newEngine(t, offload.Config{Wake: mode})
 			e.Close()
-			k := newKey(t, e, ecdsaKey())
+			k := newKey(t, e, testkit.ECDSAKey())
 			done := make(chan error, 1)
-			newLoop(t).Go(counted(done, func(ctx context.Context) error {
-				wantErr(t, sign(k.ForContext(ctx)), offload.ErrClosed)
+			looptest.New(t, loop.Config{}).Go(looptest.Report(done, func(ctx context.Context) error {
+				testkit.WantErr(t, sign(k.ForContext(ctx)), offload.ErrClosed)
 				return pauseTwice(ctx)
 			}))
 			drain(t, []<-chan error{done})
@@ -117,10 +120,10 @@ func TestRefusedJobIsPolled(t *testing.T) {
 func TestServedJobIsPolled(t *testing.T) {
 	for name, mode := range wakeModes {
 		t.Run(name, func(t *testing.T) {
-			checkLeaks(t)
-			k := newKey(t, newEngine(t, offload.Config{Wake: mode}), ecdsaKey())
+			testkit.CheckLeaks(t)
+			k := newKey(t, newEngine(t, offload.Config{Wake: mode}), testkit.ECDSAKey())
 			done := make(chan error, 1)
-			newLoop(t).Go(counted(done, func(ctx context.Context) error {
+			looptest.New(t, loop.Config{}).Go(looptest.Report(done, func(ctx context.Context) error {
 				if err := sign(k.ForContext(ctx)); err != nil {
 					return err
 				}

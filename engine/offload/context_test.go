@@ -13,7 +13,10 @@ import (
 
 	"github.com/jobloop/jobloop/engine"
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
 )
 
 // ends are the ways in which a context ends.
@@ -45,15 +48,15 @@ func TestContextEnds(t *testing.T) {
 					})
 				}
 				running := start()
-				endRunning := receive(t, ready)
-				receive(t, g.entered)
+				endRunning := testkit.Receive(t, ready)
+				testkit.Receive(t, g.entered)
 				queued := start()
-				endQueued := receive(t, ready)
-				eventually(t, "a queued operation", func() bool { return e.Stats().Queued == 1 })
+				endQueued := testkit.Receive(t, ready)
+				testkit.Eventually(t, "a queued operation", func() bool { return e.Stats().Queued == 1 })
 				endQueued()
-				wantErr(t, receive(t, queued), want)
+				testkit.WantErr(t, testkit.Receive(t, queued), want)
 				endRunning()
-				wantErr(t, receive(t, running), want)
+				testkit.WantErr(t, testkit.Receive(t, running), want)
 				wantStats(t, e, "2 operations, 2 canceled, 1 running")
 				g.open()
 				wantStats(t, e, "2 operations, 2 canceled, 1 dropped")
@@ -80,10 +83,10 @@ func TestContextEndsWhileBlocked(t *testing.T) {
 			cancels <- cancel
 			return <-done
 		})
-		cancel := receive(t, cancels)
-		receive(t, g.entered)
+		cancel := testkit.Receive(t, cancels)
+		testkit.Receive(t, g.entered)
 		cancel()
-		wantErr(t, receive(t, other), context.Canceled)
+		testkit.WantErr(t, testkit.Receive(t, other), context.Canceled)
 
 		blocked := r.Go(func(ctx context.Context) error {
 			j, _ := jobs.FromContext(ctx)
@@ -93,11 +96,11 @@ func TestContextEndsWhileBlocked(t *testing.T) {
 			cancels <- cancel
 			return sign(k.ForContext(ctx))
 		})
-		cancel = receive(t, cancels)
-		receive(t, g.entered)
+		cancel = testkit.Receive(t, cancels)
+		testkit.Receive(t, g.entered)
 		wantBlocked(t, "offload.(*operation).pause")
 		cancel()
-		wantErr(t, receive(t, blocked), context.Canceled)
+		testkit.WantErr(t, testkit.Receive(t, blocked), context.Canceled)
 		wantStats(t, e, "2 operations, 2 canceled, 2 running")
 		g.open()
 		wantStats(t, e, "2 operations, 2 canceled, 2 dropped")
@@ -108,17 +111,17 @@ func TestContextEndsWhileBlocked(t *testing.T) {
 func TestContextHasEnded(t *testing.T) {
 	onReactors(t, func(t *testing.T, r reactor, mode offload.WakeMode) {
 		e := newEngine(t, offload.Config{Wake: mode})
-		k := newKey(t, e, ecdsaKey())
+		k := newKey(t, e, testkit.ECDSAKey())
 		var bound crypto.Signer
 		drain(t, []<-chan error{r.Go(func(ctx context.Context) error {
 			ctx, cancel := context.WithCancel(ctx)
 			bound = k.ForContext(ctx)
 			err := sign(bound)
 			cancel()
-			wantErr(t, sign(bound), context.Canceled)
+			testkit.WantErr(t, sign(bound), context.Canceled)
 			return err
 		})})
-		wantErr(t, sign(bound), context.Canceled)
+		testkit.WantErr(t, sign(bound), context.Canceled)
 		wantStats(t, e, "1 operations")
 	})
 }
@@ -128,8 +131,8 @@ func TestContextHasEnded(t *testing.T) {
 func TestGivenUpJobIsPolled(t *testing.T) {
 	for name, mode := range wakeModes {
 		t.Run(name, func(t *testing.T) {
-			checkLeaks(t)
-			l := newLoop(t)
+			testkit.CheckLeaks(t)
+			l := looptest.New(t, loop.Config{})
 			e := newEngine(t, offload.Config{Workers: 20, Wake: mode})
 			g := newGate(t)
 			k := newKey(t, e, g)
@@ -137,15 +140,15 @@ func TestGivenUpJobIsPolled(t *testing.T) {
 				cancels := make(chan context.CancelFunc, 1)
 				done := make(chan error, 1)
 				var job jobs.Job
-				l.Go(counted(done, func(ctx context.Context) error {
+				l.Go(looptest.Report(done, func(ctx context.Context) error {
 					job, _ = jobs.FromContext(ctx)
 					c, cancel := context.WithCancel(ctx)
 					cancels <- cancel
-					wantErr(t, sign(k.ForContext(c)), context.Canceled)
+					testkit.WantErr(t, sign(k.ForContext(c)), context.Canceled)
 					return pauseTwice(ctx)
 				}))
-				cancel := receive(t, cancels)
-				receive(t, g.entered)
+				cancel := testkit.Receive(t, cancels)
+				testkit.Receive(t, g.entered)
 				l.Post(func() { cancel(); l.Ready(job) }) // before the callback
 				drain(t, []<-chan error{done})
 			}
@@ -167,7 +170,7 @@ func TestContextRaces(t *testing.T) {
 		}})
 		k := newKey(t, e, signerFunc(func(_ io.Reader, d []byte, opts crypto.SignerOpts) ([]byte, error) {
 			time.Sleep(time.Duration(randN(400)) * time.Microsecond)
-			return ecdsaKey().Sign(nil, d, opts)
+			return testkit.ECDSAKey().Sign(nil, d, opts)
 		}))
 		var results []<-chan error
 		for i := range n {
@@ -183,12 +186,12 @@ func TestContextRaces(t *testing.T) {
 		}
 		var canceled uint64
 		for _, c := range results {
-			if err := receive(t, c); err != nil {
-				wantErr(t, err, context.Canceled)
+			if err := testkit.Receive(t, c); err != nil {
+				testkit.WantErr(t, err, context.Canceled)
 				canceled++
 			}
 		}
-		eventually(t, "the end", func() bool { return e.Stats().Running == 0 })
+		testkit.Eventually(t, "the end", func() bool { return e.Stats().Running == 0 })
 		s := e.Stats()
 		if s.Canceled != gaveUp.Load() || s.Canceled > canceled || s.Operations-s.Canceled != n-canceled {
 			t.Errorf("%d operations were given up, %d by their callers, counts are %s", gaveUp.Load(), canceled, stats(e))
@@ -202,7 +205,7 @@ func TestHandshakeContextEnds(t *testing.T) {
 	onReactors(t, func(t *testing.T, r reactor, mode offload.WakeMode) {
 		e := newEngine(t, offload.Config{Wake: mode})
 		g := newGate(t)
-		cert := certificate(t, "server", ecdsaKey(), newKey(t, e, g))
+		cert := testkit.Certificate(testkit.ECDSAKey(), newKey(t, e, g), "server")
 		conf := &tls.Config{GetCertificate: engine.GetCertificate(
 			func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil })}
 		a, b := net.Pipe()
@@ -213,10 +216,10 @@ func TestHandshakeContextEnds(t *testing.T) {
 			cancels <- cancel
 			return tls.Server(a, conf).HandshakeContext(ctx)
 		})
-		cancel := receive(t, cancels)
-		receive(t, g.entered)
+		cancel := testkit.Receive(t, cancels)
+		testkit.Receive(t, g.entered)
 		cancel()
-		wantErr(t, receive(t, done), context.Canceled)
+		testkit.WantErr(t, testkit.Receive(t, done), context.Canceled)
 		wantStats(t, e, "1 operations, 1 canceled, 1 running")
 		g.open()
 		wantStats(t, e, "1 operations, 1 canceled, 1 dropped")

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -22,12 +23,12 @@ func TestLateResultAndReusedDescriptor(t *testing.T) {
 		"timeout":  {500 * time.Millisecond, func(reactor) {}, offload.ErrTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			checkLeaks(t)
+			testkit.CheckLeaks(t)
 			r := newPollReactor(t).(*handReactor)
 			e := newEngine(t, offload.Config{Wake: offload.WakeFD, Timeout: end.timeout})
 			g := newGate(t)
 			done := r.Go(signing(newKey(t, e, g)))
-			receive(t, g.entered)
+			testkit.Receive(t, g.entered)
 			waited := -1
 			r.do(func() {
 				for task := range r.tasks {
@@ -35,7 +36,7 @@ func TestLateResultAndReusedDescriptor(t *testing.T) {
 				}
 			})
 			end.end(r)
-			wantErr(t, receive(t, done), end.err)
+			testkit.WantErr(t, testkit.Receive(t, done), end.err)
 
 			reused := -1
 			for range 100 { // the lowest free number comes first
@@ -53,7 +54,7 @@ func TestLateResultAndReusedDescriptor(t *testing.T) {
 				t.Fatalf("descriptor %d is still open", waited)
 			}
 			g.open()
-			eventually(t, "the late result", func() bool { return e.Stats().Dropped == 1 })
+			testkit.Eventually(t, "the late result", func() bool { return e.Stats().Dropped == 1 })
 			r.do(func() {})
 			if n, err := unix.Read(reused, make([]byte, 8)); err != unix.EAGAIN {
 				t.Errorf("read of the reused descriptor: %d bytes, error %v, want none", n, err)
@@ -64,10 +65,10 @@ func TestLateResultAndReusedDescriptor(t *testing.T) {
 
 // Where no descriptor is to be had, the operation fails, and the job goes on.
 func TestNoDescriptors(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	r := newPollReactor(t)
 	e := newEngine(t, offload.Config{Wake: offload.WakeFD})
-	k := newKey(t, e, ecdsaKey())
+	k := newKey(t, e, testkit.ECDSAKey())
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -76,10 +77,10 @@ func TestNoDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
 		t.Skip(err)
 	}
-	err := receive(t, r.Go(signing(k)))
+	err := testkit.Receive(t, r.Go(signing(k)))
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	wantErr(t, err, offload.ErrNoWake, unix.EMFILE)
+	testkit.WantErr(t, err, offload.ErrNoWake, unix.EMFILE)
 	drain(t, []<-chan error{r.Go(signing(k))})
 }

@@ -11,13 +11,14 @@ import (
 	"testing"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
 // wantBlocked waits until a goroutine is in function, and blocks there.
 func wantBlocked(t testing.TB, function string) {
 	t.Helper()
-	eventually(t, function+" that blocks", func() bool {
+	testkit.Eventually(t, function+" that blocks", func() bool {
 		buf := make([]byte, 1<<20)
 		for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 			if head, frames, _ := strings.Cut(stack, "\n"); strings.Contains(frames, function) {
@@ -67,7 +68,7 @@ func TestBoundKeyOnAnotherGoroutine(t *testing.T) {
 			return decrypts(bound.(crypto.Decrypter), &rsaKey.PublicKey) // it can still pause
 		})
 		drain(t, []<-chan error{done})
-		drain(t, []<-chan error{r.Go(signing(newKey(t, e, ecdsaKey())))})
+		drain(t, []<-chan error{r.Go(signing(newKey(t, e, testkit.ECDSAKey())))})
 		wantStats(t, e, "6 operations")
 	})
 }
@@ -77,7 +78,7 @@ func TestBoundKeyOnManyGoroutines(t *testing.T) {
 	onReactors(t, func(t *testing.T, r reactor, mode offload.WakeMode) {
 		const goroutines, each = 4, 10
 		e := newEngine(t, offload.Config{Workers: 2, Wake: mode})
-		k := newKey(t, e, ecdsaKey())
+		k := newKey(t, e, testkit.ECDSAKey())
 		many := func(s crypto.Signer) (err error) {
 			for range each {
 				err = errors.Join(err, sign(s))
@@ -104,7 +105,7 @@ func TestBoundKeyOnManyGoroutines(t *testing.T) {
 // On another goroutine a context binds nothing: the key stays as it is.
 func TestForContextOnAnotherGoroutine(t *testing.T) {
 	onReactors(t, func(t *testing.T, r reactor, mode offload.WakeMode) {
-		k := newKey(t, newEngine(t, offload.Config{Wake: mode}), ecdsaKey())
+		k := newKey(t, newEngine(t, offload.Config{Wake: mode}), testkit.ECDSAKey())
 		drain(t, []<-chan error{r.Go(func(ctx context.Context) error {
 			got := make(chan crypto.Signer)
 			go func() { got <- k.ForContext(ctx) }()

@@ -7,15 +7,18 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
 )
 
 // A key that is bound to a job blocks in another job of the same pool, and
 // after its job has ended, instead of pausing whom it does not know.
 func TestBoundToItsJob(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	e := newEngine(t, offload.Config{})
-	k := newKey(t, e, ecdsaKey())
+	k := newKey(t, e, testkit.ECDSAKey())
 	pool, err := jobs.NewPool(0, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +52,7 @@ func TestSpuriousResumes(t *testing.T) {
 		e := newEngine(t, offload.Config{Wake: mode})
 		g := newGate(t)
 		results := []<-chan error{r.Go(signing(newKey(t, e, g)))}
-		receive(t, g.entered)
+		testkit.Receive(t, g.entered)
 		for range 20 {
 			r.Resume()
 		}
@@ -62,7 +65,7 @@ func TestSpuriousResumes(t *testing.T) {
 
 // WakeFD leaves a callback alone.
 func TestWakeFDWithACallback(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	r := newPollReactor(t).(*handReactor)
 	r.do(func() {
 		r.prepare = func(task *handTask) {
@@ -72,7 +75,7 @@ func TestWakeFDWithACallback(t *testing.T) {
 			}, nil)
 		}
 	})
-	k := newKey(t, newEngine(t, offload.Config{Wake: offload.WakeFD}), ecdsaKey())
+	k := newKey(t, newEngine(t, offload.Config{Wake: offload.WakeFD}), testkit.ECDSAKey())
 	drain(t, []<-chan error{r.Go(signing(k))})
 }
 
@@ -80,30 +83,30 @@ func TestWakeFDWithACallback(t *testing.T) {
 func TestNotPolled(t *testing.T) {
 	for name, mode := range wakeModes {
 		t.Run(name, func(t *testing.T) {
-			checkLeaks(t)
-			l := newLoop(t)
+			testkit.CheckLeaks(t)
+			l := looptest.New(t, loop.Config{})
 			e := newEngine(t, offload.Config{Wake: mode})
 			g := newGate(t)
 			k := newKey(t, e, g)
 			var job jobs.Job
 			done := make(chan error, 1)
-			l.Go(counted(done, func(ctx context.Context) error {
+			l.Go(looptest.Report(done, func(ctx context.Context) error {
 				job, _ = jobs.FromContext(ctx)
 				return sign(k.ForContext(ctx))
 			}))
-			receive(t, g.entered)
-			settle(t, l)
+			testkit.Receive(t, g.entered)
+			looptest.Settle(t, l)
 			if err := l.Wake(job); err != nil {
 				t.Fatal(err)
 			}
-			settle(t, l)
+			looptest.Settle(t, l)
 			turns := make(chan uint64, 1)
 			l.Post(func() {
 				before := l.Stats().Turns
 				l.AfterFunc(50*time.Millisecond, func() { turns <- l.Stats().Turns - before })
 			})
 			// A job that is polled makes one each millisecond.
-			if n := receive(t, turns); n > 10 {
+			if n := testkit.Receive(t, turns); n > 10 {
 				t.Errorf("%d turns while nothing happens", n)
 			}
 			g.open()
@@ -126,7 +129,7 @@ func TestPauseBlocked(t *testing.T) {
 			defer j.UnblockPause()
 			return sign(k.ForContext(ctx))
 		})
-		receive(t, g.entered)
+		testkit.Receive(t, g.entered)
 		wantBlocked(t, "offload.(*operation).pause")
 		g.open()
 		drain(t, []<-chan error{done})

@@ -15,11 +15,12 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // What the caller has passed is its own again when the call has returned.
 func TestArgumentsAreCopied(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -37,11 +38,11 @@ func TestArgumentsAreCopied(t *testing.T) {
 	}))
 	d, opts := digest, &rsa.PSSOptions{SaltLength: 20, Hash: crypto.SHA256}
 	_, err = k.Sign(poison{t}, d[:], opts)
-	wantErr(t, err, offload.ErrTimeout)
+	testkit.WantErr(t, err, offload.ErrTimeout)
 	clear(d[:])
 	*opts = rsa.PSSOptions{}
 	close(through)
-	if err := receive(t, result); err != nil {
+	if err := testkit.Receive(t, result); err != nil {
 		t.Errorf("the late signature: %v", err)
 	}
 }
@@ -75,7 +76,7 @@ func TestKinds(t *testing.T) {
 				t.Error(err)
 			}
 			done := r.Go(func(ctx context.Context) error { return test(bound.ForContext(ctx)) })
-			if err := receive(t, done); err != nil {
+			if err := testkit.Receive(t, done); err != nil {
 				t.Error(err)
 			}
 		}
@@ -100,7 +101,7 @@ func TestKinds(t *testing.T) {
 			}
 			return decrypts(s.(crypto.Decrypter), &rsaKey.PublicKey)
 		})
-		inJob(ecdsaKey(), func(s crypto.Signer) error {
+		inJob(testkit.ECDSAKey(), func(s crypto.Signer) error {
 			if _, ok := s.(crypto.Decrypter); ok {
 				return errors.New("an ECDSA key must not have a Decrypt method: crypto/tls refuses it")
 			}
@@ -108,7 +109,7 @@ func TestKinds(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			want, err := ecdsaKey().Sign(nil, sum[:], crypto.SHA256)
+			want, err := testkit.ECDSAKey().Sign(nil, sum[:], crypto.SHA256)
 			if err != nil || string(sig) != string(want) {
 				return fmt.Errorf("without rand, the signature is not RFC 6979's: %w", err)
 			}
@@ -158,9 +159,9 @@ func (h hasher) SignMessage(r io.Reader, msg []byte, opts crypto.SignerOpts) ([]
 func TestMessageSigner(t *testing.T) {
 	e := newEngine(t, offload.Config{})
 	msg := []byte("a message")
-	sig, err := crypto.SignMessage(newKey(t, e, hasher{ecdsaKey()}), rand.Reader, msg, crypto.SHA256)
+	sig, err := crypto.SignMessage(newKey(t, e, hasher{testkit.ECDSAKey()}), rand.Reader, msg, crypto.SHA256)
 	sum := sha256.Sum256(msg)
-	if err != nil || !ecdsa.VerifyASN1(&ecdsaKey().PublicKey, sum[:], sig) {
+	if err != nil || !ecdsa.VerifyASN1(&testkit.ECDSAKey().PublicKey, sum[:], sig) {
 		t.Errorf("error %v, or a signature that is wrong", err)
 	}
 }
@@ -179,10 +180,10 @@ func (p *publics) Public() crypto.PublicKey {
 
 func TestPublicIsAskedForOnce(t *testing.T) {
 	e := newEngine(t, offload.Config{})
-	signer := &publics{Signer: ecdsaKey(), key: &ecdsaKey().PublicKey}
+	signer := &publics{Signer: testkit.ECDSAKey(), key: &testkit.ECDSAKey().PublicKey}
 	k := newKey(t, e, signer)
 	for range 3 {
-		if k.Public() != crypto.PublicKey(&ecdsaKey().PublicKey) {
+		if k.Public() != crypto.PublicKey(&testkit.ECDSAKey().PublicKey) {
 			t.Error("another public key")
 		}
 	}
@@ -193,11 +194,11 @@ func TestPublicIsAskedForOnce(t *testing.T) {
 
 func TestInvalidKey(t *testing.T) {
 	e := newEngine(t, offload.Config{})
-	for _, signer := range []crypto.Signer{nil, &publics{Signer: ecdsaKey()}} {
+	for _, signer := range []crypto.Signer{nil, &publics{Signer: testkit.ECDSAKey()}} {
 		k, err := e.Key(signer)
 		if k != nil {
 			t.Errorf("Key(%T) is %v", signer, k)
 		}
-		wantErr(t, err, offload.ErrInvalidKey)
+		testkit.WantErr(t, err, offload.ErrInvalidKey)
 	}
 }

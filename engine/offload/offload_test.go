@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 func TestInvalidConfig(t *testing.T) {
@@ -46,11 +47,11 @@ func TestOthersRunMeanwhile(t *testing.T) {
 			results = append(results, r.Go(signing(k)))
 		}
 		for range workers {
-			receive(t, g.entered)
+			testkit.Receive(t, g.entered)
 		}
 		wantStats(t, e, fmt.Sprintf("%d queued, %d running", n-workers, workers))
 		other := r.Go(func(context.Context) error { return nil })
-		if err := receive(t, other); err != nil {
+		if err := testkit.Receive(t, other); err != nil {
 			t.Error(err)
 		}
 		wantNone(t, results)
@@ -76,7 +77,7 @@ func TestOrder(t *testing.T) {
 			return d, nil
 		}))
 		first := r.Go(signing(k))
-		receive(t, g.entered)
+		testkit.Receive(t, g.entered)
 		for i := range byte(10) {
 			kinds[i] = r.Go(func(ctx context.Context) error {
 				_, err := recorder.ForContext(ctx).Sign(rand.Reader, []byte{i}, crypto.Hash(0))
@@ -85,11 +86,11 @@ func TestOrder(t *testing.T) {
 			wantStats(t, e, fmt.Sprintf("%d queued, 1 running", i+1))
 		}
 		g.open()
-		if err := receive(t, first); err != nil {
+		if err := testkit.Receive(t, first); err != nil {
 			t.Error(err)
 		}
 		for i := range byte(10) {
-			if err := receive(t, kinds[i]); err != nil {
+			if err := testkit.Receive(t, kinds[i]); err != nil {
 				t.Error(err)
 			}
 		}
@@ -101,7 +102,7 @@ func TestOrder(t *testing.T) {
 
 // Outside jobs a Key blocks, within the same bound.
 func TestOutsideJobs(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	e := newEngine(t, offload.Config{Workers: 2})
 	g := newGate(t)
 	k := newKey(t, e, g)
@@ -112,12 +113,12 @@ func TestOutsideJobs(t *testing.T) {
 	for range 5 {
 		go func() { done <- sign(k) }()
 	}
-	receive(t, g.entered)
-	receive(t, g.entered)
+	testkit.Receive(t, g.entered)
+	testkit.Receive(t, g.entered)
 	wantStats(t, e, "3 queued, 2 running")
 	g.open()
 	for range 5 {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
@@ -133,7 +134,7 @@ func TestErrorsOfTheSigner(t *testing.T) {
 		k := newKey(t, e, signerFunc(func(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 			return nil, errToken
 		}))
-		if err := receive(t, r.Go(signing(k))); err != errToken {
+		if err := testkit.Receive(t, r.Go(signing(k))); err != errToken {
 			t.Errorf("error %v, want %v", err, errToken)
 		}
 		wantStats(t, e, "1 operations, 1 errors")
@@ -154,9 +155,9 @@ func TestPanicAndGoexit(t *testing.T) {
 			if !errors.As(err, &p) || p.Value != any(cause) || !strings.Contains(string(p.Stack), "TestPanicAndGoexit") {
 				t.Errorf("error %v, want a PanicError of the signer's", err)
 			}
-			wantErr(t, err, cause)
+			testkit.WantErr(t, err, cause)
 		}},
-		{"Goexit", runtime.Goexit, func(t *testing.T, err error) { wantErr(t, err, offload.ErrGoexit) }},
+		{"Goexit", runtime.Goexit, func(t *testing.T, err error) { testkit.WantErr(t, err, offload.ErrGoexit) }},
 	} {
 		t.Run(end.name, func(t *testing.T) {
 			onReactors(t, func(t *testing.T, r reactor, mode offload.WakeMode) {
@@ -173,7 +174,7 @@ func TestPanicAndGoexit(t *testing.T) {
 				behind := []<-chan error{r.Go(signing(good)), r.Go(signing(good))}
 				wantStats(t, e, "2 queued, 1 running")
 				g.open()
-				end.check(t, receive(t, failing))
+				end.check(t, testkit.Receive(t, failing))
 				drain(t, behind)
 				drain(t, []<-chan error{r.Go(signing(good))})
 				wantStats(t, e, "4 operations, 1 panics")
@@ -199,7 +200,7 @@ func TestOnOperation(t *testing.T) {
 		errToken := errors.New("token removed")
 		g := newGate(t)
 		first := r.Go(signing(newKey(t, e, g)))
-		receive(t, g.entered)
+		testkit.Receive(t, g.entered)
 		second := r.Go(signing(newKey(t, e, signerFunc(func(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 			return nil, errToken
 		}))))
@@ -208,11 +209,11 @@ func TestOnOperation(t *testing.T) {
 			t.Errorf("told of %+v before it has ended", <-told)
 		}
 		g.open()
-		if err := receive(t, first); err != nil {
+		if err := testkit.Receive(t, first); err != nil {
 			t.Error(err)
 		}
-		wantErr(t, receive(t, second), errToken)
-		a, b := receive(t, told), receive(t, told)
+		testkit.WantErr(t, testkit.Receive(t, second), errToken)
+		a, b := testkit.Receive(t, told), testkit.Receive(t, told)
 		if a.Err != nil {
 			a, b = b, a // the reactor resumed the second one first
 		}
@@ -230,9 +231,9 @@ func TestOnOperation(t *testing.T) {
 
 // An observer that panics fails the job it is called in, and nothing else.
 func TestOnOperationPanics(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	e := newEngine(t, offload.Config{OnOperation: func(offload.Operation) { panic("observer") }})
-	k := newKey(t, e, ecdsaKey())
+	k := newKey(t, e, testkit.ECDSAKey())
 	func() {
 		defer func() {
 			if v := recover(); v != "observer" {
@@ -250,5 +251,5 @@ func TestTimeoutError(t *testing.T) {
 	if !errors.As(offload.ErrTimeout, &err) || !err.Timeout() {
 		t.Errorf("ErrTimeout is %#v", offload.ErrTimeout)
 	}
-	wantErr(t, offload.ErrTimeout, os.ErrDeadlineExceeded)
+	testkit.WantErr(t, offload.ErrTimeout, os.ErrDeadlineExceeded)
 }

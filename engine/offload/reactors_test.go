@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 	"github.com/jobloop/jobloop/waitctx"
@@ -34,7 +36,7 @@ func onReactors(t *testing.T, test func(t *testing.T, r reactor, mode offload.Wa
 		{"poll, no callback", newPollReactor, offload.WakeCallback},
 	} {
 		t.Run(r.name, func(t *testing.T) {
-			checkLeaks(t)
+			testkit.CheckLeaks(t)
 			test(t, r.new(t), r.mode)
 		})
 	}
@@ -47,12 +49,14 @@ type loopReactor struct {
 	jobs []jobs.Job // of the loop's goroutine
 }
 
-func newLoopReactor(t testing.TB) reactor { return &loopReactor{t: t, l: newLoop(t)} }
+func newLoopReactor(t testing.TB) reactor {
+	return &loopReactor{t: t, l: looptest.New(t, loop.Config{})}
+}
 
 func (r *loopReactor) Go(fn func(ctx context.Context) error) <-chan error {
 	r.t.Helper()
 	done := make(chan error, 1)
-	err := r.l.Go(counted(done, func(ctx context.Context) error {
+	err := r.l.Go(looptest.Report(done, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
 		r.jobs = append(r.jobs, j)
 		return fn(ctx)
@@ -72,7 +76,7 @@ func (r *loopReactor) Resume() {
 	}); err != nil {
 		r.t.Fatal(err)
 	}
-	settle(r.t, r.l)
+	looptest.Settle(r.t, r.l)
 }
 
 func (r *loopReactor) Cancel() { r.l.Close() }
@@ -150,12 +154,12 @@ func (r *handReactor) do(f func()) {
 	r.t.Helper()
 	done := make(chan bool)
 	r.send(func() { f(); close(done) })
-	receive(r.t, done)
+	testkit.Receive(r.t, done)
 }
 
 func (r *handReactor) Go(fn func(ctx context.Context) error) <-chan error {
 	done := make(chan error, 1)
-	fn = counted(done, fn)
+	fn = looptest.Report(done, fn)
 	r.send(func() {
 		task := new(handTask)
 		r.prepare(task)

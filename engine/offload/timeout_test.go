@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // A signer that does not return costs its own operation, and no worker.
@@ -18,18 +19,18 @@ func TestTimeout(t *testing.T) {
 	onReactors(t, func(t *testing.T, r reactor, mode offload.WakeMode) {
 		e := newEngine(t, offload.Config{Workers: 1, Timeout: 50 * time.Millisecond, Wake: mode})
 		g := newGate(t)
-		err := receive(t, r.Go(signing(newKey(t, e, g))))
-		wantErr(t, err, offload.ErrTimeout, os.ErrDeadlineExceeded)
+		err := testkit.Receive(t, r.Go(signing(newKey(t, e, g))))
+		testkit.WantErr(t, err, offload.ErrTimeout, os.ErrDeadlineExceeded)
 		if strings.Contains(err.Error(), offload.ErrStuck.Error()) || !strings.Contains(err.Error(), "50ms") {
 			t.Errorf("error %q, want one that tells how long it took", err)
 		}
 		wantStats(t, e, "1 operations, 1 timeouts, 1 stuck")
-		good := newKey(t, e, ecdsaKey())
-		eventually(t, "an operation by the worker's replacement", func() bool {
-			return receive(t, r.Go(signing(good))) == nil
+		good := newKey(t, e, testkit.ECDSAKey())
+		testkit.Eventually(t, "an operation by the worker's replacement", func() bool {
+			return testkit.Receive(t, r.Go(signing(good))) == nil
 		})
 		g.open()
-		eventually(t, "the worker's return", func() bool {
+		testkit.Eventually(t, "the worker's return", func() bool {
 			s := e.Stats()
 			return s.Stuck == 0 && s.Dropped == 1
 		})
@@ -37,10 +38,10 @@ func TestTimeout(t *testing.T) {
 }
 
 func TestTimeoutOutsideJobs(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	e := newEngine(t, offload.Config{Workers: 1, Timeout: 10 * time.Millisecond})
 	g := newGate(t)
-	wantErr(t, sign(newKey(t, e, g)), offload.ErrTimeout)
+	testkit.WantErr(t, sign(newKey(t, e, g)), offload.ErrTimeout)
 	g.open()
 	wantStats(t, e, "1 operations, 1 timeouts, 1 dropped")
 }
@@ -65,27 +66,27 @@ func TestMaxStuck(t *testing.T) {
 				k := newKey(t, e, g)
 				for i := range tt.signers {
 					done := r.Go(signing(k))
-					receive(t, g.entered)
-					err := receive(t, done)
-					wantErr(t, err, offload.ErrTimeout)
+					testkit.Receive(t, g.entered)
+					err := testkit.Receive(t, done)
+					testkit.WantErr(t, err, offload.ErrTimeout)
 					if s := e.Stats(); s.Stuck != i+1 {
 						t.Errorf("%d workers are stuck, want %d", s.Stuck, i+1)
 					}
 				}
 				for range 2 {
-					err := receive(t, r.Go(signing(k)))
-					wantErr(t, err, offload.ErrTimeout, offload.ErrStuck)
+					err := testkit.Receive(t, r.Go(signing(k)))
+					testkit.WantErr(t, err, offload.ErrTimeout, offload.ErrStuck)
 				}
 				if n := int(g.n.Load()); n != tt.signers {
 					t.Errorf("the signer was called %d times, want %d", n, tt.signers)
 				}
 				g.through <- struct{}{}
-				good := newKey(t, e, ecdsaKey())
-				eventually(t, "an operation by the worker that has returned", func() bool {
-					return receive(t, r.Go(signing(good))) == nil
+				good := newKey(t, e, testkit.ECDSAKey())
+				testkit.Eventually(t, "an operation by the worker that has returned", func() bool {
+					return testkit.Receive(t, r.Go(signing(good))) == nil
 				})
 				g.open()
-				eventually(t, "the workers' return", func() bool {
+				testkit.Eventually(t, "the workers' return", func() bool {
 					s := e.Stats()
 					return s.Stuck == 0 && s.Dropped >= uint64(tt.signers) // a slow machine drops more
 				})
@@ -96,13 +97,13 @@ func TestMaxStuck(t *testing.T) {
 
 // Operations that wait for a stuck worker are taken up by its replacement.
 func TestReplacementServesTheQueue(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	e := newEngine(t, offload.Config{Workers: 1, Timeout: 500 * time.Millisecond})
 	g := newGate(t)
-	stuck, good := newKey(t, e, g), newKey(t, e, ecdsaKey())
+	stuck, good := newKey(t, e, g), newKey(t, e, testkit.ECDSAKey())
 	first := make(chan error, 1)
 	go func() { first <- sign(stuck) }()
-	receive(t, g.entered)
+	testkit.Receive(t, g.entered)
 	// Later ones wait for the worker. The first of them may run out of time
 	// together with it, the last cannot.
 	later := make(chan error, 1)
@@ -115,8 +116,8 @@ func TestReplacementServesTheQueue(t *testing.T) {
 		}
 		later <- err
 	}()
-	wantErr(t, receive(t, first), offload.ErrTimeout)
-	if err := receive(t, later); err != nil {
+	testkit.WantErr(t, testkit.Receive(t, first), offload.ErrTimeout)
+	if err := testkit.Receive(t, later); err != nil {
 		t.Error(err)
 	}
 }
@@ -132,7 +133,7 @@ func TestRaces(t *testing.T) {
 			if randN(20) == 0 {
 				panic("now and then")
 			}
-			return ecdsaKey().Sign(rand, d, opts)
+			return testkit.ECDSAKey().Sign(rand, d, opts)
 		}))
 		var results []<-chan error
 		for i := range n {
@@ -147,11 +148,11 @@ func TestRaces(t *testing.T) {
 		r.Resume()
 		var failed uint64
 		for _, c := range results {
-			if receive(t, c) != nil {
+			if testkit.Receive(t, c) != nil {
 				failed++
 			}
 		}
-		eventually(t, "the end", func() bool {
+		testkit.Eventually(t, "the end", func() bool {
 			s := e.Stats()
 			return s.Running == 0 && s.Stuck == 0
 		})
@@ -169,5 +170,5 @@ func randN(n int) int { return rand.IntN(n) }
 // back.
 func receiveFirst(t testing.TB, results []<-chan error) {
 	t.Helper()
-	eventually(t, "a result", func() bool { return len(results[0]) > 0 })
+	testkit.Eventually(t, "a result", func() bool { return len(results[0]) > 0 })
 }

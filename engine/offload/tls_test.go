@@ -6,10 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
@@ -17,30 +15,12 @@ import (
 
 	"github.com/jobloop/jobloop/engine"
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
 var versions = []uint16{tls.VersionTLS12, tls.VersionTLS13}
-
-// certificate returns a certificate of signer's own for a name, with key as
-// its private key.
-func certificate(t testing.TB, name string, signer, key crypto.Signer) *tls.Certificate {
-	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		DNSNames:     []string{name},
-		NotAfter:     time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-}
 
 // echoTLS sends back what it reads, with the certificate that the client asks
 // for.
@@ -64,34 +44,10 @@ func echoTLS(certs ...*tls.Certificate) *loop.TLSHandler {
 	}
 }
 
-func listen(t testing.TB, l *loop.Loop, h loop.Handler) net.Addr {
-	t.Helper()
-	ln, err := l.Listen("tcp", "127.0.0.1:0", h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ln.Addr()
-}
-
-// connect dials from outside the loop. Nothing the connection does takes
-// longer than patience.
-func connect(t testing.TB, addr net.Addr) net.Conn {
-	t.Helper()
-	c, err := net.Dial(addr.Network(), addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
-	return c
-}
-
 // client is one that trusts a certificate.
 func client(c net.Conn, cert *tls.Certificate, version uint16) *tls.Conn {
-	roots := x509.NewCertPool()
-	roots.AddCert(cert.Leaf)
 	return tls.Client(c, &tls.Config{
-		RootCAs:    roots,
+		RootCAs:    testkit.Roots(cert),
 		ServerName: cert.Leaf.DNSNames[0],
 		MinVersion: version,
 		MaxVersion: version,
@@ -141,29 +97,29 @@ func TestHandshakes(t *testing.T) {
 	for name, mode := range wakeModes {
 		for _, version := range versions {
 			t.Run(name+" "+tls.VersionName(version), func(t *testing.T) {
-				checkLeaks(t)
-				l := newLoop(t)
+				testkit.CheckLeaks(t)
+				l := looptest.New(t, loop.Config{})
 				e := newEngine(t, offload.Config{Workers: workers, Wake: mode})
 				g := newGate(t)
-				slow := certificate(t, "slow", ecdsaKey(), newKey(t, e, g))
-				fast := certificate(t, "fast", ecdsaKey(), ecdsaKey())
-				addr := listen(t, l, echoTLS(slow, fast))
-				plain := connect(t, listen(t, l, echo))
-				early := client(connect(t, addr), fast, version)
+				slow := testkit.Certificate(testkit.ECDSAKey(), newKey(t, e, g), "slow")
+				fast := testkit.Certificate(testkit.ECDSAKey(), testkit.ECDSAKey(), "fast")
+				addr := looptest.Listen(t, l, echoTLS(slow, fast))
+				plain := testkit.Dial(t, looptest.Listen(t, l, echo))
+				early := client(testkit.Dial(t, addr), fast, version)
 				if err := talk(early); err != nil {
 					t.Fatal(err)
 				}
 
 				var results []<-chan error
 				for range n {
-					c := client(connect(t, addr), slow, version)
+					c := client(testkit.Dial(t, addr), slow, version)
 					done := make(chan error, 1)
 					go func() { done <- talk(c) }()
 					results = append(results, done)
 				}
 				wantStats(t, e, "60 queued, 4 running")
 				for range workers {
-					receive(t, g.entered)
+					testkit.Receive(t, g.entered)
 				}
 				if err := talk(plain); err != nil {
 					t.Errorf("plain connection: %v", err)
@@ -171,7 +127,7 @@ func TestHandshakes(t *testing.T) {
 				if err := talk(early); err != nil {
 					t.Errorf("TLS connection: %v", err)
 				}
-				if err := talk(client(connect(t, addr), fast, version)); err != nil {
+				if err := talk(client(testkit.Dial(t, addr), fast, version)); err != nil {
 					t.Errorf("handshake with another key: %v", err)
 				}
 				wantNone(t, results)
@@ -189,14 +145,14 @@ func TestHandshakes(t *testing.T) {
 
 // A Key serves handshakes outside jobs too, of a server with goroutines.
 func TestHandshakeOutsideJobs(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := newEngine(t, offload.Config{})
-	for _, signer := range []crypto.Signer{ecdsaKey(), rsaKey} {
-		cert := certificate(t, "server", signer, newKey(t, e, signer))
+	for _, signer := range []crypto.Signer{testkit.ECDSAKey(), rsaKey} {
+		cert := testkit.Certificate(signer, newKey(t, e, signer), "server")
 		for _, version := range versions {
 			a, b := net.Pipe()
 			server := tls.Server(a, echoTLS(cert).Config)
@@ -206,7 +162,7 @@ func TestHandshakeOutsideJobs(t *testing.T) {
 				t.Errorf("%T, %s: %v", signer, tls.VersionName(version), err)
 			}
 			b.Close()
-			if err := receive(t, done); err != nil {
+			if err := testkit.Receive(t, done); err != nil {
 				t.Errorf("server: %T, %s: %v", signer, tls.VersionName(version), err)
 			}
 			a.Close()
@@ -217,21 +173,19 @@ func TestHandshakeOutsideJobs(t *testing.T) {
 // An RSA key that can decrypt still can, inside a job: for the key exchange of
 // TLS 1.2 that old clients want.
 func TestRSAKeyExchange(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := newEngine(t, offload.Config{})
-	cert := certificate(t, "old", rsaKey, newKey(t, e, rsaKey))
+	cert := testkit.Certificate(rsaKey, newKey(t, e, rsaKey), "old")
 	suites := []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}
 	h := echoTLS(cert)
 	h.Config.CipherSuites = suites
-	c := connect(t, listen(t, newLoop(t), h))
-	roots := x509.NewCertPool()
-	roots.AddCert(cert.Leaf)
+	c := testkit.Dial(t, looptest.Listen(t, looptest.New(t, loop.Config{}), h))
 	err = talk(tls.Client(c, &tls.Config{
-		RootCAs: roots, ServerName: "old", MaxVersion: tls.VersionTLS12, CipherSuites: suites,
+		RootCAs: testkit.Roots(cert), ServerName: "old", MaxVersion: tls.VersionTLS12, CipherSuites: suites,
 	}))
 	if err != nil {
 		t.Error(err)
@@ -245,25 +199,25 @@ func TestClientVanishes(t *testing.T) {
 	for name, mode := range wakeModes {
 		for _, version := range versions {
 			t.Run(name+" "+tls.VersionName(version), func(t *testing.T) {
-				checkLeaks(t)
-				l := newLoop(t)
+				testkit.CheckLeaks(t)
+				l := looptest.New(t, loop.Config{})
 				e := newEngine(t, offload.Config{Workers: 1, Wake: mode})
 				g := newGate(t)
-				cert := certificate(t, "server", ecdsaKey(), newKey(t, e, g))
-				addr := listen(t, l, echoTLS(cert))
+				cert := testkit.Certificate(testkit.ECDSAKey(), newKey(t, e, g), "server")
+				addr := looptest.Listen(t, l, echoTLS(cert))
 				var conns []net.Conn
 				for _, counts := range []string{"1 running", "1 queued, 1 running", "2 queued, 1 running"} {
-					c := connect(t, addr)
+					c := testkit.Dial(t, addr)
 					go client(c, cert, version).Handshake()
 					conns = append(conns, c)
 					wantStats(t, e, counts)
 				}
-				receive(t, g.entered)
-				reset(t, conns[1]) // whose operation is queued
+				testkit.Receive(t, g.entered)
+				testkit.Reset(conns[1]) // whose operation is queued
 				wantStats(t, e, "1 operations, 1 canceled, 1 queued, 1 running")
-				reset(t, conns[0]) // whose operation is under way
+				testkit.Reset(conns[0]) // whose operation is under way
 				wantStats(t, e, "2 operations, 2 canceled, 1 queued, 1 running")
-				eventually(t, "cancelled jobs", func() bool {
+				testkit.Eventually(t, "cancelled jobs", func() bool {
 					s := l.Stats()
 					return s.JobsCanceled == 2 && s.Conns == 1
 				})
@@ -275,7 +229,7 @@ func TestClientVanishes(t *testing.T) {
 				if n := g.n.Load(); n != 2 {
 					t.Errorf("the signer was called %d times, want twice", n)
 				}
-				if err := talk(client(connect(t, addr), cert, version)); err != nil {
+				if err := talk(client(testkit.Dial(t, addr), cert, version)); err != nil {
 					t.Errorf("the next client: %v", err)
 				}
 			})
@@ -283,38 +237,29 @@ func TestClientVanishes(t *testing.T) {
 	}
 }
 
-// reset closes a TCP connection with a RST.
-func reset(t testing.TB, c net.Conn) {
-	t.Helper()
-	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
-		t.Fatal(err)
-	}
-	c.Close()
-}
-
 // A signer that never returns costs one handshake, not the server.
 func TestHandshakeTimeout(t *testing.T) {
 	for name, mode := range wakeModes {
 		t.Run(name, func(t *testing.T) {
-			checkLeaks(t)
-			l := newLoop(t)
+			testkit.CheckLeaks(t)
+			l := looptest.New(t, loop.Config{})
 			e := newEngine(t, offload.Config{Workers: 1, Timeout: 100 * time.Millisecond, Wake: mode})
 			g := newGate(t)
-			slow := certificate(t, "slow", ecdsaKey(), newKey(t, e, g))
-			fast := certificate(t, "fast", ecdsaKey(), newKey(t, e, ecdsaKey()))
+			slow := testkit.Certificate(testkit.ECDSAKey(), newKey(t, e, g), "slow")
+			fast := testkit.Certificate(testkit.ECDSAKey(), newKey(t, e, testkit.ECDSAKey()), "fast")
 			h := echoTLS(slow, fast)
 			failed := make(chan error, 100)
 			h.OnHandshake = func(_ *loop.TLSConn, _ time.Duration, err error) { failed <- err }
-			addr := listen(t, l, h)
-			if err := talk(client(connect(t, addr), slow, tls.VersionTLS13)); err == nil {
+			addr := looptest.Listen(t, l, h)
+			if err := talk(client(testkit.Dial(t, addr), slow, tls.VersionTLS13)); err == nil {
 				t.Error("a handshake without a signature")
 			}
 			// crypto/tls keeps the text of a signer's error, but does not wrap it.
-			if err := receive(t, failed); err == nil || !strings.Contains(err.Error(), offload.ErrTimeout.Error()) {
+			if err := testkit.Receive(t, failed); err == nil || !strings.Contains(err.Error(), offload.ErrTimeout.Error()) {
 				t.Errorf("the handshake's error is %v, want %v", err, offload.ErrTimeout)
 			}
-			eventually(t, "a handshake by the worker's replacement", func() bool {
-				return talk(client(connect(t, addr), fast, tls.VersionTLS13)) == nil
+			testkit.Eventually(t, "a handshake by the worker's replacement", func() bool {
+				return talk(client(testkit.Dial(t, addr), fast, tls.VersionTLS13)) == nil
 			})
 			g.open()
 		})

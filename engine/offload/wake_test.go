@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
+	"github.com/jobloop/jobloop/loop"
 )
 
 // A wake that came before the job waits for its operation makes the first pause
@@ -26,31 +29,31 @@ func TestWakeBeforeTheOperation(t *testing.T) {
 	for name, mode := range wakeModes {
 		for how, wake := range wakes {
 			t.Run(name+", "+how, func(t *testing.T) {
-				checkLeaks(t)
-				l := newLoop(t)
+				testkit.CheckLeaks(t)
+				l := looptest.New(t, loop.Config{})
 				e := newEngine(t, offload.Config{Wake: mode})
 				g := newGate(t)
 				k := newKey(t, e, g)
 				resumes := make(chan func() uint64, 1)
 				done := make(chan error, 1)
-				l.Go(counted(done, func(ctx context.Context) error {
+				l.Go(looptest.Report(done, func(ctx context.Context) error {
 					wake(ctx, func(j jobs.Job) { l.Wake(j) })
 					j, _ := jobs.FromContext(ctx)
 					resumes <- j.Resumes
 					return sign(k.ForContext(ctx))
 				}))
-				receive(t, g.entered)
-				settle(t, l)
-				count := receive(t, resumes)
+				testkit.Receive(t, g.entered)
+				looptest.Settle(t, l)
+				count := testkit.Receive(t, resumes)
 				var n uint64
 				l.Post(func() { n = count() })
-				settle(t, l)
+				looptest.Settle(t, l)
 				if n != 1 {
 					t.Errorf("the job has been resumed %d times, want once", n)
 				}
 				time.Sleep(20 * time.Millisecond)
 				l.Post(func() { n = count() })
-				settle(t, l)
+				looptest.Settle(t, l)
 				if n != 1 {
 					t.Errorf("the job is polled: %d resumes", n)
 				}
@@ -68,14 +71,14 @@ func TestWakeBeforeTheOperation(t *testing.T) {
 func TestWakesAtAnyTime(t *testing.T) {
 	for name, mode := range wakeModes {
 		t.Run(name, func(t *testing.T) {
-			checkLeaks(t)
-			l := newLoop(t)
+			testkit.CheckLeaks(t)
+			l := looptest.New(t, loop.Config{})
 			e := newEngine(t, offload.Config{Workers: 2, Wake: mode})
-			k := newKey(t, e, ecdsaKey())
+			k := newKey(t, e, testkit.ECDSAKey())
 			var results []<-chan error
 			for range 4 {
 				done := make(chan error, 1)
-				l.Go(counted(done, func(ctx context.Context) error {
+				l.Go(looptest.Report(done, func(ctx context.Context) error {
 					j, _ := jobs.FromContext(ctx)
 					stop, stopped := make(chan bool), make(chan bool)
 					go func() {

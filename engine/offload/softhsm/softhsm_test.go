@@ -22,6 +22,7 @@ import (
 
 	"github.com/jobloop/jobloop/engine"
 	"github.com/jobloop/jobloop/engine/offload"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -127,10 +128,10 @@ func newServer(t *testing.T, ids []identity, delay time.Duration) *server {
 		direct = append(direct, id.with(signer))
 		offloaded = append(offloaded, id.with(key))
 	}
-	l := newLoop(t)
-	s.offloaded = listen(t, l, echoTLS(offloaded))
-	s.direct = listen(t, l, echoTLS(direct))
-	s.plain = listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return echo(c, func() error { return c.Park(nil) }) }))
+	l := looptest.New(t, loop.Config{})
+	s.offloaded = looptest.Listen(t, l, echoTLS(offloaded))
+	s.direct = looptest.Listen(t, l, echoTLS(direct))
+	s.plain = looptest.Listen(t, l, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error { return echo(c, func() error { return c.Park(nil) }) }))
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
 			t.Errorf("closing the engine: %v", err)
@@ -310,36 +311,6 @@ func (s *watchedSigner) Sign(rand io.Reader, digest []byte, opts crypto.SignerOp
 	}()
 	time.Sleep(w.delay)
 	return s.Signer.Sign(rand, digest, opts)
-}
-
-// newLoop returns a loop that runs until the test ends.
-func newLoop(t *testing.T) *loop.Loop {
-	t.Helper()
-	l, err := loop.New(loop.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ran := make(chan error, 1)
-	go func() { ran <- l.Run(context.Background()) }()
-	t.Cleanup(func() {
-		l.Close()
-		if err := <-ran; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		if s := l.Stats(); s.JobsStarted != s.JobsFinished || s.Conns != 0 {
-			t.Errorf("the loop has ended with jobs or connections: %+v", s)
-		}
-	})
-	return l
-}
-
-func listen(t *testing.T, l *loop.Loop, h loop.Handler) net.Addr {
-	t.Helper()
-	ln, err := l.Listen("tcp", "127.0.0.1:0", h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ln.Addr()
 }
 
 // echoTLS sends back what it reads, with the certificate that the client asks

@@ -3,17 +3,16 @@ package softhsm_test
 import (
 	"crypto"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/ThalesGroup/crypto11"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 const pin = "1234"
@@ -95,18 +94,7 @@ func newIdentities(t *testing.T, token *crypto11.Context) []identity {
 	ids := []identity{{name: "rsa.test", signer: rsaKey}, {name: "ecdsa.test", signer: ecdsaKey}}
 	for i := range ids {
 		id := &ids[i]
-		template := &x509.Certificate{
-			SerialNumber: big.NewInt(int64(i + 1)),
-			DNSNames:     []string{id.name},
-			NotAfter:     time.Now().Add(time.Hour),
-		}
-		der, err := x509.CreateCertificate(rand.Reader, template, template, id.signer.Public(), id.signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if id.cert, err = x509.ParseCertificate(der); err != nil {
-			t.Fatal(err)
-		}
+		id.cert = testkit.Certificate(id.signer, id.signer, id.name).Leaf
 	}
 	return ids
 }

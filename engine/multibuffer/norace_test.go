@@ -1,5 +1,0 @@
-//go:build !race
-
-package multibuffer
-
-const raceEnabled = false
