@@ -12,6 +12,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // TestAsyncWrite has many goroutines write to one connection. Each one's
@@ -28,7 +29,7 @@ func TestAsyncWrite(t *testing.T) {
 			return nil, gnet.None
 		}}, wrap)
 		client := dial(t, s)
-		c := receive(t, conns)
+		c := testkit.Receive(t, conns)
 
 		var called [writers]int // of the event loop's goroutine: the race detector sees any other
 		all := make(chan bool)
@@ -99,11 +100,11 @@ func TestAsyncWrite(t *testing.T) {
 			}
 		}
 		for range writers {
-			if err := receive(t, results); err != nil {
+			if err := testkit.Receive(t, results); err != nil {
 				t.Error(err)
 			}
 		}
-		receive(t, all)
+		testkit.Receive(t, all)
 		for w, n := range called {
 			if n != messages {
 				t.Errorf("goroutine %d's callbacks were called %d times", w, n)
@@ -118,11 +119,11 @@ func TestAsyncWriteWithoutCallback(t *testing.T) {
 	s := serve(t, &handler{onOpen: func(c gnet.Conn) ([]byte, gnet.Action) { conns <- c; return nil, gnet.None }},
 		withTLS(gnetjobs.Options{}))
 	client := s.dialTLS(t, clientConfig(0))
-	c := receive(t, conns)
+	c := testkit.Receive(t, conns)
 	if err := errors.Join(c.AsyncWrite([]byte("one "), nil), c.AsyncWritev([][]byte{[]byte("two "), []byte("three")}, nil)); err != nil {
 		t.Fatal(err)
 	}
-	wantRead(t, client, "one two three")
+	testkit.WantRead(t, client, "one two three")
 }
 
 // TestAsyncWriteThenClose proves that a Close does not overtake the writes that
@@ -133,7 +134,7 @@ func TestAsyncWriteThenClose(t *testing.T) {
 		conns := make(chan gnet.Conn, 1)
 		s := serve(t, &handler{onOpen: func(c gnet.Conn) ([]byte, gnet.Action) { conns <- c; return nil, gnet.None }}, wrap)
 		client := dial(t, s)
-		c := receive(t, conns)
+		c := testkit.Receive(t, conns)
 		if err := errors.Join(c.AsyncWrite(message, nil), c.AsyncWrite([]byte("end"), nil), c.Close()); err != nil {
 			t.Fatal(err)
 		}
@@ -155,14 +156,14 @@ func TestAfterClose(t *testing.T) {
 		}, wrap)
 		for range others {
 			dial(t, s)
-			receive(t, conns)
+			testkit.Receive(t, conns)
 		}
 		client := dial(t, s)
-		c := receive(t, conns)
+		c := testkit.Receive(t, conns)
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
-		receive(t, closed)
+		testkit.Receive(t, closed)
 		if _, err := io.Copy(io.Discard, client); err != nil {
 			t.Error(err)
 		}
@@ -179,7 +180,7 @@ func TestAfterClose(t *testing.T) {
 			{"CloseWithCallback", func() error { return c.CloseWithCallback(callback) }},
 		} {
 			err := op.do()
-			got = append(got, fmt.Sprintf("%s: %v, callback: %v", op.name, err, receive(t, called)))
+			got = append(got, fmt.Sprintf("%s: %v, callback: %v", op.name, err, testkit.Receive(t, called)))
 		}
 		got = append(got, fmt.Sprintf("Close: %v", c.Close()))
 		return got

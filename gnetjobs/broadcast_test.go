@@ -12,6 +12,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // room sends what one connection says to all. Its fields are the event loop's.
@@ -71,7 +72,7 @@ func TestBroadcast(t *testing.T) {
 				s := serve(t, h, wrap)
 				join := func() net.Conn {
 					c := dial(t, s)
-					wantRead(t, c, "welcome")
+					testkit.WantRead(t, c, "welcome")
 					return c
 				}
 				speaker, listener := join(), join()
@@ -90,7 +91,7 @@ func TestBroadcast(t *testing.T) {
 							if tc, ok := c.(interface{ NetConn() net.Conn }); ok {
 								c = tc.NetConn()
 							}
-							reset(c)
+							testkit.Reset(c)
 						}
 					}
 					line := fmt.Sprintf("%d %s\n", i, padding)
@@ -106,7 +107,7 @@ func TestBroadcast(t *testing.T) {
 						c.Close()
 					}
 				}
-				eventually(t, "two connections", func() bool { return s.connections() == 2 })
+				testkit.Eventually(t, "two connections", func() bool { return s.connections() == 2 })
 			})
 		})
 	}

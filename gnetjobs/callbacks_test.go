@@ -13,6 +13,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // everyMethod calls what a handler may call on a connection, whatever state it
@@ -109,9 +110,9 @@ func TestMethodsWhenClosed(t *testing.T) {
 					if tc, ok := c.(interface{ NetConn() net.Conn }); ok {
 						c = tc.NetConn()
 					}
-					reset(c)
+					testkit.Reset(c)
 				}
-				eventually(t, "the end of all but one", func() bool { return s.closed.Load() == 5 && s.connections() == 1 })
+				testkit.Eventually(t, "the end of all but one", func() bool { return s.closed.Load() == 5 && s.connections() == 1 })
 				if when.onClose == nil {
 					wantEcho(t, other, "echo")
 				}
@@ -140,9 +141,9 @@ func TestOnCloseReads(t *testing.T) {
 		if _, err := io.WriteString(c, "unread"); err != nil {
 			t.Fatal(err)
 		}
-		wantRead(t, c, ".")
+		testkit.WantRead(t, c, ".")
 		c.Close()
-		if got := receive(t, left); got != "unread<nil>" {
+		if got := testkit.Receive(t, left); got != "unread<nil>" {
 			t.Errorf("OnClose has read %q", got)
 		}
 	}
@@ -172,11 +173,11 @@ func TestJobFromElsewhere(t *testing.T) {
 				conns, results := make(chan gnet.Conn, 1), make(chan error, 1)
 				s := serve(t, &handler{onOpen: func(c gnet.Conn) ([]byte, gnet.Action) { conns <- c; return nil, gnet.None }}, wrap)
 				client := dial(t, s)
-				c := receive(t, conns)
+				c := testkit.Receive(t, conns)
 				if err := from.do(c, func() error { results <- gnetjobs.Job(c, echoLines); return nil }); err != nil {
 					t.Fatal(err)
 				}
-				if err := receive(t, results); err != nil {
+				if err := testkit.Receive(t, results); err != nil {
 					t.Fatal(err)
 				}
 				wantEcho(t, client, "hello\n")
@@ -206,7 +207,7 @@ func TestJobAndClose(t *testing.T) {
 				t.Errorf("client: %d bytes, %v", n, err)
 			}
 			client.Close() // which the server waits for
-			if err := receive(t, closed); err != nil {
+			if err := testkit.Receive(t, closed); err != nil {
 				t.Errorf("OnClose's error is %v", err)
 			}
 			s.empty(t)
@@ -227,7 +228,7 @@ func TestAsyncWriteDuringJob(t *testing.T) {
 			return nil, gnet.None
 		}}, wrap)
 		client := dial(t, s)
-		c := receive(t, conns)
+		c := testkit.Receive(t, conns)
 		r := bufio.NewReader(client)
 		for i := range 20 {
 			pushed := fmt.Sprintf("pushed %d\n", i)
@@ -256,24 +257,24 @@ func TestAsyncWriteTooMuch(t *testing.T) {
 			onClose: onClose,
 		}, wrap)
 		dial(t, s)
-		c := receive(t, conns)
+		c := testkit.Receive(t, conns)
 		piece := make([]byte, 50_000)
 		results := make(chan error, 1)
 		for {
 			err := c.AsyncWrite(piece, func(_ gnet.Conn, err error) error { results <- err; return nil })
 			if err == nil {
-				err = receive(t, results)
+				err = testkit.Receive(t, results)
 			}
 			if err == nil {
 				continue
 			}
-			wantErr(t, err, gnetjobs.ErrOutboundFull)
+			testkit.WantErr(t, err, gnetjobs.ErrOutboundFull)
 			break
 		}
-		wantErr(t, receive(t, closed), gnetjobs.ErrOutboundFull)
+		testkit.WantErr(t, testkit.Receive(t, closed), gnetjobs.ErrOutboundFull)
 		s.empty(t)
 		if err := c.AsyncWrite(piece, func(_ gnet.Conn, err error) error { results <- err; return nil }); err == nil {
-			wantErr(t, receive(t, results), net.ErrClosed)
+			testkit.WantErr(t, testkit.Receive(t, results), net.ErrClosed)
 		}
 	})
 }
@@ -287,7 +288,7 @@ func TestQueueFull(t *testing.T) {
 	h.onOpen = func(c gnet.Conn) ([]byte, gnet.Action) { keep <- c; return onOpen(c) }
 	s := serve(t, h, withTLS(gnetjobs.Options{MaxOutbound: 1 << 20}))
 	client := s.dialTLS(t, clientConfig(0))
-	c := receive(t, keep)
+	c := testkit.Receive(t, keep)
 	release := hold(t, conns, 1)
 	piece := pattern(50_000)
 	accepted := 0
@@ -305,7 +306,7 @@ func TestQueueFull(t *testing.T) {
 	}
 	release()
 	for range accepted {
-		wantRead(t, client, string(piece))
+		testkit.WantRead(t, client, string(piece))
 	}
 	wantEcho(t, client, "hello")
 }
@@ -318,7 +319,7 @@ func TestQueueFullOthers(t *testing.T) {
 	clients, keep := make([]net.Conn, 3), make([]gnet.Conn, 3)
 	for i := range clients {
 		clients[i] = s.dialTLS(t, clientConfig(0))
-		keep[i] = receive(t, conns)
+		keep[i] = testkit.Receive(t, conns)
 	}
 	s.dialTLS(t, clientConfig(0))
 	release := hold(t, conns, 1)
@@ -326,7 +327,7 @@ func TestQueueFullOthers(t *testing.T) {
 		t.Helper()
 		for {
 			if err := do(); err != nil {
-				wantErr(t, err, gnetjobs.ErrQueueFull)
+				testkit.WantErr(t, err, gnetjobs.ErrQueueFull)
 				return accepted
 			}
 			if accepted++; accepted > 1<<20 {
@@ -347,13 +348,13 @@ func TestQueueFullOthers(t *testing.T) {
 	}
 	release()
 	for range writes {
-		wantRead(t, clients[0], string(piece))
+		testkit.WantRead(t, clients[0], string(piece))
 	}
 	for _, c := range clients[:2] {
 		if n, err := io.Copy(io.Discard, c); n != 0 || err != nil {
 			t.Errorf("a connection that was closed: %d bytes more, %v", n, err)
 		}
 	}
-	wantRead(t, clients[2], "for another")
+	testkit.WantRead(t, clients[2], "for another")
 	wantEcho(t, clients[2], "hello")
 }

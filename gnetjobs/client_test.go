@@ -19,12 +19,13 @@ import (
 	"github.com/panjf2000/gnet/v2/pkg/pool/goroutine"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // newClient starts a gnet client, which is stopped when the test ends.
 func newClient(t testing.TB, h gnet.EventHandler, opts ...gnet.Option) *gnet.Client {
 	t.Helper()
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	cli, err := gnet.NewClient(h, append([]gnet.Option{gnet.WithLogger(&logged)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func newClient(t testing.TB, h gnet.EventHandler, opts ...gnet.Option) *gnet.Cli
 // stdServer is an echo server without gnet, with crypto/tls if cfg is not nil.
 func stdServer(t testing.TB, cfg *tls.Config) (address string) {
 	t.Helper()
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +141,7 @@ func (m *mailbox) Write(p []byte) (int, error) {
 }
 
 func dialTimeout(cli *gnet.Client, network, address string, connCtx any) (gnet.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	return gnetjobs.Dial(ctx, cli, network, address, connCtx)
 }
@@ -216,7 +217,7 @@ func stateOf(t testing.TB, c gnet.Conn) tls.ConnectionState {
 	})); err != nil {
 		t.Fatal(err)
 	}
-	return receive(t, states)
+	return testkit.Receive(t, states)
 }
 
 // TestClientWithoutTLS dials with Jobs' handler.
@@ -269,7 +270,7 @@ func TestDialOpen(t *testing.T) {
 	if err := handshakes.only(t); err != nil {
 		t.Error(err)
 	}
-	receive(t, echoed)
+	testkit.Receive(t, echoed)
 }
 
 // TestDialVerifies proves that a server that is not who it should be gives
@@ -338,7 +339,7 @@ func TestDialServerName(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantEcho(t, m, "hello")
-			if got := receive(t, names); got != c.want {
+			if got := testkit.Receive(t, names); got != c.want {
 				t.Errorf("the server was asked for %q, want %q", got, c.want)
 			}
 			if clientCfg.ServerName != c.configured {
@@ -354,7 +355,7 @@ func TestDialEnds(t *testing.T) {
 	// silent is a server that answers nothing. begun tells of the first byte it
 	// reads, and ended of the last.
 	silent := func(t *testing.T) (address string, begun chan bool, ended chan error) {
-		checkLeaks(t)
+		testkit.CheckLeaks(t)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -368,7 +369,7 @@ func TestDialEnds(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			c.SetDeadline(time.Now().Add(patience))
+			c.SetDeadline(time.Now().Add(testkit.Patience))
 			if _, err := c.Read(make([]byte, 1)); err == nil {
 				close(begun)
 			}
@@ -388,10 +389,10 @@ func TestDialEnds(t *testing.T) {
 			_, err := gnetjobs.Dial(ctx, cli, "tcp", address, nil)
 			dialled <- err
 		}()
-		receive(t, begun) // in the middle of the handshake
+		testkit.Receive(t, begun) // in the middle of the handshake
 		cancel()
-		wantErr(t, receive(t, dialled), context.Canceled)
-		if err := receive(t, ended); errors.Is(err, os.ErrDeadlineExceeded) {
+		testkit.WantErr(t, testkit.Receive(t, dialled), context.Canceled)
+		if err := testkit.Receive(t, ended); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("the connection is still open")
 		}
 		if o, c := h.opened.Load(), h.closed.Load(); o != 0 || c != 0 {
@@ -411,8 +412,8 @@ func TestDialEnds(t *testing.T) {
 		cli := newClient(t, gnetjobs.TLSClient(pipe(), clientConfig(0), gnetjobs.Options{HandshakeTimeout: 100 * time.Millisecond}))
 		address, _, ended := silent(t)
 		_, err := dialTimeout(cli, "tcp", address, nil)
-		wantErr(t, err, gnetjobs.ErrHandshakeTimeout, os.ErrDeadlineExceeded)
-		if err := receive(t, ended); errors.Is(err, os.ErrDeadlineExceeded) {
+		testkit.WantErr(t, err, gnetjobs.ErrHandshakeTimeout, os.ErrDeadlineExceeded)
+		if err := testkit.Receive(t, ended); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("the connection is still open")
 		}
 	})
@@ -441,7 +442,7 @@ func TestDialEnds(t *testing.T) {
 		}
 	})
 	t.Run("Stop", func(t *testing.T) {
-		checkLeaks(t)
+		testkit.CheckLeaks(t)
 		cli, err := gnet.NewClient(gnetjobs.TLSClient(pipe(), clientConfig(0), gnetjobs.Options{}), gnet.WithLogger(&logged))
 		if err != nil {
 			t.Fatal(err)
@@ -455,14 +456,14 @@ func TestDialEnds(t *testing.T) {
 			_, err := dialTimeout(cli, "tcp", address, nil)
 			dialled <- err
 		}()
-		receive(t, begun)
+		testkit.Receive(t, begun)
 		if err := cli.Stop(); err != nil {
 			t.Errorf("Stop: %v", err)
 		}
-		if err := receive(t, dialled); err == nil {
+		if err := testkit.Receive(t, dialled); err == nil {
 			t.Error("Dial has succeeded")
 		}
-		receive(t, ended)
+		testkit.Receive(t, ended)
 	})
 	t.Run("stopped before", func(t *testing.T) {
 		// gnet waits for ever, and keeps a goroutine and a descriptor: nothing
@@ -487,12 +488,12 @@ func TestDialEnds(t *testing.T) {
 				_, err := gnetjobs.Dial(ctx, cli, "tcp", ln.Addr().String(), nil)
 				dialled <- err
 			}()
-			err := receive(t, dialled)
+			err := testkit.Receive(t, dialled)
 			if err == nil {
 				t.Error("Dial has succeeded")
 			}
 			if ctx.Err() != nil { // gnet has not told that it is of no use
-				wantErr(t, err, context.DeadlineExceeded)
+				testkit.WantErr(t, err, context.DeadlineExceeded)
 			}
 		}
 	})
@@ -507,7 +508,7 @@ func TestDialEnds(t *testing.T) {
 		if c, err := dialTimeout(cli, "tcp", ln.Addr().String(), nil); c != nil || !errors.Is(err, gnetjobs.ErrNotWrapped) {
 			t.Errorf("Dial: %v, %v", c, err)
 		}
-		receive(t, closed)
+		testkit.Receive(t, closed)
 	})
 	t.Run("network", func(t *testing.T) {
 		cli := newClient(t, gnetjobs.TLSClient(pipe(), clientConfig(0), gnetjobs.Options{}))
@@ -542,7 +543,7 @@ func TestClientDatagrams(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { pc.Close() })
-	pc.SetDeadline(time.Now().Add(patience))
+	pc.SetDeadline(time.Now().Add(testkit.Patience))
 	c, err := cli.Dial("udp", pc.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -556,7 +557,7 @@ func TestClientDatagrams(t *testing.T) {
 		if _, err := pc.WriteTo([]byte(packet), from); err != nil {
 			t.Fatal(err)
 		}
-		if p := receive(t, got); p != packet {
+		if p := testkit.Receive(t, got); p != packet {
 			t.Errorf("OnTraffic: %q", p)
 		}
 		if err := c.AsyncWrite([]byte("re: "+packet), nil); err != nil {
@@ -569,7 +570,7 @@ func TestClientDatagrams(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t, closed); err != nil {
+	if err := testkit.Receive(t, closed); err != nil {
 		t.Errorf("OnClose's error is %v", err)
 	}
 }
@@ -600,7 +601,7 @@ func TestClientServerEnds(t *testing.T) {
 					return
 				}
 				c := tls.Server(raw, serverConfig())
-				c.SetDeadline(time.Now().Add(patience))
+				c.SetDeadline(time.Now().Add(testkit.Patience))
 				c.Handshake()
 				<-ready
 				end.end(c)
@@ -611,7 +612,7 @@ func TestClientServerEnds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantErr(t, receive(t, closed), end.want)
+			testkit.WantErr(t, testkit.Receive(t, closed), end.want)
 		})
 	}
 }
@@ -636,11 +637,11 @@ func TestClientMany(t *testing.T) {
 		}()
 	}
 	for range clients {
-		if err := receive(t, results); err != nil {
+		if err := testkit.Receive(t, results); err != nil {
 			t.Error(err)
 		}
 	}
-	eventually(t, "OnClose of all", func() bool { return h.closed.Load() == clients })
+	testkit.Eventually(t, "OnClose of all", func() bool { return h.closed.Load() == clients })
 	s.empty(t)
 }
 
@@ -665,7 +666,7 @@ func TestClientJob(t *testing.T) {
 	if _, err := dialTimeout(cli, "tcp", stdServer(t, serverConfig()), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t, results); err != nil {
+	if err := testkit.Receive(t, results); err != nil {
 		t.Error(err)
 	}
 }
@@ -688,7 +689,7 @@ func TestRegister(t *testing.T) {
 	if _, err := dialMailbox(cli, "tcp", address); err != nil {
 		t.Fatal(err)
 	}
-	loop := receive(t, loops)
+	loop := testkit.Receive(t, loops)
 	raw, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -697,7 +698,7 @@ func TestRegister(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := receive(t, registered)
+	r := testkit.Receive(t, registered)
 	if r.Err != nil {
 		t.Fatal(r.Err)
 	}
@@ -731,15 +732,15 @@ func TestRegisterDatagrams(t *testing.T) {
 			return nil, gnet.None
 		}}, wrap)
 		dial(t, s)
-		results, err := receive(t, loops).Register(gnet.NewContext(context.Background(), "mine"), pc.LocalAddr())
+		results, err := testkit.Receive(t, loops).Register(gnet.NewContext(context.Background(), "mine"), pc.LocalAddr())
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := receive(t, results)
+		r := testkit.Receive(t, results)
 		if r.Err != nil {
 			t.Fatal(r.Err)
 		}
-		if got := receive(t, contexts); got != "mine" {
+		if got := testkit.Receive(t, contexts); got != "mine" {
 			t.Errorf("the context is %v", got)
 		}
 		r.Conn.Close()

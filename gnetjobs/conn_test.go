@@ -17,6 +17,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // onLoop serves one connection, whose OnOpen f is called in.
@@ -35,7 +36,7 @@ func onLoop(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial f
 	}, wrap)
 	close(ready)
 	client := dial(t, s)
-	receive(t, done)
+	testkit.Receive(t, done)
 	return s, client
 }
 
@@ -65,7 +66,7 @@ func TestContext(t *testing.T) {
 		wantEcho(t, c, "one")
 		wantEcho(t, c, "two")
 		c.Close()
-		if v := receive(t, closed); v != 3 {
+		if v := testkit.Receive(t, closed); v != 3 {
 			t.Errorf("Context in OnClose: %v", v)
 		}
 	})
@@ -146,7 +147,7 @@ func TestWriting(t *testing.T) {
 			n, err = c.Write(big)
 			want("Write", int64(n), err, len(big))
 		})
-		wantRead(t, client, "Write Writev "+string(big)+string(big))
+		testkit.WantRead(t, client, "Write Writev "+string(big)+string(big))
 		wantEcho(t, client, "hello")
 	})
 }
@@ -240,9 +241,9 @@ func TestWriteInOnHandshake(t *testing.T) {
 			})
 			s := serve(t, &handler{onTraffic: echo}, func(h gnet.EventHandler) gnet.EventHandler { return &accepting{wrap(h), accepted} })
 			c := &tap{Conn: s.dial(t)}
-			receive(t, accepted)
+			testkit.Receive(t, accepted)
 			end.meet(t, s, c)
-			receive(t, told)
+			testkit.Receive(t, told)
 			if bytes.Contains(c.got.Bytes(), []byte(secret)) {
 				t.Errorf("the client has %q", c.got.Bytes())
 			}
@@ -265,7 +266,7 @@ func TestWriteKeepsNothing(t *testing.T) {
 			}
 		})
 		for range 6 {
-			wantRead(t, client, string(want))
+			testkit.WantRead(t, client, string(want))
 		}
 	})
 }
@@ -292,17 +293,17 @@ func TestOutboundBuffered(t *testing.T) {
 			},
 		}, wrap)
 		client := dial(t, s)
-		c := receive(t, conns)
+		c := testkit.Receive(t, conns)
 		if err := c.Wake(nil); err != nil {
 			t.Fatal(err)
 		}
-		if n := receive(t, buffered); n == 0 || n > len(response)+1<<20 {
+		if n := testkit.Receive(t, buffered); n == 0 || n > len(response)+1<<20 {
 			t.Errorf("%d bytes wait", n)
 		}
-		wantRead(t, client, string(response))
-		eventually(t, "nothing that waits", func() bool {
+		testkit.WantRead(t, client, string(response))
+		testkit.Eventually(t, "nothing that waits", func() bool {
 			c.Wake(nil)
-			return receive(t, buffered) == 0
+			return testkit.Receive(t, buffered) == 0
 		})
 	})
 }
@@ -313,7 +314,7 @@ func TestConnectionState(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version uint16) {
 		cfg := serverConfig()
 		cfg.NextProtos = []string{"other", "echo"}
-		cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, ecdsaIdentity().pool
+		cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, testkit.Roots(ecdsaCert())
 		check := func(event string, s tls.ConnectionState) {
 			if !s.HandshakeComplete || s.Version != version || s.NegotiatedProtocol != "echo" || s.ServerName != "gnetjobs.test" || len(s.PeerCertificates) != 1 {
 				t.Errorf("%s: %+v", event, s)
@@ -344,11 +345,11 @@ func TestConnectionState(t *testing.T) {
 		}, withConfig(cfg, opts))
 		clientCfg := clientConfig(version)
 		clientCfg.NextProtos = []string{"echo"}
-		clientCfg.Certificates = []tls.Certificate{ecdsaIdentity().cert}
+		clientCfg.Certificates = []tls.Certificate{*ecdsaCert()}
 		c := s.dialTLS(t, clientCfg)
 		wantEcho(t, c, "hello")
 		c.Close()
-		receive(t, closed)
+		testkit.Receive(t, closed)
 		if !told.Load() {
 			t.Error("OnHandshake was not called")
 		}

@@ -23,21 +23,22 @@ import (
 	"github.com/jobloop/jobloop/engine/multibuffer"
 	"github.com/jobloop/jobloop/engine/offload"
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
-var rsaIdentity = sync.OnceValue(func() identity {
+var rsaCert = sync.OnceValue(func() *tls.Certificate {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
 	}
-	return newIdentity(key)
+	return testkit.Certificate(key, key, serverNames...)
 })
 
 // engineConfig returns a server's configuration with the RSA certificate and
 // key, which a key engine has made.
 func engineConfig(key crypto.Signer) *tls.Config {
-	cert := rsaIdentity().cert
+	cert := *rsaCert()
 	cert.PrivateKey = key
 	return &tls.Config{GetCertificate: engine.GetCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return &cert, nil
@@ -46,7 +47,7 @@ func engineConfig(key crypto.Signer) *tls.Config {
 
 func rsaClientConfig(version uint16) *tls.Config {
 	cfg := clientConfig(version)
-	cfg.RootCAs = rsaIdentity().pool
+	cfg.RootCAs = testkit.Roots(rsaCert())
 	return cfg
 }
 
@@ -59,7 +60,7 @@ func multibufferKey(t testing.TB, cfg multibuffer.Config) (*multibuffer.Engine, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := e.Key(rsaIdentity().cert.PrivateKey.(crypto.Signer))
+	key, err := e.Key(rsaCert().PrivateKey.(crypto.Signer))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func hold(t testing.TB, conns chan gnet.Conn, loops int) (release func()) {
 	t.Cleanup(release)
 	for range loops {
 		entered := make(chan bool)
-		c := receive(t, conns)
+		c := testkit.Receive(t, conns)
 		if err := c.EventLoop().Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error {
 			close(entered)
 			<-gate
@@ -110,7 +111,7 @@ func hold(t testing.TB, conns chan gnet.Conn, loops int) (release func()) {
 		})); err != nil {
 			t.Fatal(err)
 		}
-		receive(t, entered)
+		testkit.Receive(t, entered)
 	}
 	return release
 }
@@ -137,7 +138,7 @@ func storm(t *testing.T, s *server, conns chan gnet.Conn, loops int, cfg *tls.Co
 	}
 	const clients = 64
 	release := hold(t, conns, loops)
-	before := len(descriptors())
+	before := len(testkit.Descriptors())
 	var wrote atomic.Int64
 	results := make(chan error, clients)
 	for i := range clients {
@@ -156,17 +157,17 @@ func storm(t *testing.T, s *server, conns chan gnet.Conn, loops int, cfg *tls.Co
 			}()
 		}()
 	}
-	eventually(t, "64 ClientHellos", func() bool { return wrote.Load() == clients })
-	eventually(t, "64 accepted connections", func() bool { // as far as this system tells
-		return before == 0 || len(descriptors()) >= before+2*clients
+	testkit.Eventually(t, "64 ClientHellos", func() bool { return wrote.Load() == clients })
+	testkit.Eventually(t, "64 accepted connections", func() bool { // as far as this system tells
+		return before == 0 || len(testkit.Descriptors()) >= before+2*clients
 	})
 	release()
 	for range clients {
-		if err := receive(t, results); err != nil {
+		if err := testkit.Receive(t, results); err != nil {
 			t.Error(err)
 		}
 	}
-	eventually(t, "the clients' end", func() bool { return s.closed.Load() == clients })
+	testkit.Eventually(t, "the clients' end", func() bool { return s.closed.Load() == clients })
 }
 
 // eachLoops runs f with one event loop and with two, for each version of TLS.
@@ -195,7 +196,7 @@ func TestMultibuffer(t *testing.T) {
 				h, conns := keepConns()
 				s := serve(t, h, withConfig(engineConfig(key), patient), gnet.WithNumEventLoop(loops))
 				storm(t, s, conns, loops, rsaClientConfig(version))
-				eventually(t, "every batch told", func() bool { return uint64(told.Load()) == e.Stats().Batches })
+				testkit.Eventually(t, "every batch told", func() bool { return uint64(told.Load()) == e.Stats().Batches })
 				st := e.Stats()
 				if want := uint64(64 + loops); st.Operations != want || st.BatchSizes[1] < uint64(loops) || st.Direct != 0 || st.Fallbacks != 0 {
 					t.Errorf("%d handshakes: %+v", want, st)
@@ -214,7 +215,7 @@ func TestOffload(t *testing.T) {
 	for _, wake := range []offload.WakeMode{offload.WakeCallback, offload.WakeFD} {
 		t.Run(fmt.Sprintf("wake mode %d", wake), func(t *testing.T) {
 			eachLoops(t, func(t *testing.T, loops int, version uint16) {
-				e, key := offloadKey(t, rsaIdentity().cert.PrivateKey.(crypto.Signer), offload.Config{Workers: 2, Wake: wake})
+				e, key := offloadKey(t, rsaCert().PrivateKey.(crypto.Signer), offload.Config{Workers: 2, Wake: wake})
 				h, conns := keepConns()
 				s := serve(t, h, withConfig(engineConfig(key), patient), gnet.WithNumEventLoop(loops))
 				storm(t, s, conns, loops, rsaClientConfig(version))
@@ -242,18 +243,18 @@ func (g *gate) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]by
 // TestOffloadKeepsNoLoop proves that a connection is served while another's
 // handshake waits for its signature.
 func TestOffloadKeepsNoLoop(t *testing.T) {
-	g := &gate{rsaIdentity().cert.PrivateKey.(crypto.Signer), make(chan bool, 10), make(chan bool, 10)}
+	g := &gate{rsaCert().PrivateKey.(crypto.Signer), make(chan bool, 10), make(chan bool, 10)}
 	open := sync.OnceFunc(func() { close(g.through) })
 	_, key := offloadKey(t, g, offload.Config{Workers: 4})
 	s := serve(t, &handler{onTraffic: echo}, withConfig(engineConfig(key), patient))
 	t.Cleanup(open)
 	g.through <- true
 	served := s.dialTLS(t, rsaClientConfig(0))
-	receive(t, g.entered)
+	testkit.Receive(t, g.entered)
 	waiting := make(chan error, 1)
 	c := tls.Client(s.dial(t), rsaClientConfig(0))
 	go func() { waiting <- c.Handshake() }()
-	receive(t, g.entered)
+	testkit.Receive(t, g.entered)
 	for i := range 20 {
 		wantEcho(t, served, fmt.Sprint(i))
 	}
@@ -261,7 +262,7 @@ func TestOffloadKeepsNoLoop(t *testing.T) {
 		t.Fatalf("a handshake without its signature: %v", <-waiting)
 	}
 	open()
-	if err := receive(t, waiting); err != nil {
+	if err := testkit.Receive(t, waiting); err != nil {
 		t.Fatal(err)
 	}
 	wantEcho(t, c, "at last")
@@ -273,7 +274,7 @@ func TestOffloadVanish(t *testing.T) {
 	const clients = 20
 	for _, wake := range []offload.WakeMode{offload.WakeCallback, offload.WakeFD} {
 		t.Run(fmt.Sprintf("wake mode %d", wake), func(t *testing.T) {
-			g := &gate{rsaIdentity().cert.PrivateKey.(crypto.Signer), make(chan bool, 10*clients), make(chan bool)}
+			g := &gate{rsaCert().PrivateKey.(crypto.Signer), make(chan bool, 10*clients), make(chan bool)}
 			open := sync.OnceFunc(func() { close(g.through) })
 			_, key := offloadKey(t, g, offload.Config{Workers: clients / 2, Wake: wake})
 			var handshakes handshakeLog
@@ -289,15 +290,15 @@ func TestOffloadVanish(t *testing.T) {
 					t.Fatal(err)
 				}
 				if i < clients/2 { // the others are queued in the engine
-					receive(t, g.entered)
+					testkit.Receive(t, g.entered)
 				}
-				defer reset(raw)
+				defer testkit.Reset(raw)
 				if i%4 == 0 {
-					reset(raw)
+					testkit.Reset(raw)
 				}
 			}
-			eventually(t, "the end of those that left", func() bool { _, bad := handshakes.count(); return bad == clients/4 })
-			eventually(t, "those that stay", func() bool { return s.connections() == clients-clients/4 })
+			testkit.Eventually(t, "the end of those that left", func() bool { _, bad := handshakes.count(); return bad == clients/4 })
+			testkit.Eventually(t, "those that stay", func() bool { return s.connections() == clients-clients/4 })
 			open()
 			wantEcho(t, s.dialTLS(t, rsaClientConfig(0)), "hello")
 			if good, bad := handshakes.count(); good != 1 || bad != clients/4 {
@@ -311,7 +312,7 @@ func TestOffloadVanish(t *testing.T) {
 // other.
 func TestSignerFails(t *testing.T) {
 	broken := errors.New("token removed")
-	signer := &breakable{Signer: rsaIdentity().cert.PrivateKey.(crypto.Signer)}
+	signer := &breakable{Signer: rsaCert().PrivateKey.(crypto.Signer)}
 	_, key := offloadKey(t, signer, offload.Config{})
 	var handshakes handshakeLog
 	s := serve(t, &handler{onTraffic: echo}, withConfig(engineConfig(key), gnetjobs.Options{OnHandshake: handshakes.add}))
@@ -380,17 +381,17 @@ func TestMultibufferVanish(t *testing.T) {
 								raw.RemoteAddr()
 							}
 						}
-						reset(raw)
+						testkit.Reset(raw)
 						return nil
 					}()
 				}()
 			}
 			for range clients {
-				if err := receive(t, done); err != nil {
+				if err := testkit.Receive(t, done); err != nil {
 					t.Error(err)
 				}
 			}
-			eventually(t, "the end of every handshake", func() bool {
+			testkit.Eventually(t, "the end of every handshake", func() bool {
 				good, bad := handshakes.count()
 				return good+bad == clients
 			})
@@ -465,20 +466,20 @@ func TestHostPost(t *testing.T) {
 			return err
 		})}, wrap)
 		client := dial(t, s)
-		host := receive(t, hosts)
-		eventually(t, "the hook", func() bool { return slept.Load() > 0 })
+		host := testkit.Receive(t, hosts)
+		testkit.Eventually(t, "the hook", func() bool { return slept.Load() > 0 })
 		for range 3 {
 			before := make(chan int64, 1)
 			if err := host.Post(func() { before <- slept.Load() }); err != nil {
 				t.Fatal(err)
 			}
-			n := receive(t, before)
-			eventually(t, "the hook after a posted function", func() bool { return slept.Load() > n })
+			n := testkit.Receive(t, before)
+			testkit.Eventually(t, "the hook after a posted function", func() bool { return slept.Load() > n })
 		}
-		if err := receive(t, resume)(); err != nil {
+		if err := testkit.Receive(t, resume)(); err != nil {
 			t.Fatal(err)
 		}
-		wantRead(t, client, "awake")
+		testkit.WantRead(t, client, "awake")
 	})
 }
 
@@ -486,7 +487,7 @@ func TestHostPost(t *testing.T) {
 // with a key engine's key: it waits for the signature without keeping the loop.
 func TestJobContext(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version uint16) {
-		g := &gate{rsaIdentity().cert.PrivateKey.(crypto.Signer), make(chan bool, 10), make(chan bool)}
+		g := &gate{rsaCert().PrivateKey.(crypto.Signer), make(chan bool, 10), make(chan bool)}
 		open := sync.OnceFunc(func() { close(g.through) })
 		e, key := offloadKey(t, g, offload.Config{Workers: 2})
 		cfg := engineConfig(key)
@@ -518,7 +519,7 @@ func TestJobContext(t *testing.T) {
 		c := tls.Client(raw, rsaClientConfig(version))
 		waiting := make(chan error, 1)
 		go func() { waiting <- c.Handshake() }()
-		receive(t, g.entered)
+		testkit.Receive(t, g.entered)
 		for i := range 20 {
 			wantEcho(t, other, fmt.Sprintf("%d\n", i))
 		}
@@ -526,7 +527,7 @@ func TestJobContext(t *testing.T) {
 			t.Fatalf("a handshake without its signature: %v", <-waiting)
 		}
 		open()
-		if err := receive(t, waiting); err != nil {
+		if err := testkit.Receive(t, waiting); err != nil {
 			t.Fatal(err)
 		}
 		wantEcho(t, c, "at last\n")
@@ -556,7 +557,7 @@ func TestJobContext(t *testing.T) {
 		}, withJobs(gnetjobs.Options{}))
 		c := s.dial(t)
 		check(c)
-		wantRead(t, c, "kept")
+		testkit.WantRead(t, c, "kept")
 		wantEcho(t, c, "hello")
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // eachWrapper runs f with TLS, and with Jobs and no TLS. dial makes the client
@@ -88,7 +89,7 @@ func TestEventOrder(t *testing.T) {
 		wantEcho(t, c, fmt.Sprint(i))
 	}
 	c.Close()
-	receive(t, done)
+	testkit.Receive(t, done)
 	want := []string{"handshake <nil>", "open", "traffic 0", "traffic 1", "traffic 2", "close EOF"}
 	if strings.Join(events, ", ") != strings.Join(want, ", ") {
 		t.Errorf("events %q, want %q", events, want)
@@ -113,7 +114,7 @@ func TestOnOpenOut(t *testing.T) {
 				if _, err := io.WriteString(c, " and the echo"); err != nil {
 					t.Fatal(err)
 				}
-				wantRead(t, c, "first "+string(out)+" and the echo")
+				testkit.WantRead(t, c, "first "+string(out)+" and the echo")
 			})
 		})
 	}
@@ -141,7 +142,7 @@ func TestCloseFromOnOpen(t *testing.T) {
 		if string(got) != "we are closed" || err != nil {
 			t.Errorf("read %q, %v", got, err)
 		}
-		if err := receive(t, closed); err != nil {
+		if err := testkit.Receive(t, closed); err != nil {
 			t.Errorf("OnClose's error is %v", err)
 		}
 	})
@@ -151,7 +152,7 @@ func TestCloseFromOnOpen(t *testing.T) {
 // take at once arrives whole, although the connection was closed after it.
 func TestBigResponseThenClose(t *testing.T) {
 	response := pattern(16 << 20)
-	if raceEnabled || testing.Short() {
+	if testkit.RaceEnabled || testing.Short() {
 		response = response[:4<<20]
 	}
 	digest := sha256.Sum256(response)
@@ -192,13 +193,13 @@ func TestBigResponseThenClose(t *testing.T) {
 					if _, err := io.WriteString(c, "all of it, please"); err != nil {
 						t.Fatal(err)
 					}
-					receive(t, written) // before the first byte is read
+					testkit.Receive(t, written) // before the first byte is read
 					hash, buf := sha256.New(), make([]byte, 3000)
 					n, err := io.CopyBuffer(hash, struct{ io.Reader }{c}, buf)
 					if n != int64(len(response)) || err != nil || [32]byte(hash.Sum(nil)) != digest {
 						t.Errorf("read %d bytes of %d, %v", n, len(response), err)
 					}
-					if err := receive(t, closed); err != nil {
+					if err := testkit.Receive(t, closed); err != nil {
 						t.Errorf("OnClose's error is %v", err)
 					}
 				})
@@ -273,7 +274,7 @@ func TestShutdownAction(t *testing.T) {
 				c.Close()
 			}
 			s.stopped = true
-			if err := receive(t, s.ran); err != nil {
+			if err := testkit.Receive(t, s.ran); err != nil {
 				t.Errorf("Run: %v", err)
 			}
 			s.ended(t)
@@ -299,7 +300,7 @@ func TestWake(t *testing.T) {
 			},
 		}, wrap)
 		client := dial(t, s)
-		c := receive(t, conns)
+		c := testkit.Receive(t, conns)
 		called := make(chan error)
 		if err := c.Wake(func(cb gnet.Conn, err error) error {
 			if cb != c {
@@ -311,17 +312,17 @@ func TestWake(t *testing.T) {
 		}); err != nil {
 			t.Fatalf("Wake: %v", err)
 		}
-		if err := receive(t, called); err != nil {
+		if err := testkit.Receive(t, called); err != nil {
 			t.Errorf("callback: %v", err)
 		}
 		if got := strings.Join(events, ", "); got != "traffic 0, callback" {
 			t.Errorf("events %q", got)
 		}
-		wantRead(t, client, "awake")
+		testkit.WantRead(t, client, "awake")
 		if err := c.Wake(nil); err != nil {
 			t.Errorf("Wake: %v", err)
 		}
-		wantRead(t, client, "awake")
+		testkit.WantRead(t, client, "awake")
 	})
 }
 
@@ -333,7 +334,7 @@ func TestWakeAndClose(t *testing.T) {
 		onTraffic: func(gnet.Conn) gnet.Action { return gnet.Close },
 	}, withTLS(gnetjobs.Options{}))
 	client := s.dialTLS(t, clientConfig(0))
-	if err := receive(t, conns).Wake(nil); err != nil {
+	if err := testkit.Receive(t, conns).Wake(nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, client); err != nil {
@@ -372,18 +373,18 @@ func TestClosing(t *testing.T) {
 					},
 				}, wrap)
 				client := dial(t, s)
-				c := receive(t, conns)
+				c := testkit.Receive(t, conns)
 				if err := way.close(c, func(_ gnet.Conn, err error) error {
 					events <- fmt.Sprintf("callback %v", err)
 					return nil
 				}); err != nil {
 					t.Errorf("closing: %v", err)
 				}
-				if got := receive(t, events); got != "close <nil>" {
+				if got := testkit.Receive(t, events); got != "close <nil>" {
 					t.Errorf("first came %q", got)
 				}
 				if way.callback {
-					if got := receive(t, events); got != "callback <nil>" {
+					if got := testkit.Receive(t, events); got != "callback <nil>" {
 						t.Errorf("then came %q", got)
 					}
 				}
@@ -412,7 +413,7 @@ func TestEventLoop(t *testing.T) {
 			return nil, gnet.None
 		}}, wrap)
 		client := dial(t, s)
-		c := receive(t, conns)
+		c := testkit.Receive(t, conns)
 		ran := make(chan string)
 		type key struct{}
 		if err := c.EventLoop().Execute(context.WithValue(t.Context(), key{}, 1), gnet.RunnableFunc(func(ctx context.Context) error {
@@ -425,10 +426,10 @@ func TestEventLoop(t *testing.T) {
 		})); err != nil {
 			t.Fatalf("Execute: %v", err)
 		}
-		if id := receive(t, ran); id != loop {
+		if id := testkit.Receive(t, ran); id != loop {
 			t.Errorf("on goroutine %s, the loop is %s", id, loop)
 		}
-		wantRead(t, client, "from the loop")
+		testkit.WantRead(t, client, "from the loop")
 	})
 }
 
@@ -440,7 +441,7 @@ func TestHandlerPasses(t *testing.T) {
 	s := serve(t, h.handler, func(gnet.EventHandler) gnet.EventHandler {
 		return gnetjobs.TLS(h, serverConfig(), gnetjobs.Options{})
 	}, gnet.WithTicker(true)) // OnBoot and OnShutdown are what serve and stop look for
-	receive(t, ticks)
+	testkit.Receive(t, ticks)
 	wantEcho(t, s.dialTLS(t, clientConfig(0)), "hello")
 }
 
@@ -480,7 +481,7 @@ func TestDatagrams(t *testing.T) {
 
 // TestTLSAndUDP serves a TCP and a UDP listener with one engine.
 func TestTLSAndUDP(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	path := unixPath(t)
 	h := &handler{onTraffic: echo, boot: make(chan booted, 1)}
 	ran := make(chan error, 1)
@@ -490,13 +491,13 @@ func TestTLSAndUDP(t *testing.T) {
 	go func() {
 		ran <- gnet.Rotate(gnetjobs.TLS(h, serverConfig(), gnetjobs.Options{}), []string{tcp, path, "udp://127.0.0.1:0"}, opts...)
 	}()
-	eng := receive(t, h.boot).eng
+	eng := testkit.Receive(t, h.boot).eng
 	stop := func() {
 		once.Do(func() {
 			if err := eng.Stop(context.Background()); err != nil {
 				t.Errorf("Stop: %v", err)
 			}
-			if err := receive(t, ran); err != nil {
+			if err := testkit.Receive(t, ran); err != nil {
 				t.Errorf("Rotate: %v", err)
 			}
 		})

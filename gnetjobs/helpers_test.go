@@ -3,17 +3,9 @@ package gnetjobs_test
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"runtime"
@@ -27,79 +19,8 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
-
-// patience is how long a test waits for what must happen before it fails.
-const patience = 30 * time.Second
-
-// receive takes a value from c, which must come.
-func receive[T any](t testing.TB, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(patience):
-		t.Fatal("nothing happens")
-		panic("unreachable")
-	}
-}
-
-// eventually waits until cond is true.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(100 * time.Microsecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
-// checked holds the tests that checkLeaks has been called in.
-var checked sync.Map
-
-// checkLeaks makes the test fail if, at its end, more descriptors or
-// goroutines exist than now, at the first call. Jobs count as goroutines.
-func checkLeaks(t testing.TB) {
-	t.Helper()
-	if _, again := checked.LoadOrStore(t, true); again {
-		return
-	}
-	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
-		ln.Close() // package net opens, once, descriptors that it keeps
-	}
-	fds, goroutines := descriptors(), runtime.NumGoroutine()
-	t.Cleanup(func() {
-		checked.Delete(t)
-		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-			now := descriptors()
-			leaked := runtime.NumGoroutine() - goroutines
-			if len(now) <= len(fds) && leaked <= 0 {
-				return
-			}
-			if time.Now().After(end) {
-				stacks := make([]byte, 1<<16)
-				t.Errorf("leaked: %d goroutines; descriptors\n%s\nthen\n%s\n\n%s", leaked,
-					strings.Join(fds, "\n"), strings.Join(now, "\n"), stacks[:runtime.Stack(stacks, true)])
-				return
-			}
-		}
-	})
-}
-
-// descriptors lists the open descriptors; where the system has no such
-// directory, none.
-func descriptors() []string {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return nil
-	}
-	var fds []string
-	for _, e := range entries {
-		target, _ := os.Readlink("/proc/self/fd/" + e.Name())
-		fds = append(fds, e.Name()+" "+target)
-	}
-	return fds
-}
 
 // goroutineID tells goroutines apart; it is the number in a stack's first line.
 func goroutineID() string {
@@ -220,7 +141,7 @@ func serve(t testing.TB, h *handler, wrap func(gnet.EventHandler) gnet.EventHand
 // serveAt is serve on an address of gnet's.
 func serveAt(t testing.TB, address string, h *handler, wrap func(gnet.EventHandler) gnet.EventHandler, opts ...gnet.Option) *server {
 	t.Helper()
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	logged.take()
 	h.boot = make(chan booted, 1)
 	s := &server{handler: h, ran: make(chan error, 1)}
@@ -235,7 +156,7 @@ func serveAt(t testing.TB, address string, h *handler, wrap func(gnet.EventHandl
 		}
 	case err := <-s.ran:
 		t.Fatalf("Run: %v", err)
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("OnBoot is not called")
 	}
 	t.Cleanup(func() { s.stop(t) })
@@ -279,7 +200,7 @@ func (s *server) stop(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	s.eng.Stop(ctx)
-	if err := receive(t, s.ran); err != nil {
+	if err := testkit.Receive(t, s.ran); err != nil {
 		t.Errorf("Run: %v", err)
 	}
 	s.ended(t)
@@ -310,7 +231,7 @@ func (s *server) connections() int {
 // often as OnOpen.
 func (s *server) empty(t testing.TB) {
 	t.Helper()
-	eventually(t, "a server without connections", func() bool {
+	testkit.Eventually(t, "a server without connections", func() bool {
 		return s.opened.Load() == s.closed.Load() && s.connections() == 0
 	})
 }
@@ -329,11 +250,11 @@ func (s *server) dial(t testing.TB) net.Conn {
 
 // connect is for goroutines that are not the test's own.
 func (s *server) connect() (net.Conn, error) {
-	c, err := net.DialTimeout(s.network, s.addr, patience)
+	c, err := net.DialTimeout(s.network, s.addr, testkit.Patience)
 	if err != nil {
 		return nil, err
 	}
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testkit.Patience))
 	return c, nil
 }
 
@@ -372,7 +293,7 @@ func turn(t testing.TB, c gnet.Conn) {
 	})); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, turned)
+	testkit.Receive(t, turned)
 }
 
 // plain leaves a handler as it is.
@@ -392,61 +313,22 @@ func withJobs(opts gnetjobs.Options) func(gnet.EventHandler) gnet.EventHandler {
 	return func(h gnet.EventHandler) gnet.EventHandler { return gnetjobs.Jobs(h, opts) }
 }
 
-// identity is a certificate for 127.0.0.1, localhost and gnetjobs.test, and the
-// pool that trusts it.
-type identity struct {
-	cert tls.Certificate
-	pool *x509.CertPool
-	pem  []byte
-}
+// serverNames are those of the servers' certificates.
+var serverNames = []string{"gnetjobs.test", "localhost"}
 
-func newIdentity(signer crypto.Signer) identity {
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "gnetjobs.test"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(24 * time.Hour),
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		DNSNames:              []string{"gnetjobs.test", "localhost"},
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
-	if err != nil {
-		panic(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return identity{
-		cert: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: signer, Leaf: leaf},
-		pool: pool,
-		pem:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-	}
-}
-
-var ecdsaIdentity = sync.OnceValue(func() identity {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	return newIdentity(key)
+var ecdsaCert = sync.OnceValue(func() *tls.Certificate {
+	return testkit.Certificate(testkit.ECDSAKey(), testkit.ECDSAKey(), serverNames...)
 })
 
 func serverConfig() *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{ecdsaIdentity().cert}}
+	return &tls.Config{Certificates: []tls.Certificate{*ecdsaCert()}}
 }
 
 // clientConfig returns a client's configuration for one version of TLS, or for
 // any if that is 0.
 func clientConfig(version uint16) *tls.Config {
 	return &tls.Config{
-		RootCAs:    ecdsaIdentity().pool,
+		RootCAs:    testkit.Roots(ecdsaCert()),
 		ServerName: "gnetjobs.test",
 		MinVersion: version,
 		MaxVersion: version,
@@ -485,18 +367,6 @@ func exchange(c io.ReadWriter, message string) error {
 		return fmt.Errorf("%d bytes came back changed", len(message))
 	}
 	return nil
-}
-
-// wantRead proves that what comes next is want.
-func wantRead(t testing.TB, r io.Reader, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	if n, err := io.ReadFull(r, got); err != nil {
-		t.Fatalf("reading %d bytes: %v after %d", len(want), err, n)
-	}
-	if string(got) != want {
-		t.Fatalf("read %.100q, want %.100q", got, want)
-	}
 }
 
 // pattern returns n bytes in which no piece looks like another.
@@ -549,14 +419,6 @@ func (w *wire) endedByAlert(version uint16) bool {
 	return w.kind == 23 && w.length == 2+1+16
 }
 
-// reset closes a TCP connection so that the peer gets a RST.
-func reset(c net.Conn) {
-	if tcp, ok := c.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
-	}
-	c.Close()
-}
-
 // handshakeLog keeps what OnHandshake is told.
 type handshakeLog struct {
 	mu   sync.Mutex
@@ -588,7 +450,7 @@ func (l *handshakeLog) count() (good, bad int) {
 // only returns the error of the one handshake that there was.
 func (l *handshakeLog) only(t testing.TB) error {
 	t.Helper()
-	eventually(t, "the end of the handshake", func() bool { good, bad := l.count(); return good+bad > 0 })
+	testkit.Eventually(t, "the end of the handshake", func() bool { good, bad := l.count(); return good+bad > 0 })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.errs) != 1 {

@@ -12,6 +12,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -85,7 +86,7 @@ func TestForeignGoroutineReads(t *testing.T) {
 			wantEcho(t, c, "hello\n")
 		}
 		c.Close()
-		if err := receive(t, results); !errors.Is(err, gnetjobs.ErrNotInJob) && !errors.Is(err, net.ErrClosed) {
+		if err := testkit.Receive(t, results); !errors.Is(err, gnetjobs.ErrNotInJob) && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Read: %v", err)
 		}
 	})
@@ -111,13 +112,13 @@ func TestForeignGoroutineShakesHands(t *testing.T) {
 			return nil, nil
 		}
 		s := serve(t, &handler{onTraffic: func(c gnet.Conn) gnet.Action {
-			if got := receive(t, below); got != c {
+			if got := testkit.Receive(t, below); got != c {
 				t.Errorf("NetConn is %v, want %v", got, c)
 			}
 			return echo(c)
 		}}, withConfig(cfg, gnetjobs.Options{}))
 		wantEcho(t, s.dialTLS(t, clientConfig(version)), "hello")
-		wantErr(t, receive(t, results), gnetjobs.ErrNotInJob)
+		testkit.WantErr(t, testkit.Receive(t, results), gnetjobs.ErrNotInJob)
 	})
 }
 
@@ -152,7 +153,7 @@ func TestDeadlineOfTheSystemsClock(t *testing.T) {
 				})(c)
 			}}, withJobs(gnetjobs.Options{}))
 			c := s.dial(t)
-			wantErr(t, receive(t, results), os.ErrDeadlineExceeded)
+			testkit.WantErr(t, testkit.Receive(t, results), os.ErrDeadlineExceeded)
 			for range 2 {
 				wantEcho(t, c, "hello\n")
 			}
@@ -177,13 +178,13 @@ func TestResetCancels(t *testing.T) {
 			}
 		}), onClose: onClose}, wrap)
 		c := dial(t, s)
-		receive(t, begun)
+		testkit.Receive(t, begun)
 		if tc, ok := c.(*tls.Conn); ok {
 			c = tc.NetConn()
 		}
-		reset(c)
-		wantErr(t, receive(t, results), jobs.ErrCanceled)
-		if err := receive(t, closed); err == nil || errors.Is(err, io.EOF) {
+		testkit.Reset(c)
+		testkit.WantErr(t, testkit.Receive(t, results), jobs.ErrCanceled)
+		if err := testkit.Receive(t, closed); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("OnClose's error is %v", err)
 		}
 		s.empty(t)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // program returns a command that is ended when patience is over.
@@ -34,7 +36,7 @@ func program(t testing.TB, name string, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Skipf("SKIPPED, NOTHING IS TESTED HERE: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	t.Cleanup(cancel)
 	return exec.CommandContext(ctx, path, args...)
 }
@@ -43,7 +45,7 @@ func program(t testing.TB, name string, args ...string) *exec.Cmd {
 func caFile(t testing.TB) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(name, ecdsaIdentity().pem, 0o600); err != nil {
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ecdsaCert().Leaf.Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -202,14 +204,14 @@ func TestKeyUpdateFull(t *testing.T) {
 		}
 		switch line {
 		case "hello\n":
-			wantRead(t, stdout, line)
+			testkit.WantRead(t, stdout, line)
 		case "fill\n":
-			if !receive(t, filled) {
+			if !testkit.Receive(t, filled) {
 				t.Fatal("the sockets have taken too much")
 			}
 		}
 	}
-	wantErr(t, receive(t, closed), gnetjobs.ErrOutboundFull)
+	testkit.WantErr(t, testkit.Receive(t, closed), gnetjobs.ErrOutboundFull)
 	client.Close()
 	stdin.Close()
 	io.Copy(io.Discard, stdout)
@@ -335,9 +337,9 @@ func TestFastHTTP(t *testing.T) {
 			n, _ := strconv.Atoi(strings.TrimPrefix(string(ctx.Path()), "/"))
 			ctx.SetBody(patterns[:n])
 		},
-		ReadTimeout:  patience,
-		WriteTimeout: patience,
-		IdleTimeout:  patience,
+		ReadTimeout:  testkit.Patience,
+		WriteTimeout: testkit.Patience,
+		IdleTimeout:  testkit.Patience,
 	}
 	warmUp(t, web)
 	for _, loops := range []int{1, 2} {
@@ -355,7 +357,7 @@ func TestFastHTTP(t *testing.T) {
 					DisableCompression:  true,
 				}
 				defer transport.CloseIdleConnections()
-				client := &http.Client{Transport: transport, Timeout: patience}
+				client := &http.Client{Transport: transport, Timeout: testkit.Patience}
 				scheme := "http"
 				if strings.HasSuffix(t.Name(), "/TLS") {
 					scheme = "https"
@@ -394,7 +396,7 @@ func warmUp(t testing.TB, web *fasthttp.Server) {
 	client, server := net.Pipe()
 	defer client.Close()
 	go web.ServeConn(server)
-	client.SetDeadline(time.Now().Add(patience))
+	client.SetDeadline(time.Now().Add(testkit.Patience))
 	if _, err := io.WriteString(client, "GET /0 HTTP/1.1\r\nHost: gnetjobs.test\r\nConnection: close\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -454,7 +456,7 @@ func TestPipelining(t *testing.T) {
 		}
 	}
 	expect(1)
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testkit.Patience))
 	if _, err := io.WriteString(c, "GET /nothing HTTP/1.1\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -58,7 +59,7 @@ func TestJobEcho(t *testing.T) {
 			wantEcho(t, b, fmt.Sprintf("b %d %s\n", i, pattern(i*10_000)))
 		}
 		a.Close()
-		wantErr(t, receive(t, closed), io.EOF)
+		testkit.WantErr(t, testkit.Receive(t, closed), io.EOF)
 		wantEcho(t, b, "still there\n")
 	})
 }
@@ -91,7 +92,7 @@ func TestJobConn(t *testing.T) {
 			return nil, gnet.None
 		}}, wrap)
 		c := dial(t, s)
-		if got := receive(t, addresses); got != c.LocalAddr().String() {
+		if got := testkit.Receive(t, addresses); got != c.LocalAddr().String() {
 			t.Errorf("RemoteAddr is %s, the client's LocalAddr %s", got, c.LocalAddr())
 		}
 	})
@@ -129,13 +130,13 @@ func TestJobDeadline(t *testing.T) {
 				})}, wrap)
 				c := dial(t, s)
 				for range 3 {
-					err := receive(t, results)
-					wantErr(t, err, os.ErrDeadlineExceeded)
+					err := testkit.Receive(t, results)
+					testkit.WantErr(t, err, os.ErrDeadlineExceeded)
 					if e := net.Error(nil); !errors.As(err, &e) || !e.Timeout() {
 						t.Errorf("%v is no net.Error, or no timeout", err)
 					}
 				}
-				wantRead(t, c, "go on\n")
+				testkit.WantRead(t, c, "go on\n")
 				wantEcho(t, c, "hello\n")
 			})
 		})
@@ -159,15 +160,15 @@ func TestJobWriteDeadline(t *testing.T) {
 			return err
 		}), onClose: onClose}, wrap)
 		c := dial(t, s)
-		err := receive(t, writes)
-		wantErr(t, err, os.ErrDeadlineExceeded)
+		err := testkit.Receive(t, writes)
+		testkit.WantErr(t, err, os.ErrDeadlineExceeded)
 		if e := net.Error(nil); !errors.As(err, &e) || !e.Timeout() {
 			t.Errorf("%v is no net.Error, or no timeout", err)
 		}
 		if _, err := io.Copy(io.Discard, c); err != nil { // the close waits for that
 			t.Errorf("client: %v", err)
 		}
-		wantErr(t, receive(t, closed), os.ErrDeadlineExceeded)
+		testkit.WantErr(t, testkit.Receive(t, closed), os.ErrDeadlineExceeded)
 	})
 }
 
@@ -180,7 +181,7 @@ func TestJobTimeouts(t *testing.T) {
 			onClose, closed := closings()
 			s := serve(t, &handler{onOpen: inJob(t, echoLines), onClose: onClose}, wrap)
 			dial(t, s)
-			wantErr(t, receive(t, closed), os.ErrDeadlineExceeded)
+			testkit.WantErr(t, testkit.Receive(t, closed), os.ErrDeadlineExceeded)
 		})
 	})
 	t.Run("WriteTimeout", func(t *testing.T) {
@@ -193,8 +194,8 @@ func TestJobTimeouts(t *testing.T) {
 				return err
 			}), onClose: onClose}, wrap)
 			dial(t, s)
-			wantErr(t, receive(t, writes), os.ErrDeadlineExceeded)
-			wantErr(t, receive(t, closed), os.ErrDeadlineExceeded)
+			testkit.WantErr(t, testkit.Receive(t, writes), os.ErrDeadlineExceeded)
+			testkit.WantErr(t, testkit.Receive(t, closed), os.ErrDeadlineExceeded)
 		})
 	})
 }
@@ -230,7 +231,7 @@ func TestJobSlowReader(t *testing.T) {
 		if _, err := io.WriteString(slow, "big\n"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the beginning of the response", begun.Load)
+		testkit.Eventually(t, "the beginning of the response", begun.Load)
 		for i := range 100 {
 			wantEcho(t, other, fmt.Sprintf("%d\n", i))
 		}
@@ -263,7 +264,7 @@ func TestJobThenEvents(t *testing.T) {
 		if _, err := io.WriteString(c, "hello world"); err != nil { // one record
 			t.Fatal(err)
 		}
-		wantRead(t, c, "[hello] world")
+		testkit.WantRead(t, c, "[hello] world")
 		wantEcho(t, c, "and on")
 	})
 }
@@ -314,11 +315,11 @@ func TestJobFromOnTraffic(t *testing.T) {
 			if _, err := io.WriteString(c, "eevent"); err != nil {
 				t.Fatal(err)
 			}
-			wantRead(t, c, "event")
+			testkit.WantRead(t, c, "event")
 			if _, err := io.WriteString(c, "jjob"); err != nil {
 				t.Fatal(err)
 			}
-			wantRead(t, c, "job")
+			testkit.WantRead(t, c, "job")
 			wantEcho(t, c, "job's second")
 		}
 	})
@@ -337,7 +338,7 @@ func TestJobAfterOut(t *testing.T) {
 			}
 			return []byte("out "), gnet.None
 		}}, wrap)
-		wantRead(t, dial(t, s), "out job")
+		testkit.WantRead(t, dial(t, s), "out job")
 	})
 }
 
@@ -391,8 +392,8 @@ func TestJobEnds(t *testing.T) {
 				if _, err := io.WriteString(c, "!!"); err != nil {
 					t.Fatal(err)
 				}
-				wantRead(t, c, "last words")
-				if err := receive(t, closed); !end.want(err) {
+				testkit.WantRead(t, c, "last words")
+				if err := testkit.Receive(t, closed); !end.want(err) {
 					t.Errorf("OnClose's error is %v", err)
 				}
 				if n, err := io.Copy(io.Discard, c); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -417,7 +418,7 @@ func TestJobPeerVanishes(t *testing.T) {
 		for _, leave := range []struct {
 			name string
 			do   func(net.Conn)
-		}{{"RST", reset}, {"FIN", closeConn}} {
+		}{{"RST", testkit.Reset}, {"FIN", closeConn}} {
 			t.Run(wait.name+" "+leave.name, func(t *testing.T) {
 				eachWrapper(t, gnetjobs.Options{}, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
 					onClose, closed := closings()
@@ -431,18 +432,18 @@ func TestJobPeerVanishes(t *testing.T) {
 						return err
 					}), onClose: onClose}, wrap)
 					c := dial(t, s)
-					receive(t, begun)
+					testkit.Receive(t, begun)
 					if tc, ok := c.(*tls.Conn); ok {
 						c = tc.NetConn()
 					}
 					leave.do(c)
-					if err := receive(t, results); err == nil {
+					if err := testkit.Receive(t, results); err == nil {
 						t.Error("no error")
 					}
-					if err := receive(t, closed); err == nil {
+					if err := testkit.Receive(t, closed); err == nil {
 						t.Error("OnClose without an error")
 					}
-					eventually(t, "the end of the job", deferred.Load)
+					testkit.Eventually(t, "the end of the job", deferred.Load)
 					s.empty(t)
 				})
 			})
@@ -468,13 +469,13 @@ func TestJobClosedFromOutside(t *testing.T) {
 			return nil, gnet.None
 		}, onClose: onClose}, wrap)
 		client := dial(t, s)
-		if err := receive(t, conns).Close(); err != nil {
+		if err := testkit.Receive(t, conns).Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := receive(t, results); err == nil {
+		if err := testkit.Receive(t, results); err == nil {
 			t.Error("Read on a closed connection: no error")
 		}
-		receive(t, closed)
+		testkit.Receive(t, closed)
 		if _, err := io.Copy(io.Discard, client); err != nil {
 			t.Errorf("client: %v", err)
 		}
@@ -510,18 +511,18 @@ func TestJobKeepsEventsAway(t *testing.T) {
 		},
 	}, withTLS(gnetjobs.Options{}))
 	client := s.dialTLS(t, clientConfig(0))
-	c := receive(t, conns)
+	c := testkit.Receive(t, conns)
 	if err := c.Wake(nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.EventLoop().Execute(t.Context(), gnet.RunnableFunc(func(context.Context) error { called <- true; return nil })); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, called) // so the Wake is over
+	testkit.Receive(t, called) // so the Wake is over
 	if _, err := io.WriteString(client, "xrest"); err != nil {
 		t.Fatal(err)
 	}
-	wantRead(t, client, "rest")
+	testkit.WantRead(t, client, "rest")
 }
 
 // TestMaxJobs proves that no more jobs run than MaxJobs says, and that the
@@ -538,9 +539,9 @@ func TestMaxJobs(t *testing.T) {
 		for range 4 {
 			clients = append(clients, s.dial(t))
 		}
-		receive(t, begun)
-		receive(t, begun)
-		eventually(t, "OnOpen of all", func() bool { return s.opened.Load() == 4 })
+		testkit.Receive(t, begun)
+		testkit.Receive(t, begun)
+		testkit.Eventually(t, "OnOpen of all", func() bool { return s.opened.Load() == 4 })
 		for range 50 { // the loop has turned since
 			wantEcho(t, clients[0], "first\n")
 			wantEcho(t, clients[1], "second\n")
@@ -549,7 +550,7 @@ func TestMaxJobs(t *testing.T) {
 			t.Fatalf("more than %d jobs run", most)
 		}
 		clients[0].Close()
-		receive(t, begun)
+		testkit.Receive(t, begun)
 		wantEcho(t, clients[2], "third\n")
 		if len(begun) != 0 {
 			t.Fatalf("more than %d jobs run", most)
@@ -566,7 +567,7 @@ func TestMaxJobs(t *testing.T) {
 		raw := s.dial(t)
 		c := tls.Client(raw, clientConfig(0))
 		go func() { third <- c.Handshake() }()
-		eventually(t, "three connections", func() bool { return s.connections() == 3 })
+		testkit.Eventually(t, "three connections", func() bool { return s.connections() == 3 })
 		for range 50 {
 			wantEcho(t, a, "first\n")
 			wantEcho(t, b, "second\n")
@@ -575,7 +576,7 @@ func TestMaxJobs(t *testing.T) {
 			t.Errorf("the third handshake: %v", <-third)
 		}
 		a.Close()
-		if err := receive(t, third); err != nil {
+		if err := testkit.Receive(t, third); err != nil {
 			t.Fatal(err)
 		}
 		wantEcho(t, c, "third\n")
@@ -612,12 +613,12 @@ func TestJobErrors(t *testing.T) {
 		}}, withTLS(gnetjobs.Options{}))
 		s.dialTLS(t, clientConfig(0))
 		for range 2 {
-			wantErr(t, receive(t, results), gnetjobs.ErrJobRunning)
+			testkit.WantErr(t, testkit.Receive(t, results), gnetjobs.ErrJobRunning)
 		}
 	})
 	t.Run("not wrapped", func(t *testing.T) {
 		onLoop(t, plain, dialPlain, func(_ *server, c gnet.Conn) {
-			wantErr(t, gnetjobs.Job(c, forever), gnetjobs.ErrNotWrapped)
+			testkit.WantErr(t, gnetjobs.Job(c, forever), gnetjobs.ErrNotWrapped)
 		})
 	})
 	t.Run("closed", func(t *testing.T) {
@@ -628,7 +629,7 @@ func TestJobErrors(t *testing.T) {
 				return gnet.None
 			}}, wrap)
 			dial(t, s).Close()
-			if err := receive(t, results); err == nil {
+			if err := testkit.Receive(t, results); err == nil {
 				t.Error("a job on a closed connection")
 			}
 		})
@@ -649,17 +650,17 @@ func TestJobConnAfterwards(t *testing.T) {
 			}),
 			onTraffic: func(c gnet.Conn) gnet.Action {
 				_, err := kept.Read(make([]byte, 1))
-				wantErr(t, err, net.ErrClosed)
+				testkit.WantErr(t, err, net.ErrClosed)
 				_, err = kept.Write([]byte("nonsense"))
-				wantErr(t, err, net.ErrClosed)
+				testkit.WantErr(t, err, net.ErrClosed)
 				checked <- true
 				return echo(c)
 			},
 		}, wrap)
 		c := dial(t, s)
-		wantRead(t, c, "kept")
+		testkit.WantRead(t, c, "kept")
 		wantEcho(t, c, "hello")
-		receive(t, checked)
+		testkit.Receive(t, checked)
 		wantEcho(t, c, "hello")
 	})
 }
@@ -692,7 +693,7 @@ func TestJobCloseWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.CloseWrite()
-			if receive(t, got) != message {
+			if testkit.Receive(t, got) != message {
 				t.Error("the job has read something else")
 			}
 		})
@@ -751,7 +752,7 @@ func TestJobReadCause(t *testing.T) {
 			return make([]byte, 16<<20), gnet.None // which nobody takes
 		}}, wrap)
 		dial(t, s)
-		wantErr(t, receive(t, results), gnetjobs.ErrWriteTimeout)
+		testkit.WantErr(t, testkit.Receive(t, results), gnetjobs.ErrWriteTimeout)
 		s.empty(t)
 	})
 }
@@ -788,11 +789,11 @@ func TestJobPolled(t *testing.T) {
 			return err
 		}), onClose: onClose}, wrap)
 		leaving := dial(t, s)
-		receive(t, paused)
+		testkit.Receive(t, paused)
 		leaving.Close()
-		receive(t, closed)
+		testkit.Receive(t, closed)
 		for range 2 {
-			wantRead(t, dial(t, s), "resumed")
+			testkit.WantRead(t, dial(t, s), "resumed")
 		}
 	})
 }
@@ -815,7 +816,7 @@ func TestJobSmallMaxOutbound(t *testing.T) {
 					})(c)
 				}}, wrap)
 				client := dial(t, s)
-				turn(t, receive(t, conns)) // so Write waits for somebody to read
+				turn(t, testkit.Receive(t, conns)) // so Write waits for somebody to read
 				if got, err := io.ReadAll(client); string(got) != string(response) || err != nil {
 					t.Errorf("read %d bytes of %d, %v", len(got), len(response), err)
 				}
@@ -850,7 +851,7 @@ func TestJobLastWords(t *testing.T) {
 					onClose: onClose,
 				}, wrap)
 				client := dial(t, s)
-				turn(t, receive(t, conns)) // so Write waits
+				turn(t, testkit.Receive(t, conns)) // so Write waits
 				if _, err := io.WriteString(client, message); err != nil {
 					t.Fatal(err)
 				}
@@ -864,7 +865,7 @@ func TestJobLastWords(t *testing.T) {
 				if err := raw.(*net.TCPConn).CloseWrite(); err != nil {
 					t.Fatal(err)
 				}
-				if err := receive(t, closed); !errors.Is(err, io.EOF) && !errors.Is(err, errStop) {
+				if err := testkit.Receive(t, closed); !errors.Is(err, io.EOF) && !errors.Is(err, errStop) {
 					t.Errorf("OnClose's error is %v", err)
 				}
 			})

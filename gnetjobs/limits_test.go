@@ -16,17 +16,8 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
-
-// wantErr proves that err is all of targets.
-func wantErr(t testing.TB, err error, targets ...error) {
-	t.Helper()
-	for _, target := range targets {
-		if !errors.Is(err, target) {
-			t.Errorf("error %v, want one that is %v", err, target)
-		}
-	}
-}
 
 // closings returns an OnClose, and where its errors go.
 func closings() (func(gnet.Conn, error) gnet.Action, chan error) {
@@ -59,7 +50,7 @@ func TestMaxInbound(t *testing.T) {
 				break
 			}
 		}
-		wantErr(t, receive(t, closed), gnetjobs.ErrInboundFull)
+		testkit.WantErr(t, testkit.Receive(t, closed), gnetjobs.ErrInboundFull)
 		// What gnet reads at a time, 64 KiB, comes on top.
 		if most > 200_000 {
 			t.Errorf("the handler saw %d bytes", most)
@@ -84,7 +75,7 @@ func TestMaxInboundReader(t *testing.T) {
 			if _, err := c.Write(make([]byte, message)); err != nil {
 				t.Fatal(err)
 			}
-			wantRead(t, c, ".")
+			testkit.WantRead(t, c, ".")
 		}
 	})
 }
@@ -108,8 +99,8 @@ func TestMaxInboundAnswer(t *testing.T) {
 		if _, err := c.Write(make([]byte, 2000)); err != nil {
 			t.Fatal(err)
 		}
-		wantRead(t, c, "too much")
-		if err := receive(t, closed); err != nil {
+		testkit.WantRead(t, c, "too much")
+		if err := testkit.Receive(t, closed); err != nil {
 			t.Errorf("OnClose's error is %v", err)
 		}
 	})
@@ -147,8 +138,8 @@ func TestMaxOutbound(t *testing.T) {
 				if _, err := io.WriteString(c, "everything"); err != nil {
 					t.Fatal(err)
 				}
-				wantErr(t, receive(t, writes), gnetjobs.ErrOutboundFull)
-				wantErr(t, receive(t, closed), gnetjobs.ErrOutboundFull)
+				testkit.WantErr(t, testkit.Receive(t, writes), gnetjobs.ErrOutboundFull)
+				testkit.WantErr(t, testkit.Receive(t, closed), gnetjobs.ErrOutboundFull)
 				s.empty(t)
 			})
 		})
@@ -168,7 +159,7 @@ func TestWriteTimeout(t *testing.T) {
 			onClose:   onClose,
 		}, wrap)
 		dial(t, s)
-		wantErr(t, receive(t, closed), gnetjobs.ErrWriteTimeout, os.ErrDeadlineExceeded)
+		testkit.WantErr(t, testkit.Receive(t, closed), gnetjobs.ErrWriteTimeout, os.ErrDeadlineExceeded)
 		s.empty(t)
 	})
 }
@@ -182,7 +173,7 @@ func TestWriteTimeoutWhileClosing(t *testing.T) {
 			return nil, gnet.Close
 		}}, wrap)
 		dial(t, s)
-		eventually(t, "OnOpen", func() bool { return s.opened.Load() == 1 })
+		testkit.Eventually(t, "OnOpen", func() bool { return s.opened.Load() == 1 })
 		s.empty(t)
 	})
 }
@@ -195,7 +186,7 @@ func TestSlowReader(t *testing.T) {
 		if err == nil {
 			return
 		}
-		if longest < timeout/2 || timeout > patience {
+		if longest < timeout/2 || timeout > testkit.Patience {
 			t.Fatalf("%v; the client has always read within %v, WriteTimeout is %v", err, longest, timeout)
 		}
 		t.Logf("once more: the client has not read for %v, WriteTimeout is %v: %v", longest, timeout, err)
@@ -281,7 +272,7 @@ func TestHandshakeTimeout(t *testing.T) {
 			s := serve(t, &handler{}, withTLS(gnetjobs.Options{HandshakeTimeout: timeout, OnHandshake: handshakes.add}))
 			c := s.dial(t)
 			client.send(t, c)
-			wantErr(t, handshakes.only(t), gnetjobs.ErrHandshakeTimeout, os.ErrDeadlineExceeded)
+			testkit.WantErr(t, handshakes.only(t), gnetjobs.ErrHandshakeTimeout, os.ErrDeadlineExceeded)
 			if took := handshakes.took[0]; took < timeout {
 				t.Errorf("after %v, the timeout is %v", took, timeout)
 			}
@@ -317,7 +308,7 @@ func TestPeerEnds(t *testing.T) {
 		}, func(err error) bool {
 			return errors.Is(err, io.ErrUnexpectedEOF)
 		}},
-		{"RST", func(c *tls.Conn) error { reset(c.NetConn()); return nil }, func(err error) bool {
+		{"RST", func(c *tls.Conn) error { testkit.Reset(c.NetConn()); return nil }, func(err error) bool {
 			return err != nil && err != io.EOF
 		}},
 	} {
@@ -331,7 +322,7 @@ func TestPeerEnds(t *testing.T) {
 					if err := end.end(c); err != nil {
 						t.Fatal(err)
 					}
-					if err := receive(t, closed); !end.want(err) {
+					if err := testkit.Receive(t, closed); !end.want(err) {
 						t.Errorf("OnClose's error is %v (edge-triggered: %t)", err, edge)
 					}
 				}
@@ -367,10 +358,10 @@ func TestLastWords(t *testing.T) {
 		} else {
 			c.NetConn().(*net.TCPConn).CloseWrite()
 		}
-		if receive(t, got) != string(message) {
+		if testkit.Receive(t, got) != string(message) {
 			t.Errorf("%d bytes of %d have arrived (close_notify: %t)", len(buf), len(message), notify)
 		}
-		receive(t, closed)
+		testkit.Receive(t, closed)
 	}
 }
 
@@ -427,7 +418,7 @@ func TestCorruptedRecord(t *testing.T) {
 				if _, err := io.WriteString(c.NetConn(), record.bytes); err != nil {
 					t.Fatal(err)
 				}
-				if err := receive(t, closed); err == nil || !strings.Contains(err.Error(), record.want) {
+				if err := testkit.Receive(t, closed); err == nil || !strings.Contains(err.Error(), record.want) {
 					t.Errorf("OnClose's error is %v, want one with %q", err, record.want)
 				}
 				if _, err := c.Read(make([]byte, 1)); err == nil || err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) {

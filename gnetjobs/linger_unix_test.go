@@ -19,6 +19,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -145,7 +146,7 @@ func TestLingerEnds(t *testing.T) {
 		do     func(t *testing.T, raw net.Conn)
 	}{
 		{"closed by the client", never, func(_ *testing.T, raw net.Conn) { raw.Close() }},
-		{"reset by the client", never, func(_ *testing.T, raw net.Conn) { reset(raw) }},
+		{"reset by the client", never, func(_ *testing.T, raw net.Conn) { testkit.Reset(raw) }},
 		{"the client's side ended", never, func(t *testing.T, raw net.Conn) {
 			if err := raw.(*net.TCPConn).CloseWrite(); err != nil {
 				t.Error(err)
@@ -169,7 +170,7 @@ func TestLingerEnds(t *testing.T) {
 				if got, err := io.ReadAll(c); string(got) != "that is all" || err != nil {
 					t.Errorf("read %q, %v", got, err)
 				}
-				if err := receive(t, closed); err != nil {
+				if err := testkit.Receive(t, closed); err != nil {
 					t.Errorf("OnClose's error is %v", err)
 				}
 				if end.linger == never && s.connections() != 1 {
@@ -199,7 +200,7 @@ func TestLingerNot(t *testing.T) {
 		eachWrapper(t, opts, func(t *testing.T, wrap func(gnet.EventHandler) gnet.EventHandler, dial func(testing.TB, *server) net.Conn) {
 			s := serve(t, &handler{onOpen: func(gnet.Conn) ([]byte, gnet.Action) { return []byte("hello"), gnet.None }}, wrap)
 			c := dial(t, s)
-			wantRead(t, c, "hello")
+			testkit.WantRead(t, c, "hello")
 			c.Write(make([]byte, 200_000)) // more than MaxInbound
 			s.empty(t)
 		})
@@ -216,12 +217,12 @@ func TestLingerNot(t *testing.T) {
 				},
 			}, wrap)
 			c := dial(t, s)
-			wantRead(t, c, "hello")
+			testkit.WantRead(t, c, "hello")
 			if _, err := io.WriteString(c, "go"); err != nil {
 				t.Fatal(err)
 			}
 			_, err := io.Copy(io.Discard, below(c))
-			wantErr(t, err, syscall.ECONNRESET)
+			testkit.WantErr(t, err, syscall.ECONNRESET)
 			s.empty(t)
 		})
 	})
@@ -242,8 +243,8 @@ func TestLingerClosed(t *testing.T) {
 			},
 		}, wrap)
 		c := dial(t, s)
-		wantRead(t, c, "hello")
-		conn := receive(t, conns)
+		testkit.WantRead(t, c, "hello")
+		conn := testkit.Receive(t, conns)
 		callback := func(c gnet.Conn, err error) error {
 			if c.LocalAddr() != nil {
 				t.Error("it has an address still")
@@ -254,7 +255,7 @@ func TestLingerClosed(t *testing.T) {
 		if err := conn.CloseWithCallback(callback); err != nil {
 			t.Fatal(err)
 		}
-		if err := receive(t, results); err != nil {
+		if err := testkit.Receive(t, results); err != nil {
 			t.Errorf("CloseWithCallback's callback: %v", err)
 		}
 		if n := s.connections(); n != 1 {
@@ -266,19 +267,19 @@ func TestLingerClosed(t *testing.T) {
 		if err := conn.AsyncWrite([]byte("nor this"), callback); err != nil {
 			t.Errorf("AsyncWrite: %v", err)
 		}
-		wantErr(t, receive(t, results), net.ErrClosed)
+		testkit.WantErr(t, testkit.Receive(t, results), net.ErrClosed)
 		if err := errors.Join(conn.Wake(callback), conn.Close(), conn.CloseWithCallback(callback)); err != nil {
 			t.Error(err)
 		}
 		for range 2 {
-			if err := receive(t, results); err != nil {
+			if err := testkit.Receive(t, results); err != nil {
 				t.Errorf("a callback: %v", err)
 			}
 		}
 		for i := range 10 {
 			other := dial(t, s)
-			wantRead(t, other, "hello")
-			receive(t, conns)
+			testkit.WantRead(t, other, "hello")
+			testkit.Receive(t, conns)
 			wantEcho(t, other, fmt.Sprint(i))
 		}
 		s.stop(t)

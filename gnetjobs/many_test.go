@@ -11,11 +11,12 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // Nothing here is about how long a handshake takes, and a thousand of them at
 // the same time take their time.
-var patient = gnetjobs.Options{HandshakeTimeout: patience}
+var patient = gnetjobs.Options{HandshakeTimeout: testkit.Patience}
 
 // TestManyOpen has a thousand connections open at the same time, which all
 // echo.
@@ -44,9 +45,9 @@ func TestManyOpen(t *testing.T) {
 				}()
 			}
 			open.Wait()
-			eventually(t, "a thousand connections", func() bool { return s.opened.Load() == clients })
+			testkit.Eventually(t, "a thousand connections", func() bool { return s.opened.Load() == clients })
 			for range clients {
-				if err := receive(t, results); err != nil {
+				if err := testkit.Receive(t, results); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -77,7 +78,7 @@ func TestManyComing(t *testing.T) {
 		}()
 	}
 	for range clients {
-		if err := receive(t, results); err != nil {
+		if err := testkit.Receive(t, results); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // TestModes proves that each way gnet has of running its event loops serves,
@@ -61,7 +62,7 @@ func TestModes(t *testing.T) {
 					}()
 				}
 				for range clients {
-					if err := receive(t, results); err != nil {
+					if err := testkit.Receive(t, results); err != nil {
 						t.Error(err)
 					}
 				}
@@ -76,7 +77,7 @@ func TestModes(t *testing.T) {
 
 // size is a number of bytes, or less under the race detector or -short.
 func size(normal, small int) int {
-	if raceEnabled || testing.Short() {
+	if testkit.RaceEnabled || testing.Short() {
 		return small
 	}
 	return normal
@@ -122,17 +123,17 @@ func TestEngineStop(t *testing.T) {
 				if _, err := c.Write([]byte("x")); err != nil {
 					t.Fatal(err)
 				}
-				receive(t, jobsBegun)
+				testkit.Receive(t, jobsBegun)
 			}
 			for range 10 {
 				s.dial(t) // says nothing
 			}
-			eventually(t, "30 connections", func() bool { return s.connections() == 30 })
+			testkit.Eventually(t, "30 connections", func() bool { return s.connections() == 30 })
 			if err := s.eng.Stop(t.Context()); err != nil {
 				t.Errorf("Stop: %v", err)
 			}
 			s.stopped = true
-			if err := receive(t, s.ran); err != nil {
+			if err := testkit.Receive(t, s.ran); err != nil {
 				t.Errorf("Run: %v", err)
 			}
 			s.ended(t)

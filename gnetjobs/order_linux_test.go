@@ -13,6 +13,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // established counts the connections of a server's port on 127.0.0.1 whose client
@@ -40,7 +41,7 @@ func established(t *testing.T, addr string) (n int) {
 // TestGoneCostNothing proves that no handshake begins for clients that have gone,
 // although gnet has read their ClientHello and does not know yet.
 func TestGoneCostNothing(t *testing.T) {
-	for name, leave := range map[string]func(net.Conn){"reset": reset, "end": closeConn} {
+	for name, leave := range map[string]func(net.Conn){"reset": testkit.Reset, "end": closeConn} {
 		t.Run(name, func(t *testing.T) {
 			const clients = 200
 			hello := clientHello(t)
@@ -61,9 +62,9 @@ func TestGoneCostNothing(t *testing.T) {
 				}
 				leave(conn)
 			}
-			eventually(t, "the kernel knows that they have gone", func() bool { return established(t, s.addr) == 2 })
+			testkit.Eventually(t, "the kernel knows that they have gone", func() bool { return established(t, s.addr) == 2 })
 			close(g.open)
-			eventually(t, "gnet knows", func() bool { return s.connections() == 2 })
+			testkit.Eventually(t, "gnet knows", func() bool { return s.connections() == 2 })
 			if good, bad := handshakes.count(); begun.Load() != 2 || good != 1 || bad != clients {
 				t.Errorf("%d handshakes have begun, %d succeeded and %d failed; want 2, 1 and %d", begun.Load(), good, bad, clients)
 			}

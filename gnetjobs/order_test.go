@@ -11,6 +11,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // clientHello is one that any number of clients may send.
@@ -69,20 +70,20 @@ func (g *stopper) stop(t *testing.T) {
 	if _, err := g.client.Write([]byte("stop")); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, g.entered)
+	testkit.Receive(t, g.entered)
 }
 
 // dialSome connects n clients, which gnet has accepted when it returns. They are
 // not the first.
 func (s *server) dialSome(t *testing.T, n int) []net.Conn {
 	t.Helper()
-	eventually(t, "OnOpen", func() bool { return s.opened.Load() > 0 }) // as connections demands
+	testkit.Eventually(t, "OnOpen", func() bool { return s.opened.Load() > 0 }) // as connections demands
 	before := s.connections()
 	conns := make([]net.Conn, n)
 	for i := range conns {
 		conns[i] = s.dial(t)
 	}
-	eventually(t, "all are accepted", func() bool { return s.connections() == before+n })
+	testkit.Eventually(t, "all are accepted", func() bool { return s.connections() == before+n })
 	return conns
 }
 
@@ -143,7 +144,7 @@ func TestEstablishedFirst(t *testing.T) {
 				sent = 0
 				answered++
 				return gnet.None
-			}}, withConfig(cfg, gnetjobs.Options{HandshakeTimeout: patience, MaxWait: -1}), mode.opts...)
+			}}, withConfig(cfg, gnetjobs.Options{HandshakeTimeout: testkit.Patience, MaxWait: -1}), mode.opts...)
 			g.client = s.dialTLS(t, clientConfig(0))
 			c := s.dialTLS(t, clientConfig(0))
 			conns := s.dialSome(t, clients)
@@ -155,7 +156,7 @@ func TestEstablishedFirst(t *testing.T) {
 				}
 			}
 			close(g.open)
-			receive(t, done)
+			testkit.Receive(t, done)
 			s.stop(t) // so nothing changes any more
 			if worst > most || answered < clients/most/2 {
 				t.Errorf("%d handshakes have begun between a message and its OnTraffic, want %d at most; %d messages", worst, most, answered)
@@ -223,14 +224,14 @@ func TestTimeoutInQueue(t *testing.T) {
 	if _, err := c.Write(clientHello(t)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the timeout", func() bool { _, bad := handshakes.count(); return bad == 1 })
+	testkit.Eventually(t, "the timeout", func() bool { _, bad := handshakes.count(); return bad == 1 })
 	if n := handshakes.with(gnetjobs.ErrHandshakeTimeout); n != 1 {
 		t.Errorf("%d handshakes have ended with ErrHandshakeTimeout", n)
 	}
 	if n := begun.Load(); n != 0 {
 		t.Errorf("%d handshakes have begun", n)
 	}
-	eventually(t, "the connection has been closed", func() bool { return s.connections() == 1 })
+	testkit.Eventually(t, "the connection has been closed", func() bool { return s.connections() == 1 })
 }
 
 // TestStopWithQueue ends a server with handshakes that have not begun.
@@ -258,12 +259,12 @@ func TestGoneFromQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {
-			reset(conn)
+			testkit.Reset(conn)
 		} else {
 			conn.Close()
 		}
 	}
-	eventually(t, "all have come, and have gone", func() bool { _, bad := handshakes.count(); return bad == 10 && s.connections() == 1 })
+	testkit.Eventually(t, "all have come, and have gone", func() bool { _, bad := handshakes.count(); return bad == 10 && s.connections() == 1 })
 	good, _ := handshakes.count()
 	if n := begun.Load(); n != 0 || good != 1 {
 		t.Errorf("%d handshakes have begun and %d have succeeded, want none and 1", n, good)
@@ -280,9 +281,9 @@ func TestGoneFromQueue(t *testing.T) {
 		}
 		c <- err
 	}()
-	eventually(t, "another client", func() bool { return s.connections() == 2 })
+	testkit.Eventually(t, "another client", func() bool { return s.connections() == 2 })
 	release()
-	if err := receive(t, c); err != nil {
+	if err := testkit.Receive(t, c); err != nil {
 		t.Error(err)
 	}
 }
@@ -307,13 +308,13 @@ func TestOverload(t *testing.T) {
 			cfg := busyConfig(func() {
 				n := begun.Add(1)
 				if come(2); n > 20 && len(leaving) > 0 {
-					reset(leaving[0])
+					testkit.Reset(leaving[0])
 					leaving = leaving[1:]
 				}
 			})
 			g := newStopper()
 			s := serve(t, &handler{onTraffic: func(c gnet.Conn) gnet.Action { g.onTraffic(c); return gnet.None }},
-				withConfig(cfg, gnetjobs.Options{HandshakeTimeout: patience, MaxWait: wait, OnHandshake: handshakes.add}))
+				withConfig(cfg, gnetjobs.Options{HandshakeTimeout: testkit.Patience, MaxWait: wait, OnHandshake: handshakes.add}))
 			g.client = s.dialTLS(t, clientConfig(0))
 			conns := s.dialSome(t, clients)
 			g.stop(t)
@@ -325,7 +326,7 @@ func TestOverload(t *testing.T) {
 			close(g.open)
 			turnedAway := func() int { return handshakes.with(gnetjobs.ErrOverloaded) }
 			if wait < 0 {
-				eventually(t, "the end of all", func() bool {
+				testkit.Eventually(t, "the end of all", func() bool {
 					_, bad := handshakes.count()
 					return int(begun.Load())+bad > clients
 				})
@@ -335,7 +336,7 @@ func TestOverload(t *testing.T) {
 				}
 				return
 			}
-			eventually(t, "clients are turned away", func() bool { return turnedAway() > 0 })
+			testkit.Eventually(t, "clients are turned away", func() bool { return turnedAway() > 0 })
 			s.stop(t)
 		})
 	}
@@ -352,7 +353,7 @@ func TestIdleLoopBeginsAtOnce(t *testing.T) {
 	}
 	s := serve(t, &handler{}, withConfig(cfg, gnetjobs.Options{}))
 	s.dialTLS(t, clientConfig(0))
-	if !receive(t, at) {
+	if !testkit.Receive(t, at) {
 		t.Error("the handshake has begun in another turn")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -71,15 +72,15 @@ func TestJobUnread(t *testing.T) {
 			_, err := io.CopyN(io.MultiWriter(c, sent), rand.NewChaCha8([32]byte{}), int64(total))
 			writing <- err
 		}()
-		eventually(t, "the client has sent more than is kept", func() bool { return sent.n.Load() > 300<<10 })
+		testkit.Eventually(t, "the client has sent more than is kept", func() bool { return sent.n.Load() > 300<<10 })
 		reading.Store(true)
-		if err := receive(t, writing); err != nil {
+		if err := testkit.Receive(t, writing); err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(receive(t, digest), sent.Sum(nil)) {
+		if !bytes.Equal(testkit.Receive(t, digest), sent.Sum(nil)) {
 			t.Error("the job has read something else")
 		}
-		if err := receive(t, closed); err != nil {
+		if err := testkit.Receive(t, closed); err != nil {
 			t.Errorf("OnClose's error is %v", err)
 		}
 	})
@@ -102,13 +103,13 @@ func TestResetWhileWaiting(t *testing.T) {
 		c := dial(t, s)
 		sent := &progress{Hash: sha256.New()}
 		go io.Copy(io.MultiWriter(c, sent), rand.NewChaCha8([32]byte{}))
-		eventually(t, "the client has sent more than is kept", func() bool { return sent.n.Load() > 300<<10 })
+		testkit.Eventually(t, "the client has sent more than is kept", func() bool { return sent.n.Load() > 300<<10 })
 		raw := c
 		if tc, ok := c.(interface{ NetConn() net.Conn }); ok {
 			raw = tc.NetConn()
 		}
-		reset(raw)
-		wantErr(t, receive(t, closed), syscall.ECONNRESET)
+		testkit.Reset(raw)
+		testkit.WantErr(t, testkit.Receive(t, closed), syscall.ECONNRESET)
 	})
 }
 
@@ -135,7 +136,7 @@ func TestHeldLastWords(t *testing.T) {
 			if _, err := io.WriteString(c, "first "); err != nil {
 				t.Fatal(err)
 			}
-			receive(t, written)
+			testkit.Receive(t, written)
 			if _, err := io.WriteString(c, "last"); err != nil {
 				t.Fatal(err)
 			}
@@ -148,7 +149,7 @@ func TestHeldLastWords(t *testing.T) {
 			if _, err := io.Copy(io.Discard, raw); err != nil {
 				t.Error(err)
 			}
-			wantErr(t, receive(t, closed), io.EOF)
+			testkit.WantErr(t, testkit.Receive(t, closed), io.EOF)
 			if got.String() != "first last" {
 				t.Errorf("the handler got %q", got.String())
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // readOp is a call of one of gnet.Reader's methods.
@@ -113,7 +114,7 @@ func answers(t *testing.T, stages []stage, wrap func(gnet.EventHandler) gnet.Eve
 			t.Fatal(err)
 		}
 		data = data[st.sent:]
-		wantRead(t, client, ".")
+		testkit.WantRead(t, client, ".")
 	}
 	s.stop(t)
 	return got
@@ -228,6 +229,6 @@ func TestReaderIsIO(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		wantRead(t, client, "0123456789")
+		testkit.WantRead(t, client, "0123456789")
 	})
 }

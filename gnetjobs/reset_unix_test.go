@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // What follows when gnet finds in a Write that the peer is gone: it closes the
@@ -25,7 +26,7 @@ func awaitReset(t testing.TB, c gnet.Conn) {
 	t.Helper()
 	fds := []unix.PollFd{{Fd: int32(c.Fd())}} // an error needs not be asked for
 	for {
-		n, err := unix.Poll(fds, int(patience/time.Millisecond))
+		n, err := unix.Poll(fds, int(testkit.Patience/time.Millisecond))
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -41,7 +42,7 @@ func resetBelow(c net.Conn) {
 	if tc, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = tc.NetConn()
 	}
-	reset(c)
+	testkit.Reset(c)
 }
 
 // TestOnCloseWritesToAnother has OnClose, inside one connection's Write, write
@@ -84,16 +85,16 @@ func TestOnCloseWritesToAnother(t *testing.T) {
 			},
 		}, wrap)
 		leaving := dial(t, s)
-		wantRead(t, leaving, "welcome")
+		testkit.WantRead(t, leaving, "welcome")
 		client := dial(t, s)
-		wantRead(t, client, "welcome")
+		testkit.WantRead(t, client, "welcome")
 		if _, err := io.WriteString(client, "go"); err != nil {
 			t.Fatal(err)
 		}
-		receive(t, entered)
+		testkit.Receive(t, entered)
 		resetBelow(leaving)
 		close(gone)
-		wantRead(t, client, "one has left, that is all")
+		testkit.WantRead(t, client, "one has left, that is all")
 		wantEcho(t, client, "hello")
 	})
 }
@@ -138,13 +139,13 @@ func TestAlertToNobody(t *testing.T) {
 			},
 		}, withTLS(gnetjobs.Options{}))
 		leaving := s.dialTLS(t, clientConfig(version))
-		wantRead(t, leaving, "welcome")
+		testkit.WantRead(t, leaving, "welcome")
 		client := s.dialTLS(t, clientConfig(version))
-		wantRead(t, client, "welcome")
+		testkit.WantRead(t, client, "welcome")
 		if _, err := io.WriteString(client, "go"); err != nil {
 			t.Fatal(err)
 		}
-		receive(t, entered)
+		testkit.Receive(t, entered)
 		if _, err := io.WriteString(leaving, "data"); err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +154,7 @@ func TestAlertToNobody(t *testing.T) {
 		}
 		resetBelow(leaving)
 		close(gone)
-		if err := receive(t, closed); err == nil {
+		if err := testkit.Receive(t, closed); err == nil {
 			t.Error("OnClose without an error")
 		}
 		wantEcho(t, client, "hello") // and the loop has turned since
@@ -230,23 +231,23 @@ func TestOnCloseOutsideJobs(t *testing.T) {
 					},
 				}, wrap)
 				leaving := dial(t, s)
-				wantRead(t, leaving, "welcome")
+				testkit.WantRead(t, leaving, "welcome")
 				client := leaving
 				if !itself {
 					client = dial(t, s)
-					wantRead(t, client, "welcome")
+					testkit.WantRead(t, client, "welcome")
 				}
 				if _, err := io.WriteString(client, "go"); err != nil {
 					t.Fatal(err)
 				}
-				receive(t, entered)
+				testkit.Receive(t, entered)
 				resetBelow(leaving)
 				close(gone)
-				if err := receive(t, closed); err == nil {
+				if err := testkit.Receive(t, closed); err == nil {
 					t.Error("OnClose without an error")
 				}
 				if !itself {
-					wantRead(t, client, "done")
+					testkit.WantRead(t, client, "done")
 					wantEcho(t, client, "hello\n")
 				}
 			})

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // window is the most that transfer has under way. But on Linux gnetjobs cannot
@@ -120,7 +121,7 @@ func pieceSize(rnd *rand.Rand) int {
 // TestTransfer moves 100 MB in both directions at the same time.
 func TestTransfer(t *testing.T) {
 	total := 100 << 20
-	if testing.Short() || raceEnabled {
+	if testing.Short() || testkit.RaceEnabled {
 		total = 8 << 20
 	}
 	eachVersion(t, func(t *testing.T, version uint16) {

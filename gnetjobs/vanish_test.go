@@ -14,6 +14,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/jobloop/jobloop/gnetjobs"
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // cutter is a client's connection that lets so many bytes through and then
@@ -48,14 +49,14 @@ var waysToLeave = []struct {
 	leave func(raw net.Conn, cfg *tls.Config, rnd *rand.Rand) error
 }{
 	{"reset before a byte", func(raw net.Conn, _ *tls.Config, _ *rand.Rand) error {
-		reset(raw)
+		testkit.Reset(raw)
 		return nil
 	}},
 	{"end before a byte", func(raw net.Conn, _ *tls.Config, _ *rand.Rand) error {
 		return raw.Close()
 	}},
 	{"reset in the ClientHello", func(raw net.Conn, cfg *tls.Config, rnd *rand.Rand) error {
-		return wantCut(tls.Client(&cutter{raw, 1 + rnd.IntN(150), reset}, cfg).Handshake())
+		return wantCut(tls.Client(&cutter{raw, 1 + rnd.IntN(150), testkit.Reset}, cfg).Handshake())
 	}},
 	{"end in the ClientHello", func(raw net.Conn, cfg *tls.Config, rnd *rand.Rand) error {
 		return wantCut(tls.Client(&cutter{raw, 1 + rnd.IntN(150), closeConn}, cfg).Handshake())
@@ -71,11 +72,11 @@ var waysToLeave = []struct {
 				return err
 			}
 		}
-		reset(raw)
+		testkit.Reset(raw)
 		return nil
 	}},
 	{"reset before Finished", func(raw net.Conn, cfg *tls.Config, _ *rand.Rand) error {
-		cfg.VerifyConnection = func(tls.ConnectionState) error { reset(raw); return nil }
+		cfg.VerifyConnection = func(tls.ConnectionState) error { testkit.Reset(raw); return nil }
 		if tls.Client(raw, cfg).Handshake() == nil {
 			return errors.New("a handshake on a closed connection")
 		}
@@ -89,7 +90,7 @@ var waysToLeave = []struct {
 		return raw.Close()
 	}},
 	{"reset anywhere", func(raw net.Conn, cfg *tls.Config, rnd *rand.Rand) error {
-		c := tls.Client(&cutter{raw, rnd.IntN(2 * handshakeBytes), reset}, cfg)
+		c := tls.Client(&cutter{raw, rnd.IntN(2 * handshakeBytes), testkit.Reset}, cfg)
 		for {
 			if _, err := c.Write(make([]byte, 1+rnd.IntN(200))); err != nil {
 				return nil
@@ -98,11 +99,11 @@ var waysToLeave = []struct {
 	}},
 	{"reset after the handshake", func(raw net.Conn, cfg *tls.Config, rnd *rand.Rand) error {
 		err := tls.Client(raw, cfg).Handshake()
-		reset(raw)
+		testkit.Reset(raw)
 		return err
 	}},
 	{"reset in a record", func(raw net.Conn, cfg *tls.Config, rnd *rand.Rand) error {
-		cut := &cutter{raw, 1 << 20, reset}
+		cut := &cutter{raw, 1 << 20, testkit.Reset}
 		c := tls.Client(cut, cfg)
 		if err := exchange(c, "hello"); err != nil {
 			return err
@@ -135,7 +136,7 @@ var waysToLeave = []struct {
 		if _, err := c.Write(make([]byte, 1+rnd.IntN(100_000))); err != nil {
 			return err
 		}
-		reset(raw)
+		testkit.Reset(raw)
 		return nil
 	}},
 	{"close_notify", func(raw net.Conn, cfg *tls.Config, _ *rand.Rand) error {
@@ -184,7 +185,7 @@ func wantCut(err error) error {
 // may be left, and others are served.
 func TestVanish(t *testing.T) {
 	rounds := 25
-	if raceEnabled || testing.Short() {
+	if testkit.RaceEnabled || testing.Short() {
 		rounds = 8
 	}
 	var begun, ended atomic.Int64
@@ -246,17 +247,17 @@ func TestVanish(t *testing.T) {
 					}
 				}
 				for range clients {
-					if r := receive(t, results); r.err != nil {
+					if r := testkit.Receive(t, results); r.err != nil {
 						t.Errorf("%s: %v", r.way, r.err)
 					}
 				}
-				eventually(t, "the end of every handshake", func() bool {
+				testkit.Eventually(t, "the end of every handshake", func() bool {
 					good, bad := handshakes.count()
 					return good+bad == clients+1
 				})
 				c := s.dialTLS(t, clientConfig(version))
 				wantEcho(t, c, "hello")
-				eventually(t, "two connections", func() bool { return s.connections() == 2 })
+				testkit.Eventually(t, "two connections", func() bool { return s.connections() == 2 })
 				if good, _ := handshakes.count(); int64(good) != s.opened.Load() {
 					t.Errorf("%d handshakes succeeded, OnOpen was called %d times", good, s.opened.Load())
 				}

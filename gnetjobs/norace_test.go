@@ -1,5 +1,0 @@
-//go:build !race
-
-package gnetjobs_test
-
-const raceEnabled = false
