@@ -3,12 +3,13 @@ package jobs_test
 import (
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/waitctx"
 )
 
 func TestWarmPoolDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if testkit.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	p := newPool(t, 0, 2)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -211,7 +212,7 @@ func TestCancelAll(t *testing.T) {
 
 func TestManyPausedJobs(t *testing.T) {
 	n := 10_000
-	if raceEnabled {
+	if testkit.RaceEnabled {
 		n = 1_000
 	}
 	p := newPool(t, 0, 0)

@@ -10,65 +10,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/jobsync"
 	"github.com/jobloop/jobloop/loop"
 )
 
-// newLoop returns a running loop, which ends with the test.
-func newLoop(t testing.TB) *loop.Loop {
-	t.Helper()
-	l, err := loop.New(loop.Config{BlockedAfter: -1, Logger: slog.New(slog.DiscardHandler)})
-	if errors.Is(err, loop.ErrUnsupported) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	ran := make(chan error, 1)
-	go func() { ran <- l.Run(context.Background()) }()
-	t.Cleanup(func() {
-		l.Close()
-		if err := <-ran; err != nil {
-			t.Error(err)
-		}
-		if s := l.Stats(); s.JobsStarted != s.JobsFinished || s.PoolSize != 0 {
-			t.Errorf("jobs are left: %+v", s)
-		}
-	})
-	return l
-}
-
-// spawn starts a job whose error comes from the channel.
-func spawn(t testing.TB, l *loop.Loop, fn func(ctx context.Context) error) <-chan error {
-	t.Helper()
-	done := make(chan error, 1)
-	if err := l.Go(func(ctx context.Context) error { err := fn(ctx); done <- err; return err }); err != nil {
-		t.Fatal(err)
-	}
-	return done
-}
-
-func receive(t testing.TB, c <-chan error) error {
-	t.Helper()
-	select {
-	case err := <-c:
-		return err
-	case <-time.After(20 * time.Second):
-		t.Fatal("nothing happens")
-		panic("unreachable")
-	}
-}
-
 // Jobs of two loops hold a lock over their pauses, one at a time and in turn.
 func TestMutex(t *testing.T) {
-	loops := []*loop.Loop{newLoop(t), newLoop(t)}
+	loops := []*loop.Loop{looptest.New(t, loop.Config{Logger: slog.New(slog.DiscardHandler)}), looptest.New(t, loop.Config{Logger: slog.New(slog.DiscardHandler)})}
 	var m jobsync.Mutex
 	var inside, most atomic.Int32
 	n := 0
 	var all []<-chan error
 	for i := range 100 {
-		all = append(all, spawn(t, loops[i%2], func(ctx context.Context) error {
+		all = append(all, looptest.Spawn(t, loops[i%2], func(ctx context.Context) error {
 			for range 10 {
 				if err := m.Lock(ctx); err != nil {
 					return err
@@ -85,7 +42,7 @@ func TestMutex(t *testing.T) {
 		}))
 	}
 	for _, done := range all {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
@@ -100,9 +57,9 @@ func TestMutex(t *testing.T) {
 
 // Who gives up waiting does not get the lock, and does not keep it from others.
 func TestMutexGivesUp(t *testing.T) {
-	l := newLoop(t)
+	l := looptest.New(t, loop.Config{Logger: slog.New(slog.DiscardHandler)})
 	var m jobsync.Mutex
-	err := receive(t, spawn(t, l, func(ctx context.Context) error {
+	err := testkit.Receive(t, looptest.Spawn(t, l, func(ctx context.Context) error {
 		if err := m.Lock(ctx); err != nil {
 			return err
 		}
@@ -148,12 +105,12 @@ func TestMutexGivesUp(t *testing.T) {
 
 // Values come out once, in order for each sender, whoever sends and receives.
 func TestChan(t *testing.T) {
-	loops := []*loop.Loop{newLoop(t), newLoop(t)}
+	loops := []*loop.Loop{looptest.New(t, loop.Config{Logger: slog.New(slog.DiscardHandler)}), looptest.New(t, loop.Config{Logger: slog.New(slog.DiscardHandler)})}
 	c := jobsync.NewChan[[2]int](3)
 	const senders, each = 10, 200
 	var all []<-chan error
 	for s := range senders {
-		all = append(all, spawn(t, loops[s%2], func(ctx context.Context) error {
+		all = append(all, looptest.Spawn(t, loops[s%2], func(ctx context.Context) error {
 			for i := range each {
 				if err := c.Send(ctx, [2]int{s, i}); err != nil {
 					return err
@@ -167,7 +124,7 @@ func TestChan(t *testing.T) {
 	total := 0
 	var receivers []<-chan error
 	for r := range 4 {
-		receivers = append(receivers, spawn(t, loops[r%2], func(ctx context.Context) error {
+		receivers = append(receivers, looptest.Spawn(t, loops[r%2], func(ctx context.Context) error {
 			for {
 				v, err := c.Receive(ctx)
 				if errors.Is(err, jobsync.ErrClosed) {
@@ -184,29 +141,29 @@ func TestChan(t *testing.T) {
 		}))
 	}
 	for _, done := range all {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
 	c.Close()
 	c.Close()
 	for _, done := range receivers {
-		if err := receive(t, done); err != nil {
+		if err := testkit.Receive(t, done); err != nil {
 			t.Error(err)
 		}
 	}
 	if total != senders*each || len(last) != senders {
 		t.Errorf("%d values of %d senders", total, len(last))
 	}
-	if err := receive(t, spawn(t, loops[0], func(ctx context.Context) error { return c.Send(ctx, [2]int{}) })); !errors.Is(err, jobsync.ErrClosed) {
+	if err := testkit.Receive(t, looptest.Spawn(t, loops[0], func(ctx context.Context) error { return c.Send(ctx, [2]int{}) })); !errors.Is(err, jobsync.ErrClosed) {
 		t.Errorf("Send on a closed channel: %v", err)
 	}
 }
 
 func TestGroup(t *testing.T) {
-	l := newLoop(t)
+	l := looptest.New(t, loop.Config{Logger: slog.New(slog.DiscardHandler)})
 	first := errors.New("the first")
-	err := receive(t, spawn(t, l, func(ctx context.Context) error {
+	err := testkit.Receive(t, looptest.Spawn(t, l, func(ctx context.Context) error {
 		var g jobsync.Group
 		if err := g.Wait(ctx); err != nil {
 			return fmt.Errorf("Wait for none: %w", err)
@@ -247,7 +204,7 @@ func TestGroup(t *testing.T) {
 // A job that does not listen when it is cancelled is ended while it waits: it
 // leaves the queue, and nothing stays locked.
 func TestCanceledDoesNotListen(t *testing.T) {
-	l := newLoop(t)
+	l := looptest.New(t, loop.Config{Logger: slog.New(slog.DiscardHandler)})
 	var m jobsync.Mutex
 	m.TryLock()
 	c := jobsync.NewChan[int](1)
@@ -259,7 +216,7 @@ func TestCanceledDoesNotListen(t *testing.T) {
 	}
 	waiting := make(chan bool, len(waits))
 	ended := make(chan error, len(waits))
-	err := receive(t, spawn(t, l, func(ctx context.Context) error {
+	err := testkit.Receive(t, looptest.Spawn(t, l, func(ctx context.Context) error {
 		if err := g.Go(ctx, func(ctx context.Context) error { loop.Sleep(ctx, time.Hour); return nil }); err != nil {
 			return err
 		}
@@ -284,7 +241,7 @@ func TestCanceledDoesNotListen(t *testing.T) {
 	}
 	l.Close()
 	for range waits {
-		receive(t, ended)
+		testkit.Receive(t, ended)
 	}
 	m.Unlock() // to nobody
 	if !m.TryLock() {
@@ -294,17 +251,17 @@ func TestCanceledDoesNotListen(t *testing.T) {
 
 // A job that is cancelled while it waits leaves the queue.
 func TestCanceled(t *testing.T) {
-	l := newLoop(t)
+	l := looptest.New(t, loop.Config{Logger: slog.New(slog.DiscardHandler)})
 	var m jobsync.Mutex
 	m.TryLock()
 	waiting := make(chan bool, 1)
-	done := spawn(t, l, func(ctx context.Context) error {
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		waiting <- true
 		return m.Lock(ctx)
 	})
 	<-waiting
 	l.Close()
-	if err := receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
+	if err := testkit.Receive(t, done); !errors.Is(err, jobs.ErrCanceled) {
 		t.Errorf("Lock: %v", err)
 	}
 	m.Unlock() // to nobody

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file tests closed loops.
@@ -62,7 +64,7 @@ func TestCountIncludesFailures(t *testing.T) {
 	var turn atomic.Int64
 	s := serveTLS(t, nil, func(s *server, c *tls.Conn) {
 		if turn.Add(1)%2 == 0 { // not the probe
-			reset(c.NetConn())
+			testkit.Reset(c.NetConn())
 			return
 		}
 		s.answer(c)
@@ -175,7 +177,7 @@ func TestSuccessAfterTheEnd(t *testing.T) {
 
 func TestFailureAfterTheEnd(t *testing.T) {
 	ending := newGate()
-	s := held(t, ending, func(s *server, c *tls.Conn) { reset(c.NetConn()) })
+	s := held(t, ending, func(s *server, c *tls.Conn) { testkit.Reset(c.NetConn()) })
 	cfg := closedConfig(s)
 	cfg.Count, cfg.Duration, cfg.Progress = 0, 100*time.Millisecond, ending.atPhase("ending")
 	res := mustRun(t, t.Context(), cfg)
@@ -192,7 +194,7 @@ func TestPauseAfterFailure(t *testing.T) {
 			}
 			return
 		}
-		reset(c)
+		testkit.Reset(c)
 	})
 	cfg := closedConfig(s)
 	cfg.Request, cfg.Connections, cfg.Count = "", 1, 4

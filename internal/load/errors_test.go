@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -54,7 +55,7 @@ func TestKindsOfErrors(t *testing.T) {
 		change func(*tls.Config)             // of the server, after the probe
 		fault  func(s *server, raw net.Conn) // instead of TLS
 	}{
-		{name: "reset", kind: kindReset, fault: func(_ *server, c net.Conn) { reset(c) }},
+		{name: "reset", kind: kindReset, fault: func(_ *server, c net.Conn) { testkit.Reset(c) }},
 		{name: "closed", kind: kindClosed, fault: func(_ *server, c net.Conn) {
 			c.Read(make([]byte, 1<<10)) // read everything: closing with unread data would be a reset
 		}},

@@ -1,24 +1,20 @@
 package load
 
 import (
-	"net"
-	"os"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file has helpers for all tests. Their servers are in server_test.go.
 
-// patience is how long a test waits for something that must happen.
-const patience = 20 * time.Second
-
-// closedConfig is a closed loop with requests. Only an answer proves that the server has
-// seen the end of a handshake too.
+// closedConfig is a closed loop with requests: only an answer proves that the
+// server, too, has seen the end of a handshake.
 func closedConfig(servers ...*server) Config {
 	cfg := Config{
-		Connections: 4, Loops: 1, Count: 20, Timeout: patience, Reset: true, Request: "/",
+		Connections: 4, Loops: 1, Count: 20, Timeout: testkit.Patience, Reset: true, Request: "/",
 		TLS: TLSConfig{RootCAs: ca().pool},
 	}
 	for _, s := range servers {
@@ -63,7 +59,7 @@ func (g *gate) let() { g.once.Do(func() { close(g.open) }) }
 func (g *gate) wait() {
 	select {
 	case <-g.open:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 	}
 }
 
@@ -74,46 +70,4 @@ func (g *gate) atPhase(phase string) func(Progress) {
 			g.let()
 		}
 	}
-}
-
-// eventually waits until cond is true.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
-// checkLeaks makes the test fail if, at its end, more descriptors or goroutines
-// exist than now. Jobs count as goroutines.
-func checkLeaks(t testing.TB) {
-	t.Helper()
-	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // package net keeps a few descriptors
-		ln.Close()
-	}
-	fds, goroutines := descriptors(), runtime.NumGoroutine()
-	t.Cleanup(func() {
-		var moreFDs, more int
-		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
-			moreFDs, more = descriptors()-fds, runtime.NumGoroutine()-goroutines
-			if moreFDs <= 0 && more <= 0 {
-				return
-			}
-		}
-		stacks := make([]byte, 1<<16)
-		t.Errorf("%d descriptors and %d goroutines leaked\n%s", moreFDs, more, stacks[:runtime.Stack(stacks, true)])
-	})
-}
-
-// descriptors returns the number of open descriptors, or 0 if this system has no
-// directory of them.
-func descriptors() int {
-	for _, dir := range []string{"/proc/self/fd", "/dev/fd"} {
-		if entries, err := os.ReadDir(dir); err == nil {
-			return len(entries)
-		}
-	}
-	return 0
 }

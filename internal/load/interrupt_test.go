@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file tests runs that are cut short. The servers from serve check that nothing is
@@ -46,7 +48,7 @@ func TestInterrupted(t *testing.T) {
 			want(t, "canceled", res.Total.Canceled, 8)
 			want(t, "handshakes", res.Handshakes, 20)
 			want(t, "requests", res.Total.Requests, 21)
-			if res.Duration <= 0 || res.Duration > patience.Seconds() || res.HandshakesPer <= 0 {
+			if res.Duration <= 0 || res.Duration > testkit.Patience.Seconds() || res.HandshakesPer <= 0 {
 				t.Errorf("%v handshakes/s in %v s", res.HandshakesPer, res.Duration)
 			}
 		})

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file tests that open loops do not hide how slow a server is.
@@ -72,7 +74,7 @@ func TestWarmupOfAnOpenLoop(t *testing.T) {
 			if s.handshakes.Load() == 1 {
 				s.answer(c)
 			}
-			reset(c.NetConn())
+			testkit.Reset(c.NetConn())
 		}
 	})
 	cfg := openConfig(250, 400*time.Millisecond, s)
@@ -126,7 +128,7 @@ func (s *stalling) Accept() (net.Conn, error) {
 
 // If a server does not even accept, its backlog fills up on schedule.
 func TestServerThatDoesNotAccept(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

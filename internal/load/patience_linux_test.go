@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file tests clients whose connection the server's kernel does not even accept.
@@ -43,7 +45,7 @@ func (f *fullBacklog) Accept() (net.Conn, error) {
 
 // A client's patience also counts while it connects and its SYN is sent again and again.
 func TestGivingUpWhileConnecting(t *testing.T) {
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file tests clients that give up.
@@ -67,7 +69,7 @@ func TestAllGiveUp(t *testing.T) {
 			if example := res.ErrorExamples[kindGaveUp]; !strings.HasPrefix(example, "handshake: the client gave up after ") {
 				t.Errorf("example %q", example)
 			}
-			eventually(t, "the server sees all of them end", func() bool { return s.ends.Load()+s.resets.Load() > cfg.Count }) // and the probe
+			testkit.Eventually(t, "the server sees all of them end", func() bool { return s.ends.Load()+s.resets.Load() > cfg.Count }) // and the probe
 			want(t, "connections that were reset", s.resets.Load(), 0)
 		}
 	}
@@ -75,7 +77,7 @@ func TestAllGiveUp(t *testing.T) {
 
 // The connections of clients that gave up are closed while the run goes on.
 func TestGivingUpCloses(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	var seen atomic.Int64
 	s := failing(t, nil, func(s *server, raw net.Conn) {

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file tests that the counts are right however broken the server is.
@@ -34,7 +36,7 @@ func (b *breaking) Write(p []byte) (int, error) {
 	}
 	if n < len(p) {
 		if b.reset {
-			reset(b.Conn)
+			testkit.Reset(b.Conn)
 		} else {
 			b.Conn.Close()
 		}

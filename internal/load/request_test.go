@@ -11,6 +11,8 @@ import (
 	"net/http/httputil"
 	"strings"
 	"testing"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file tests the request after a handshake, and how connections end.
@@ -174,7 +176,7 @@ func TestEndOfConnections(t *testing.T) {
 					if reset { // all except the probe's
 						goodbyes, resets = 1, 10
 					}
-					eventually(t, "all connections end", func() bool {
+					testkit.Eventually(t, "all connections end", func() bool {
 						return s.times("goodbye true") == goodbyes && s.times("goodbye false") == resets
 					})
 					if reset && request == "" && version == tls.VersionTLS13 {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file tests the JSON form of results, which other programs read.
@@ -88,7 +90,7 @@ func TestJSON(t *testing.T) {
 
 // A run in which nothing succeeds has all keys too.
 func TestJSONOfFailures(t *testing.T) {
-	s := failing(t, nil, func(_ *server, c net.Conn) { reset(c) })
+	s := failing(t, nil, func(_ *server, c net.Conn) { testkit.Reset(c) })
 	cfg := closedConfig(s)
 	cfg.Count, cfg.Connections = 2, 2
 	res := mustRun(t, t.Context(), cfg)

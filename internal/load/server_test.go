@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file has the servers of the tests. They count what they see.
@@ -41,7 +43,7 @@ type server struct {
 // server ends too, and nothing may be left.
 func serve(t testing.TB, handler func(s *server, c net.Conn)) *server {
 	t.Helper()
-	checkLeaks(t)
+	testkit.CheckLeaks(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -171,13 +173,7 @@ func (s *server) answerWith(c *tls.Conn, answer string) {
 	}
 }
 
-// reset ends a connection with a reset.
-func reset(c net.Conn) {
-	c.(*net.TCPConn).SetLinger(0)
-	c.Close()
-}
-
-// longAnswer is an answer with n bytes of body.
+// longAnswer is one with n bytes of body.
 func longAnswer(n int) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", n, make([]byte, n))
 }

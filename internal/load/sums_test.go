@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // This file checks that the figures of every result add up.
@@ -83,7 +85,7 @@ func wantSame(t testing.TB, res *Result, servers ...*server) {
 	t.Helper()
 	var sum Total
 	// The last of them may still be on its way through the server.
-	eventually(t, "the servers see all connections", func() bool {
+	testkit.Eventually(t, "the servers see all connections", func() bool {
 		sum = Total{}
 		for _, s := range servers {
 			sum.Begun += s.accepted.Load()

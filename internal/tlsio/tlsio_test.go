@@ -3,17 +3,13 @@ package tlsio
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"testing"
-	"time"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // carrier is a Transport over a net.Pipe, on whose other end somebody waits.
@@ -73,20 +69,6 @@ func (c *capture) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-func certificate(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 // open returns both ends of a connection whose handshake is done.
 func open(t *testing.T, version uint16) (*Conn, *carrier, *tls.Conn, *capture) {
 	t.Helper()
@@ -98,8 +80,9 @@ func open(t *testing.T, version uint16) (*Conn, *carrier, *tls.Conn, *capture) {
 	go func() { done <- client.Handshake() }()
 	var c Conn
 	w := &carrier{Conn: a, t: t}
+	cert := testkit.Certificate(testkit.ECDSAKey(), testkit.ECDSAKey(), "test")
 	// Without tickets nobody has to read when the client is done.
-	c.Server(w, &tls.Config{Certificates: []tls.Certificate{certificate(t)}, SessionTicketsDisabled: true})
+	c.Server(w, &tls.Config{Certificates: []tls.Certificate{*cert}, SessionTicketsDisabled: true})
 	if c.State().HandshakeComplete {
 		t.Error("complete before the handshake")
 	}
