@@ -39,7 +39,7 @@ func TestWarmPoolDoesNotAllocate(t *testing.T) {
 		{"resume and pause", func() { paused.Resume() }},
 	}
 	for _, tt := range tests {
-		if allocs := testing.AllocsPerRun(100, tt.fn); allocs != 0 {
+		if allocs := testkit.AllocsPerRun(100, tt.fn); allocs != 0 {
 			t.Errorf("%s allocates %v times, want 0", tt.name, allocs)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/waitctx"
 )
 
@@ -193,7 +194,7 @@ func TestListsDoNotAllocate(t *testing.T) {
 		set(t, w, fd, 10+fd)
 	}
 	all, added, deleted := make([]int, 0, 8), make([]int, 0, 4), make([]int, 0, 4)
-	allocs := testing.AllocsPerRun(100, func() {
+	allocs := testkit.AllocsPerRun(100, func() {
 		all = w.AllFDs(all[:0])
 		added, deleted = w.ChangedFDs(added[:0], deleted[:0])
 	})
@@ -209,7 +210,7 @@ func TestListsDoNotAllocate(t *testing.T) {
 func TestReuseDoesNotAllocate(t *testing.T) {
 	w := waitctx.New()
 	var key any = "key"
-	allocs := testing.AllocsPerRun(100, func() {
+	allocs := testkit.AllocsPerRun(100, func() {
 		if err := w.SetWaitFD(key, 3, nil, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -162,7 +162,7 @@ func TestEncodeDoesNotAllocate(t *testing.T) {
 	pss := &rsa.PSSOptions{Hash: crypto.SHA384}
 	long := make([]byte, 48)
 	rand := random(0)
-	if n := testing.AllocsPerRun(100, func() {
+	if n := testkit.AllocsPerRun(100, func() {
 		for _, c := range []struct {
 			digest []byte
 			opts   crypto.SignerOpts

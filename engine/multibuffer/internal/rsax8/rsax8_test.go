@@ -10,6 +10,8 @@ import (
 	mathrand "math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/jobloop/jobloop/internal/testkit"
 )
 
 // request returns a request for in, and what must come out.
@@ -162,7 +164,7 @@ func TestDoAllocatesNothing(t *testing.T) {
 		r, _ := request(k, key, big.NewInt(2))
 		reqs = append(reqs, r)
 	}
-	if n := testing.AllocsPerRun(10, func() { u.Do(reqs) }); n != 0 {
+	if n := testkit.AllocsPerRun(10, func() { u.Do(reqs) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
