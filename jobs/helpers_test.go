@@ -2,9 +2,11 @@ package jobs_test
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 
+	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -30,13 +32,8 @@ func newPool(t *testing.T, maxSize, initSize int) *jobs.Pool {
 // wantGoroutines waits until no more than n goroutines are left.
 func wantGoroutines(t *testing.T, n int) {
 	t.Helper()
-	for range 10_000 {
-		if runtime.NumGoroutine() <= n {
-			return
-		}
-		runtime.Gosched() // one that ends may not be gone yet
-	}
-	t.Errorf("%d goroutines, want %d", runtime.NumGoroutine(), n)
+	// One that ends may not be gone yet.
+	testkit.Eventually(t, fmt.Sprintf("%d goroutines", n), func() bool { return runtime.NumGoroutine() <= n })
 }
 
 // startPaused starts fn, which must pause.

@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"runtime"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -18,8 +19,9 @@ func TestJobsRunOnTheLockedThread(t *testing.T) {
 
 	// Other goroutines that want to run are what the scheduler would switch to.
 	stop := make(chan struct{})
+	var others sync.WaitGroup
 	for range 2 * runtime.GOMAXPROCS(0) {
-		go func() {
+		others.Go(func() {
 			for {
 				select {
 				case <-stop:
@@ -28,9 +30,9 @@ func TestJobsRunOnTheLockedThread(t *testing.T) {
 					runtime.Gosched()
 				}
 			}
-		}()
+		})
 	}
-	t.Cleanup(func() { close(stop) })
+	t.Cleanup(func() { close(stop); others.Wait() }) // tests count goroutines
 
 	check := func() {
 		if got := unix.Gettid(); got != tid {

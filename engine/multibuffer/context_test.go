@@ -57,13 +57,15 @@ func TestDeadlinePassesWhileRequestsWait(t *testing.T) {
 		l := looptest.New(t, loop.Config{})
 		k := newKey(t, e, "2048a")
 		stop := keepBusy(t, l)
+		expire := make([]func(), 3)
 		all := together(t, l, 3, func(ctx context.Context, i int) error {
-			ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-			defer cancel()
+			ctx, expire[i] = testkit.Expiring(ctx)
 			return signs(ctx, k)
 		})
 		wantWaiting(t, e, l, 3)
-		time.Sleep(550 * time.Millisecond)
+		for i := range expire {
+			expire[i]()
+		}
 		stop()
 		for _, done := range all {
 			if err := testkit.Receive(t, done); !errors.Is(err, context.DeadlineExceeded) {

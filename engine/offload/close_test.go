@@ -75,18 +75,26 @@ func TestCloseAfterCancel(t *testing.T) {
 // Close does not wait for ever, and says why it gave up.
 func TestCloseWithStuckSigners(t *testing.T) {
 	testkit.CheckLeaks(t)
-	e := newEngine(t, offload.Config{Timeout: 30 * time.Millisecond})
-	g := newGate(t)
 	r := newChanReactor(t)
-	done := r.Go(signing(newKey(t, e, g)))
-	testkit.Receive(t, g.entered)
-	testkit.WantErr(t, e.Close(), offload.ErrStuck)
-	testkit.WantErr(t, testkit.Receive(t, done), offload.ErrTimeout)
-	g.open()
-	wantStats(t, e, "1 operations, 1 timeouts, 1 dropped")
-	if err := e.Close(); err != nil {
-		t.Errorf("Close when the signer has returned: %v", err)
-	}
+	withTimeout(t, 30*time.Millisecond, func(timeout time.Duration) bool {
+		e := newEngine(t, offload.Config{Timeout: timeout})
+		g := newGate(t)
+		done := r.Go(signing(newKey(t, e, g)))
+		select {
+		case <-g.entered:
+		case err := <-done:
+			testkit.WantErr(t, err, offload.ErrTimeout)
+			return false
+		}
+		testkit.WantErr(t, e.Close(), offload.ErrStuck)
+		testkit.WantErr(t, testkit.Receive(t, done), offload.ErrTimeout)
+		g.open()
+		wantStats(t, e, "1 operations, 1 timeouts, 1 dropped")
+		if err := e.Close(); err != nil {
+			t.Errorf("Close when the signer has returned: %v", err)
+		}
+		return true
+	})
 }
 
 func TestCloseIdle(t *testing.T) {

@@ -24,10 +24,7 @@ var ends = map[error]func(parent context.Context) (ctx context.Context, end func
 	context.Canceled: func(parent context.Context) (context.Context, func()) {
 		return context.WithCancel(parent)
 	},
-	context.DeadlineExceeded: func(parent context.Context) (context.Context, func()) {
-		ctx, cancel := context.WithTimeout(parent, 500*time.Millisecond)
-		return ctx, func() { <-ctx.Done(); cancel() }
-	},
+	context.DeadlineExceeded: testkit.Expiring,
 }
 
 // An operation ends with the context its key is bound to, whether it is under way

@@ -35,6 +35,18 @@ func newEngine(t testing.TB, cfg offload.Config) *offload.Engine {
 	return e
 }
 
+// withTimeout runs a test with a short timeout. If on a busy machine that has
+// passed before the operations came to their signer, the test returns false, and
+// is run again with a longer one.
+func withTimeout(t testing.TB, timeout time.Duration, test func(timeout time.Duration) (entered bool)) {
+	t.Helper()
+	for ; !test(timeout); timeout *= 2 {
+		if timeout > testkit.Patience {
+			t.Fatal("no operation comes to its signer")
+		}
+	}
+}
+
 func newKey(t testing.TB, e *offload.Engine, signer crypto.Signer) engine.Key {
 	t.Helper()
 	k, err := e.Key(signer)
@@ -52,6 +64,16 @@ type gate struct {
 	n       atomic.Int32  // operations begun
 	inside  atomic.Int32
 	most    atomic.Int32 // inside at a time
+}
+
+// hasEntered reports whether another operation has begun, without waiting.
+func (g *gate) hasEntered() bool {
+	select {
+	case <-g.entered:
+		return true
+	default:
+		return false
+	}
 }
 
 // newGate returns a gate before ecdsaKey, which is open when the test ends.

@@ -25,26 +25,33 @@ func TestArgumentsAreCopied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := newEngine(t, offload.Config{Timeout: 10 * time.Millisecond})
-	through, result := make(chan bool), make(chan error, 1)
-	k := newKey(t, e, signerFunc(func(r io.Reader, d []byte, opts crypto.SignerOpts) ([]byte, error) {
-		<-through
-		sig, err := rsaKey.Sign(r, d, opts)
-		if err == nil {
-			err = rsa.VerifyPSS(&rsaKey.PublicKey, crypto.SHA256, digest[:], sig, &rsa.PSSOptions{SaltLength: 20})
+	withTimeout(t, 10*time.Millisecond, func(timeout time.Duration) bool {
+		e := newEngine(t, offload.Config{Timeout: timeout})
+		begun, through, result := make(chan bool, 1), make(chan bool), make(chan error, 1)
+		k := newKey(t, e, signerFunc(func(r io.Reader, d []byte, opts crypto.SignerOpts) ([]byte, error) {
+			begun <- true
+			<-through
+			sig, err := rsaKey.Sign(r, d, opts)
+			if err == nil {
+				err = rsa.VerifyPSS(&rsaKey.PublicKey, crypto.SHA256, digest[:], sig, &rsa.PSSOptions{SaltLength: 20})
+			}
+			result <- err
+			return sig, err
+		}))
+		d, opts := digest, &rsa.PSSOptions{SaltLength: 20, Hash: crypto.SHA256}
+		_, err = k.Sign(poison{t}, d[:], opts)
+		testkit.WantErr(t, err, offload.ErrTimeout)
+		clear(d[:])
+		*opts = rsa.PSSOptions{}
+		close(through)
+		if len(begun) == 0 {
+			return false
 		}
-		result <- err
-		return sig, err
-	}))
-	d, opts := digest, &rsa.PSSOptions{SaltLength: 20, Hash: crypto.SHA256}
-	_, err = k.Sign(poison{t}, d[:], opts)
-	testkit.WantErr(t, err, offload.ErrTimeout)
-	clear(d[:])
-	*opts = rsa.PSSOptions{}
-	close(through)
-	if err := testkit.Receive(t, result); err != nil {
-		t.Errorf("the late signature: %v", err)
-	}
+		if err := testkit.Receive(t, result); err != nil {
+			t.Errorf("the late signature: %v", err)
+		}
+		return true
+	})
 }
 
 // poison is a source of random numbers that is not to be used.

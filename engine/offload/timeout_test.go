@@ -17,33 +17,45 @@ import (
 // A signer that does not return costs its own operation, and no worker.
 func TestTimeout(t *testing.T) {
 	onReactors(t, func(t *testing.T, r reactor, mode offload.WakeMode) {
-		e := newEngine(t, offload.Config{Workers: 1, Timeout: 50 * time.Millisecond, Wake: mode})
-		g := newGate(t)
-		err := testkit.Receive(t, r.Go(signing(newKey(t, e, g))))
-		testkit.WantErr(t, err, offload.ErrTimeout, os.ErrDeadlineExceeded)
-		if strings.Contains(err.Error(), offload.ErrStuck.Error()) || !strings.Contains(err.Error(), "50ms") {
-			t.Errorf("error %q, want one that tells how long it took", err)
-		}
-		wantStats(t, e, "1 operations, 1 timeouts, 1 stuck")
-		good := newKey(t, e, testkit.ECDSAKey())
-		testkit.Eventually(t, "an operation by the worker's replacement", func() bool {
-			return testkit.Receive(t, r.Go(signing(good))) == nil
-		})
-		g.open()
-		testkit.Eventually(t, "the worker's return", func() bool {
-			s := e.Stats()
-			return s.Stuck == 0 && s.Dropped == 1
+		withTimeout(t, 50*time.Millisecond, func(timeout time.Duration) bool {
+			e := newEngine(t, offload.Config{Workers: 1, Timeout: timeout, Wake: mode})
+			g := newGate(t)
+			err := testkit.Receive(t, r.Go(signing(newKey(t, e, g))))
+			testkit.WantErr(t, err, offload.ErrTimeout, os.ErrDeadlineExceeded)
+			if strings.Contains(err.Error(), offload.ErrStuck.Error()) || !strings.Contains(err.Error(), timeout.String()) {
+				t.Errorf("error %q, want one that tells how long it took", err)
+			}
+			if !g.hasEntered() {
+				return false
+			}
+			wantStats(t, e, "1 operations, 1 timeouts, 1 stuck")
+			good := newKey(t, e, testkit.ECDSAKey())
+			testkit.Eventually(t, "an operation by the worker's replacement", func() bool {
+				return testkit.Receive(t, r.Go(signing(good))) == nil
+			})
+			g.open()
+			testkit.Eventually(t, "the worker's return", func() bool {
+				s := e.Stats()
+				return s.Stuck == 0 && s.Dropped == 1
+			})
+			return true
 		})
 	})
 }
 
 func TestTimeoutOutsideJobs(t *testing.T) {
 	testkit.CheckLeaks(t)
-	e := newEngine(t, offload.Config{Workers: 1, Timeout: 10 * time.Millisecond})
-	g := newGate(t)
-	testkit.WantErr(t, sign(newKey(t, e, g)), offload.ErrTimeout)
-	g.open()
-	wantStats(t, e, "1 operations, 1 timeouts, 1 dropped")
+	withTimeout(t, 10*time.Millisecond, func(timeout time.Duration) bool {
+		e := newEngine(t, offload.Config{Workers: 1, Timeout: timeout})
+		g := newGate(t)
+		testkit.WantErr(t, sign(newKey(t, e, g)), offload.ErrTimeout)
+		if !g.hasEntered() {
+			return false
+		}
+		g.open()
+		wantStats(t, e, "1 operations, 1 timeouts, 1 dropped")
+		return true
+	})
 }
 
 // No more than MaxStuck workers are replaced. When none is left, operations
@@ -59,36 +71,40 @@ func TestMaxStuck(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d of %d", tt.maxStuck, tt.workers), func(t *testing.T) {
 			onReactors(t, func(t *testing.T, r reactor, mode offload.WakeMode) {
-				e := newEngine(t, offload.Config{
-					Workers: tt.workers, MaxStuck: tt.maxStuck, Timeout: 30 * time.Millisecond, Wake: mode,
-				})
-				g := newGate(t)
-				k := newKey(t, e, g)
-				for i := range tt.signers {
-					done := r.Go(signing(k))
-					testkit.Receive(t, g.entered)
-					err := testkit.Receive(t, done)
-					testkit.WantErr(t, err, offload.ErrTimeout)
-					if s := e.Stats(); s.Stuck != i+1 {
-						t.Errorf("%d workers are stuck, want %d", s.Stuck, i+1)
+				withTimeout(t, 30*time.Millisecond, func(timeout time.Duration) bool {
+					e := newEngine(t, offload.Config{
+						Workers: tt.workers, MaxStuck: tt.maxStuck, Timeout: timeout, Wake: mode,
+					})
+					g := newGate(t)
+					k := newKey(t, e, g)
+					for i := range tt.signers {
+						err := testkit.Receive(t, r.Go(signing(k)))
+						testkit.WantErr(t, err, offload.ErrTimeout)
+						if !g.hasEntered() {
+							return false
+						}
+						if s := e.Stats(); s.Stuck != i+1 {
+							t.Errorf("%d workers are stuck, want %d", s.Stuck, i+1)
+						}
 					}
-				}
-				for range 2 {
-					err := testkit.Receive(t, r.Go(signing(k)))
-					testkit.WantErr(t, err, offload.ErrTimeout, offload.ErrStuck)
-				}
-				if n := int(g.n.Load()); n != tt.signers {
-					t.Errorf("the signer was called %d times, want %d", n, tt.signers)
-				}
-				g.through <- struct{}{}
-				good := newKey(t, e, testkit.ECDSAKey())
-				testkit.Eventually(t, "an operation by the worker that has returned", func() bool {
-					return testkit.Receive(t, r.Go(signing(good))) == nil
-				})
-				g.open()
-				testkit.Eventually(t, "the workers' return", func() bool {
-					s := e.Stats()
-					return s.Stuck == 0 && s.Dropped >= uint64(tt.signers) // a slow machine drops more
+					for range 2 {
+						err := testkit.Receive(t, r.Go(signing(k)))
+						testkit.WantErr(t, err, offload.ErrTimeout, offload.ErrStuck)
+					}
+					if n := int(g.n.Load()); n != tt.signers {
+						t.Errorf("the signer was called %d times, want %d", n, tt.signers)
+					}
+					g.through <- struct{}{}
+					good := newKey(t, e, testkit.ECDSAKey())
+					testkit.Eventually(t, "an operation by the worker that has returned", func() bool {
+						return testkit.Receive(t, r.Go(signing(good))) == nil
+					})
+					g.open()
+					testkit.Eventually(t, "the workers' return", func() bool {
+						s := e.Stats()
+						return s.Stuck == 0 && s.Dropped >= uint64(tt.signers) // a slow machine drops more
+					})
+					return true
 				})
 			})
 		})
@@ -98,28 +114,36 @@ func TestMaxStuck(t *testing.T) {
 // Operations that wait for a stuck worker are taken up by its replacement.
 func TestReplacementServesTheQueue(t *testing.T) {
 	testkit.CheckLeaks(t)
-	e := newEngine(t, offload.Config{Workers: 1, Timeout: 500 * time.Millisecond})
-	g := newGate(t)
-	stuck, good := newKey(t, e, g), newKey(t, e, testkit.ECDSAKey())
-	first := make(chan error, 1)
-	go func() { first <- sign(stuck) }()
-	testkit.Receive(t, g.entered)
-	// Later ones wait for the worker. The first of them may run out of time
-	// together with it, the last cannot.
-	later := make(chan error, 1)
-	go func() {
-		var err error
-		for range 100 {
-			if err = sign(good); err == nil {
-				break
+	withTimeout(t, 50*time.Millisecond, func(timeout time.Duration) bool {
+		e := newEngine(t, offload.Config{Workers: 1, Timeout: timeout})
+		g := newGate(t)
+		stuck, good := newKey(t, e, g), newKey(t, e, testkit.ECDSAKey())
+		first := make(chan error, 1)
+		go func() { first <- sign(stuck) }()
+		// Later ones wait for the worker. The first of them may run out of time
+		// together with it, the last cannot.
+		later := make(chan error, 1)
+		go func() {
+			<-g.entered
+			var err error
+			for range 100 {
+				if err = sign(good); err == nil {
+					break
+				}
 			}
+			later <- err
+		}()
+		testkit.WantErr(t, testkit.Receive(t, first), offload.ErrTimeout)
+		if g.n.Load() == 0 {
+			g.entered <- 0 // the later ones may end
+			testkit.Receive(t, later)
+			return false
 		}
-		later <- err
-	}()
-	testkit.WantErr(t, testkit.Receive(t, first), offload.ErrTimeout)
-	if err := testkit.Receive(t, later); err != nil {
-		t.Error(err)
-	}
+		if err := testkit.Receive(t, later); err != nil {
+			t.Error(err)
+		}
+		return true
+	})
 }
 
 // Many operations that end in all ways at about the same time: each is
