@@ -341,7 +341,7 @@ func (s *started) wait() outcome {
 		return o
 	default:
 	}
-	timer := time.NewTimer(testkit.Patience / 10)
+	timer := time.NewTimer(testkit.Patience)
 	defer timer.Stop()
 	select {
 	case o := <-s.result:

@@ -62,29 +62,33 @@ func TestHandshakeTimeoutWherever(t *testing.T) {
 		}
 	})
 	t.Run("queue", func(t *testing.T) {
-		l := looptest.New(t, loop.Config{MaxJobs: 1})
-		ended := make(chan end, 1)
-		h := handler(ended)
-		h.HandshakeTimeout = time.Second // until then it has to come into the queue
-		addr := looptest.Listen(t, l, h)
-		release := make(chan bool)
-		c := testkit.Dial(t, addr)
-		testkit.Eventually(t, "it is accepted", func() bool { return looptest.Settle(t, l).Conns == 1 })
-		full := looptest.Spawn(t, l, func(ctx context.Context) error {
-			return loop.Await(ctx, func(done func()) { go func() { <-release; done() }() })
-		})
-		testkit.Eventually(t, "the loop is full", func() bool { return looptest.Settle(t, l).JobsPaused == 1 })
-		if _, err := c.Write(clientHello(t)); err != nil {
-			t.Fatal(err)
-		}
-		testkit.Eventually(t, "the handshake's job waits", func() bool { return looptest.Settle(t, l).JobsQueued == 1 })
-		check(t, ended) // although the loop is full still
-		if _, err := c.Read(make([]byte, 1)); err == nil {
-			t.Error("the connection is open still")
-		}
-		close(release)
-		if err := testkit.Receive(t, full); err != nil {
-			t.Error(err)
+		queued := false
+		for wait := timeout; !queued; wait *= 2 { // until then it has to come into the queue
+			l := looptest.New(t, loop.Config{MaxJobs: 1})
+			ended := make(chan end, 1)
+			h := handler(ended)
+			h.HandshakeTimeout = wait
+			addr := looptest.Listen(t, l, h)
+			release := make(chan bool)
+			c := testkit.Dial(t, addr)
+			testkit.Eventually(t, "it is accepted", func() bool { return looptest.Settle(t, l).Accepted == 1 })
+			full := looptest.Spawn(t, l, func(ctx context.Context) error {
+				return loop.Await(ctx, func(done func()) { go func() { <-release; done() }() })
+			})
+			testkit.Eventually(t, "the loop is full", func() bool { return looptest.Settle(t, l).JobsPaused == 1 })
+			c.Write(clientHello(t)) // it fails if the connection has ended before
+			testkit.Eventually(t, "the handshake's job waits, or it is too late", func() bool {
+				queued = looptest.Settle(t, l).JobsQueued == 1
+				return queued || len(ended) == 1
+			})
+			check(t, ended) // although the loop is full still
+			if _, err := c.Read(make([]byte, 1)); err == nil {
+				t.Error("the connection is open still")
+			}
+			close(release)
+			if err := testkit.Receive(t, full); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	t.Run("engine", func(t *testing.T) {

@@ -49,8 +49,8 @@ func TestRunContext(t *testing.T) {
 			return ctx, cancel, context.Canceled
 		},
 		"deadline": func() (context.Context, context.CancelFunc, error) {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-			return ctx, func() { <-ctx.Done(); cancel() }, context.DeadlineExceeded
+			ctx, expire := testkit.Expiring(context.Background())
+			return ctx, expire, context.DeadlineExceeded
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

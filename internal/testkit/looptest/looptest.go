@@ -35,6 +35,9 @@ func NewIdle(t testing.TB, cfg loop.Config) *loop.Loop {
 	if cfg.BlockedAfter == 0 {
 		cfg.BlockedAfter = -1 // the machine may be busy
 	}
+	if cfg.MaxWait == 0 {
+		cfg.MaxWait = -1 // or a busy machine turns clients away
+	}
 	l, err := loop.New(cfg)
 	if errors.Is(err, loop.ErrUnsupported) {
 		t.Skip(err)
