@@ -23,6 +23,9 @@ import (
 func newGroup(t *testing.T, n int, cfg loop.Config) *loop.Group {
 	t.Helper()
 	testkit.CheckLeaks(t)
+	if cfg.BlockedAfter == 0 {
+		cfg.BlockedAfter = -1 // the machine may be busy
+	}
 	if cfg.MaxWait == 0 {
 		cfg.MaxWait = -1 // or a busy machine turns clients away
 	}
