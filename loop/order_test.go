@@ -66,6 +66,7 @@ func TestEstablishedBeforeNew(t *testing.T) {
 		var hellos, before atomic.Int64
 		l := looptest.New(t, loop.Config{})
 		h := tlsEcho()
+		h.Config = h.Config.Clone() // other tests, and loops that end, use that one
 		h.Config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			hellos.Add(1)
 			return nil, nil
@@ -112,6 +113,7 @@ func TestPrimedHandshakes(t *testing.T) {
 	var order []string // of clients whose hello is there
 	l := looptest.New(t, loop.Config{})
 	h := tlsEcho()
+	h.Config = h.Config.Clone() // other tests, and loops that end, use that one
 	h.Config.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
 		mu.Lock()
 		defer mu.Unlock()
