@@ -1,14 +1,16 @@
 //go:build linux
 
-// Benchmarks measures jobloop's TLS server beside other servers: the same
-// work, on the same core, from the same client, in alternating rounds.
+// Benchmarks measures jobloop's and gnetjobs' servers beside other servers: the
+// same work, on the same core, from the same client, in alternating rounds. From
+// the repository's root:
 //
-//	go run ./benchmarks [flags]
-//	go run ./benchmarks PART [flags]
+//	go run -C benchmarks . [flags]
+//	go run -C benchmarks . SCENARIO [flags]
 //
-// Without a part, one runs after another; --help tells their names.
-// Every server is a process of its own, and so is the client where it counts.
-// README.md says what each part measures and how, and has the last tables.
+// Without a scenario, the usual ones run one after another; --help has their
+// names. Every server is a process of its own, and so is the client where it
+// counts. README.md says what each scenario measures and how, and has the last
+// tables.
 package main
 
 import (
@@ -19,46 +21,55 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/jobloop/jobloop/benchmarks/internal/client"
+	"github.com/jobloop/jobloop/benchmarks/internal/peer"
+	"github.com/jobloop/jobloop/benchmarks/internal/process"
+	"github.com/jobloop/jobloop/benchmarks/internal/scenario"
+	"github.com/jobloop/jobloop/internal/version"
 )
 
-type program struct {
-	All        all        `cmd:"" default:"withargs" help:"The parts one after another; what runs without a command."`
-	Jobswitch  jobSwitch  `cmd:"" help:"A pause and a resume, and a job's start and end: also with OpenSSL, channels, iter.Pull."`
-	Signatures signatures `cmd:"" help:"RSA signatures: one by one and in batches, without a network."`
-	Handshakes handshakes `cmd:"" help:"TLS handshakes: rate, latency, server CPU each."`
-	Idle       idle       `cmd:"" help:"Memory and CPU of idle TLS connections."`
-	Storm      storm      `cmd:"" help:"Memory and time when many clients come at once."`
-	Overload   overload   `cmd:"" help:"More clients than a server can serve, who leave when their patience is up."`
-	Requests   requests   `cmd:"" help:"HTTPS keep-alive requests per second."`
-	Scaling    scaling    `cmd:"" help:"A handshake's cost with 1 to 10,000 connections at a time, and with a second loop."`
-	Blocking   blocking   `cmd:"" help:"How long RSA handshakes keep another connection of the same loop waiting."`
-	Clients    clients    `cmd:"" help:"The CPU time in which clients make a handshake: tlsdemo load, crypto/tls with goroutines, openssl s_time."`
-	Counters   counters   `cmd:"" help:"What the client counts, beside what the servers count; both must be the same."`
-	Soak       soak       `cmd:"" help:"Many clients that vanish at random moments; nothing may be left behind."`
+// commands are the command line, without the scenarios.
+type commands struct {
+	Version kong.VersionFlag `help:"Print the version and exit."`
+	All     scenario.All     `cmd:"" default:"withargs" help:"The scenarios one after another; what runs without a command."`
 
-	// What the parts above run as processes of their own.
-	Peer            peer            `cmd:"" hidden:""`
-	HandshakeClient handshakeClient `cmd:"" hidden:""`
-	GoroutineClient goroutineClient `cmd:"" hidden:""`
-	IdleClient      idleClient      `cmd:"" hidden:""`
-	BlockingServer  blockingServer  `cmd:"" hidden:""`
-	Probe           probe           `cmd:"" hidden:""`
-	RequestProbe    requestProbe    `cmd:"" hidden:""`
-	SignatureRound  signatureRound  `cmd:"" hidden:""`
+	// What runs as processes of its own.
+	Serve           peer.Serve              `cmd:"" hidden:""`
+	EchoClient      client.Echo             `cmd:"" hidden:""`
+	GoroutineClient client.Goroutines       `cmd:"" hidden:""`
+	IdleClient      client.Idle             `cmd:"" hidden:""`
+	Probe           client.Probe            `cmd:"" hidden:""`
+	SignatureRound  scenario.SignatureRound `cmd:"" hidden:""`
+	SwitchRounds    scenario.SwitchRounds   `cmd:"" hidden:""`
+}
+
+// parser returns the parser of the whole command line.
+func parser(options ...kong.Option) (*kong.Kong, error) {
+	options = append(options,
+		kong.Name("benchmarks"),
+		kong.Description("Measures jobloop's and gnetjobs' servers beside others."),
+		kong.UsageOnError(),
+		kong.Vars(scenario.Vars()), kong.Vars{"version": version.String()})
+	for _, e := range scenario.Entries() {
+		options = append(options, kong.DynamicCommand(e.Name, e.Help, "", e.Command()))
+	}
+	return kong.New(new(commands), options...)
 }
 
 func main() {
 	// A signal ends the servers and clients too: they are bound to the context.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	k := kong.Parse(&program{},
-		kong.Name("benchmarks"),
-		kong.Description("Measures jobloop's TLS server beside others."),
-		kong.UsageOnError(),
-		kong.BindTo(ctx, (*context.Context)(nil)))
-	err := k.Run()
+	k, err := parser(kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		panic(err) // of the structs above
+	}
+	run, err := k.Parse(os.Args[1:])
+	k.FatalIfErrorf(err)
+	err = run.Run()
 	stop()
-	if errors.Is(err, errSkipped) {
-		progress("%v", err)
+	if errors.Is(err, scenario.ErrSkipped) {
+		process.Progress("%v", err)
 		return
 	}
 	if err != nil {

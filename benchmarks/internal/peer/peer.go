@@ -1,0 +1,156 @@
+//go:build linux
+
+// Package peer has the servers that are measured beside each other, a file each.
+// To add one, write a file that registers it.
+//
+//   - peer.go is what a peer is
+//   - server.go starts one as a process, and stops it
+//   - goserver.go is the process of the peers that are written here, in Go
+//   - configured.go starts those that have a configuration file
+//   - certificate.go makes their certificates
+//   - counts.go reads what they count
+//   - install.go fetches those that are programs of the system
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jobloop/jobloop/engine/multibuffer"
+)
+
+// Peer is a server that is measured beside others.
+type Peer interface {
+	// Name is what it is called on the command line and in the tables.
+	Name() string
+
+	// Ours says whether it is this project's: then tables divide its figures by
+	// those of the others.
+	Ours() bool
+
+	// Speaks has the protocols of which it can be asked for one.
+	Speaks() []Protocol
+
+	// Runnable returns nil if it can run on this machine with a key of this kind,
+	// or else why it cannot.
+	Runnable(key string) error
+
+	// Start starts it.
+	Start(context.Context, Options) (*Server, error)
+}
+
+// Protocol is what a server does with what it receives.
+type Protocol string
+
+const (
+	HTTPS     Protocol = "https"      // it answers every request with a few lines, over TLS
+	TLSEcho   Protocol = "tls-echo"   // it echoes, over TLS
+	PlainEcho Protocol = "plain-echo" // it echoes, without TLS
+)
+
+// Options are given to all peers alike. With fills in what is 0.
+type Options struct {
+	Protocol         Protocol
+	Cert             *Certificate
+	CPU              int           // the core to run on; negative: any
+	Dir              string        // for its files
+	Tlsdemo          string        // the program, for those that are tlsdemo; empty: this checkout's
+	IdleTimeout      time.Duration // of a connection between requests, not 0; the handlers on gnet do not watch it
+	HandshakeTimeout time.Duration // of a handshake, and of a request; 0: DefaultTimeout
+	Threads          int           // that serve; 0: 1
+	Workers          int           // threads of Go besides, for those that compute on workers
+	Buffer           int           // bytes for each connection of a goroutine that echoes; 0: 4096
+	Tickets          bool          // sessions can be resumed, by tickets
+	Metrics          bool          // its counters can be read
+	Free             bool          // it can be told to give memory back
+}
+
+// DefaultTimeout is that of a handshake.
+const DefaultTimeout = 10 * time.Second
+
+// info is what a peer says of itself: all of Peer but Start.
+type info struct {
+	name     string
+	ours     bool
+	speaks   []Protocol
+	runnable func(key string) error // nil: it runs everywhere
+}
+
+func (i *info) Name() string       { return i.name }
+func (i *info) Ours() bool         { return i.ours }
+func (i *info) Speaks() []Protocol { return i.speaks }
+
+func (i *info) Runnable(key string) error {
+	if i.runnable == nil {
+		return nil
+	}
+	return i.runnable(key)
+}
+
+// Speak returns the first of these protocols that a peer speaks; none: "".
+func Speak(p Peer, wanted ...Protocol) Protocol {
+	for _, w := range wanted {
+		if slices.Contains(p.Speaks(), w) {
+			return w
+		}
+	}
+	return ""
+}
+
+// peers are all of them, by name.
+var peers = make(map[string]Peer)
+
+// register is called by the file of each peer.
+func register(p Peer) {
+	if peers[p.Name()] != nil {
+		panic("two peers " + p.Name())
+	}
+	peers[p.Name()] = p
+}
+
+// Names returns the names of those that speak one of these protocols, sorted.
+func Names(protocols ...Protocol) (names []string) {
+	for name, p := range peers {
+		if Speak(p, protocols...) != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Runnable returns the peers of those named that can run here with a key of this
+// kind, and says of each other why not.
+func Runnable(names []string, key string) (can []Peer, notes []string) {
+	for _, name := range names {
+		p := peers[name]
+		err := errors.New("there is no such peer")
+		if p != nil {
+			err = p.Runnable(key)
+		}
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("%s: SKIPPED: %v.", name, err))
+			continue
+		}
+		can = append(can, p)
+	}
+	return can, notes
+}
+
+// Ours says whether the peer of this name is this project's.
+func Ours(name string) bool { return peers[name] != nil && peers[name].Ours() }
+
+// multibufferRuns says whether the multi-buffer engine can sign with such a key.
+func multibufferRuns(key string) error {
+	if err := multibuffer.Supported(); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(key, "rsa") {
+		return errors.New("its engine is for RSA keys")
+	}
+	return nil
+}

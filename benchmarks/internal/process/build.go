@@ -1,0 +1,33 @@
+//go:build linux
+
+package process
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// BuildTlsdemo builds this checkout's tlsdemo in dir, if it is not there yet, and
+// returns the program. It is built in its own module, and so is what "go build"
+// there makes.
+func BuildTlsdemo(ctx context.Context, dir string) (string, error) {
+	program := filepath.Join(dir, "tlsdemo")
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
+	Progress("building tlsdemo")
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/jobloop/jobloop").Output()
+	if err != nil {
+		return "", fmt.Errorf("find tlsdemo (run this inside the module): %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "./tlsdemo")
+	cmd.Dir = strings.TrimSpace(string(root))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build tlsdemo: %w\n%s", err, out)
+	}
+	return program, nil
+}

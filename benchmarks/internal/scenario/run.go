@@ -1,0 +1,119 @@
+//go:build linux
+
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jobloop/jobloop/benchmarks/internal/client"
+	"github.com/jobloop/jobloop/benchmarks/internal/peer"
+	"github.com/jobloop/jobloop/benchmarks/internal/process"
+	"github.com/jobloop/jobloop/benchmarks/internal/report"
+	"github.com/jobloop/jobloop/internal/load"
+)
+
+// run is what a scenario finds prepared: its report, a directory for its files,
+// and the means to start servers and clients.
+type run struct {
+	*Options
+	*report.Report
+	dir    string
+	client client.Load
+	keys   map[string]*peer.Keys
+	same   map[client.Kind]*client.Agreement
+}
+
+// peers returns the servers of these names that can run here with a key of this
+// kind, and notes of each other why not. That none can is an error.
+func (r *run) peers(names []string, key string) ([]peer.Peer, error) {
+	can, skipped := peer.Runnable(names, key)
+	for _, s := range skipped {
+		r.noteOnce(key + ", " + s)
+	}
+	if len(can) == 0 {
+		return nil, fmt.Errorf("nothing to measure: %s", strings.Join(skipped, " "))
+	}
+	if slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "gnet") }) {
+		r.noteOnce("gnet " + peer.GnetVersion() + ".")
+	}
+	return can, nil
+}
+
+// noteOnce adds a note, if it is not there yet.
+func (r *run) noteOnce(note string) {
+	if !slices.Contains(r.Notes, note) {
+		r.Note(note)
+	}
+}
+
+// with starts a server with a key of this kind, and a certificate of its own, for
+// f, and stops it afterwards. It runs on the servers' core, unless it has more
+// than one thread that serves.
+func (r *run) with(ctx context.Context, p peer.Peer, key string, o peer.Options, f func(*peer.Server) error) error {
+	keys, err := r.keysOf(key)
+	if err != nil {
+		return err
+	}
+	if o.Cert, err = keys.Certificate(); err != nil {
+		return err
+	}
+	if o.Protocol == "" {
+		o.Protocol = peer.HTTPS
+	}
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = time.Minute
+	}
+	if o.CPU = r.ServerCPU; o.Threads > 1 {
+		o.CPU = process.AnyCPU
+	}
+	o.Dir, o.Tlsdemo = r.dir, r.Tlsdemo
+	return peer.With(ctx, p, o, f)
+}
+
+// keysOf returns the key of this kind that all servers of the run have.
+func (r *run) keysOf(kind string) (*peer.Keys, error) {
+	if r.keys[kind] == nil {
+		k, err := peer.NewKeys(r.dir, kind)
+		if err != nil {
+			return nil, err
+		}
+		r.keys[kind] = k
+	}
+	return r.keys[kind], nil
+}
+
+// check returns an error if a load was not what it should have been. See
+// client.Agreement.
+func (r *run) check(s *peer.Server, kind client.Kind, res *load.Result) error {
+	if r.same[kind] == nil {
+		r.same[kind] = new(client.Agreement)
+	}
+	return r.same[kind].Check(s.Name, kind, res, s.Cert.SHA256)
+}
+
+// cpuDuring returns the CPU time that a server and its workers use while f runs.
+func cpuDuring(s *peer.Server, f func() error) (time.Duration, error) {
+	before, err := process.FamilyCPU(s.PID())
+	if err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, err := process.FamilyCPU(s.PID())
+	return after - before, err
+}
+
+// watched loads a server with handshakes of one kind, and checks whom the client
+// has reached and how.
+func (r *run) watched(ctx context.Context, s *peer.Server, kind client.Kind, args ...string) (*client.Loaded, error) {
+	loaded, err := r.client.RunWatched(ctx, s.Watch(), slices.Concat(kind.Args(), args, []string{s.Addr})...)
+	if err != nil {
+		return nil, err
+	}
+	return loaded, r.check(s, kind, loaded.Load)
+}

@@ -1,0 +1,130 @@
+//go:build linux
+
+// Package scenario has what is measured, a file each. To add a scenario, write a
+// file that registers it.
+//
+//   - scenario.go is what a scenario is, and how one is run
+//   - flags.go checks flags, and has those of every scenario
+//   - run.go is what a scenario finds prepared
+//   - rounds.go is the order of measuring, and the rows of servers
+//   - warnings.go says which figures are not what they seem
+//   - all.go runs one scenario after another
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/jobloop/jobloop/benchmarks/internal/client"
+	"github.com/jobloop/jobloop/benchmarks/internal/peer"
+	"github.com/jobloop/jobloop/benchmarks/internal/process"
+	"github.com/jobloop/jobloop/benchmarks/internal/report"
+)
+
+// Scenario measures something. Its fields are its flags.
+type Scenario interface {
+	// quick shortens what is measured.
+	quick()
+
+	// measure fills in the report of the run. If it leaves Results in it, the
+	// report is kept, whatever error it returns: what was measured is worth a
+	// report, but it is not all that was asked for.
+	measure(context.Context, *run) error
+}
+
+// Entry is a scenario as the command line knows it.
+type Entry struct {
+	Name, Title, Help string
+	New               func() Scenario
+	Usual             bool     // it runs when no scenario is named
+	Loads             bool     // "tlsdemo load" is its client
+	NoRounds          bool     // it has no --rounds
+	Quick             []string // what else makes it short among others
+}
+
+var entries = make(map[string]Entry)
+
+// register is called by the file of each scenario.
+func register(e Entry) {
+	if _, ok := entries[e.Name]; ok {
+		panic("two scenarios " + e.Name)
+	}
+	entries[e.Name] = e
+}
+
+// Entries returns all scenarios, sorted by name.
+func Entries() (all []Entry) {
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		all = append(all, entries[name])
+	}
+	return all
+}
+
+// ErrSkipped means that a scenario cannot run on this machine. The text of the
+// error says why.
+var ErrSkipped = errors.New("SKIPPED")
+
+// Command is a scenario on the command line.
+type Command struct {
+	Options
+	Scenario `embed:""`
+
+	entry Entry
+}
+
+// Command returns the command that runs the scenario.
+func (e Entry) Command() *Command { return &Command{Scenario: e.New(), entry: e} }
+
+// Run runs the scenario, prints its report, and keeps it as the flags say.
+func (c *Command) Run(ctx context.Context) error {
+	rep, err := c.report(ctx, os.Args[1:])
+	if rep == nil {
+		return err
+	}
+	fmt.Print(rep.Markdown(nil))
+	return errors.Join(c.keep(&report.Outcome{Reports: []*report.Report{rep}}, rep), err)
+}
+
+// report runs the scenario. It returns the report, if there is something to
+// report. args are the command line that the report shows.
+func (c *Command) report(ctx context.Context, args []string) (*report.Report, error) {
+	if c.Quick {
+		c.quick()
+	}
+	if err := checkFlags(c.Scenario); err != nil {
+		return nil, err
+	}
+	notes, err := process.ChooseCores(&c.ServerCPU, &c.ClientCPU)
+	if err != nil {
+		return nil, err
+	}
+	rep, err := report.New(c.entry.Name, c.entry.Title, "go run -C benchmarks . "+strings.Join(measuringArgs(args), " "))
+	if err != nil {
+		return nil, err
+	}
+	rep.Note(notes...)
+	dir, err := os.MkdirTemp("", "jobloop-benchmarks-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	r := &run{Options: &c.Options, Report: rep, dir: dir, keys: make(map[string]*peer.Keys), same: make(map[client.Kind]*client.Agreement)}
+	if c.entry.Loads {
+		// Always this checkout's: another build that is measured (--tlsdemo) has
+		// the same client.
+		program, err := process.BuildTlsdemo(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		r.client = client.Load{Program: program, CPU: r.ClientCPU}
+	}
+	if err = c.measure(ctx, r); rep.Results == nil {
+		rep = nil
+	}
+	return rep, err
+}
