@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// Keys is the one private key that all servers of a run have, and the place of
-// their certificates.
+// Keys has the private key that all servers of a run share, and makes their
+// certificates.
 type Keys struct {
 	File string // has the key, in PEM form
 	key  crypto.Signer
@@ -30,8 +30,8 @@ type Keys struct {
 	last int64 // serial number
 }
 
-// Certificate is given to one start of one server. By its hash the client knows
-// whom it has reached.
+// Certificate belongs to one start of one server. Its hash tells the client which
+// server it has reached.
 type Certificate struct {
 	File   string // has it and its key, in PEM form
 	SHA256 string // of its DER form, in hexadecimal
@@ -60,7 +60,7 @@ func NewKeys(dir, kind string) (*Keys, error) {
 	return k, os.WriteFile(k.File, k.pem, 0o600)
 }
 
-// Certificate makes a new certificate, signed by itself.
+// Certificate makes a new self-signed certificate.
 func (k *Keys) Certificate() (*Certificate, error) {
 	k.last++
 	now := time.Now()

@@ -26,7 +26,7 @@ type configured struct {
 	args    []string       // before the name of the configuration file
 	config  string         // the template of that file
 	listen  string         // what it says of the listener
-	goodbye syscall.Signal // ends it when it has ended what it does
+	goodbye syscall.Signal // tells it to finish its work and end
 	// counts reads its counters, for the reads-th time.
 	counts func(ctx context.Context, c *config, reads int64) (Counts, error)
 }
@@ -85,8 +85,8 @@ func (p *configured) Start(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-// descriptorLimit is how many descriptors nginx may ask for. The other servers ask
-// by themselves.
+// descriptorLimit is how many descriptors nginx may ask for. The other servers
+// raise their limit by themselves.
 func descriptorLimit() (uint64, error) {
 	var l unix.Rlimit
 	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l)

@@ -16,8 +16,8 @@ import (
 	"github.com/jobloop/jobloop/benchmarks/internal/client"
 )
 
-// Counts is what a server counts of its clients: of them alone, and not of what
-// reads the counters.
+// Counts is what a server has counted of its clients. What reads the counters is
+// not counted.
 type Counts struct {
 	Connections int64 `json:"connections"`
 	Handshakes  int64 `json:"handshakes"` // that were completed
@@ -61,7 +61,7 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(resp.Body, maxPage))
 }
 
-// maxPage is many times what any of the servers tells of itself.
+// maxPage is many times as long as any server's page of counters.
 const maxPage = 1 << 20
 
 // parseMetrics reads the Prometheus text format: the values of counters and

@@ -16,7 +16,7 @@ import (
 )
 
 func init() {
-	// Without TLS it is the floor of what a server on gnet can need.
+	// Without TLS: the least that a server on gnet can cost.
 	register(&goPeer{info{name: "gnet", speaks: []Protocol{PlainEcho}}, func(ctx context.Context, s *Serve) error {
 		return s.gnet(ctx, func(h *gnetHandler) gnet.EventHandler { return h })
 	}})
@@ -103,9 +103,8 @@ func (h *gnetHandler) answer(c gnet.Conn) gnet.Action {
 	}
 }
 
-// gnet runs a server on gnet with one event loop. With ReusePort that loop
-// accepts its connections itself; otherwise another one did, on a thread of its
-// own.
+// gnet runs a server on gnet with one event loop. With ReusePort that loop accepts
+// its connections itself. Without, another loop would, on a thread of its own.
 func (s *Serve) gnet(ctx context.Context, wrap func(*gnetHandler) gnet.EventHandler) error {
 	h := &gnetHandler{s: s, boot: func(e gnet.Engine) error {
 		addr, err := gnetAddr(e)
@@ -120,8 +119,8 @@ func (s *Serve) gnet(ctx context.Context, wrap func(*gnetHandler) gnet.EventHand
 	return errors.Join(h.err, err)
 }
 
-// stderrLogger writes what gnet complains of to standard error. gnet itself would
-// write to standard output, which the benchmark reads.
+// stderrLogger writes gnet's warnings and errors to standard error. By default
+// gnet writes them to standard output, which the benchmark reads.
 type stderrLogger struct{}
 
 func (stderrLogger) Debugf(string, ...any)             {}

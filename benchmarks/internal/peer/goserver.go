@@ -14,9 +14,9 @@ import (
 	"sync/atomic"
 )
 
-// goPeer is a peer that is written here. Each is what its library's documentation
-// makes one write. All have the same TLS configuration and the same answer. It
-// runs as this program's hidden command "serve".
+// goPeer is a peer that is written here, in the way in which its library's
+// documentation suggests. All have the same TLS configuration and the same answer.
+// They run as this program's hidden command "serve".
 type goPeer struct {
 	info
 	// serve serves until ctx is done. It calls s.listening when it listens.
@@ -71,7 +71,7 @@ type Serve struct {
 	counts  counters
 }
 
-// counters is what a server knows of its clients.
+// counters is what a server counts of its clients.
 type counters struct{ connections, handshakes, resumed, requests atomic.Int64 }
 
 // Run serves until ctx is done.
@@ -117,8 +117,8 @@ func (s *Serve) configure() error {
 		SessionTicketsDisabled: !s.Tickets,
 	}
 	if s.Metrics {
-		// It is called in each handshake, of a resumed session too, when only the
-		// client's last message is missing, or (TLS 1.2) the key exchange.
+		// It is called in each handshake, also when a session is resumed. Only the
+		// client's last message is then missing, or the key exchange (TLS 1.2).
 		s.config.VerifyConnection = func(state tls.ConnectionState) error {
 			s.counts.handshakes.Add(1)
 			if state.DidResume {
@@ -130,7 +130,7 @@ func (s *Serve) configure() error {
 	return nil
 }
 
-// control is the handler that tells the counters, and gives memory back.
+// control is the handler that reports the counters and gives memory back.
 func (s *Serve) control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/counts", func(w http.ResponseWriter, _ *http.Request) {

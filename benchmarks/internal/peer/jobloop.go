@@ -19,7 +19,7 @@ func init() {
 	register(&jobloop{info: named("jobloop", nil), engine: "none"})
 	register(&jobloop{info: named("jobloop-multibuffer", multibufferRuns), engine: "multibuffer"})
 	register(&jobloop{info: named("jobloop-multibuffer-worker", multibufferRuns), engine: "multibuffer", flags: []string{"--engine-on-worker"}, workers: 1})
-	// With one thread its worker would wait for the loop's to sleep.
+	// With one thread, its worker would have to wait until the loop's thread sleeps.
 	register(&jobloop{info: named("jobloop-offload", nil), engine: "offload", flags: []string{"--engine-workers", "1"}, workers: 1})
 }
 

@@ -25,18 +25,18 @@ import (
 
 // Peer is a server that is measured beside others.
 type Peer interface {
-	// Name is what it is called on the command line and in the tables.
+	// Name is its name on the command line and in the tables.
 	Name() string
 
-	// Ours says whether it is this project's: then tables divide its figures by
-	// those of the others.
+	// Ours says whether it is this project's. Tables divide the figures of such
+	// servers by those of the others.
 	Ours() bool
 
-	// Speaks has the protocols of which it can be asked for one.
+	// Speaks lists the protocols it can serve. Options.Protocol chooses one.
 	Speaks() []Protocol
 
-	// Runnable returns nil if it can run on this machine with a key of this kind,
-	// or else why it cannot.
+	// Runnable returns nil if it can run on this machine with a key of this kind.
+	// Otherwise the error says why not.
 	Runnable(key string) error
 
 	// Start starts it.
@@ -52,27 +52,27 @@ const (
 	PlainEcho Protocol = "plain-echo" // it echoes, without TLS
 )
 
-// Options are given to all peers alike. With fills in what is 0.
+// Options are the same for all peers. With fills in defaults where they are 0.
 type Options struct {
 	Protocol         Protocol
 	Cert             *Certificate
 	CPU              int           // the core to run on; negative: any
 	Dir              string        // for its files
-	Tlsdemo          string        // the program, for those that are tlsdemo; empty: this checkout's
+	Tlsdemo          string        // the program, for those that run tlsdemo; empty: this checkout's
 	IdleTimeout      time.Duration // of a connection between requests, not 0; the handlers on gnet do not watch it
 	HandshakeTimeout time.Duration // of a handshake, and of a request; 0: DefaultTimeout
 	Threads          int           // that serve; 0: 1
-	Workers          int           // threads of Go besides, for those that compute on workers
+	Workers          int           // more threads of Go, for those that compute on workers
 	Buffer           int           // bytes for each connection of a goroutine that echoes; 0: 4096
-	Tickets          bool          // sessions can be resumed, by tickets
+	Tickets          bool          // sessions can be resumed with tickets
 	Metrics          bool          // its counters can be read
-	Free             bool          // it can be told to give memory back
+	Free             bool          // it should offer Server.Free, if it can
 }
 
-// DefaultTimeout is that of a handshake.
+// DefaultTimeout is the default of Options.HandshakeTimeout.
 const DefaultTimeout = 10 * time.Second
 
-// info is what a peer says of itself: all of Peer but Start.
+// info implements all of Peer except Start.
 type info struct {
 	name     string
 	ours     bool
@@ -91,7 +91,8 @@ func (i *info) Runnable(key string) error {
 	return i.runnable(key)
 }
 
-// Speak returns the first of these protocols that a peer speaks; none: "".
+// Speak returns the first of the wanted protocols that the peer can serve, or ""
+// if it can serve none.
 func Speak(p Peer, wanted ...Protocol) Protocol {
 	for _, w := range wanted {
 		if slices.Contains(p.Speaks(), w) {
@@ -112,7 +113,8 @@ func register(p Peer) {
 	peers[p.Name()] = p
 }
 
-// Names returns the names of those that speak one of these protocols, sorted.
+// Names returns the sorted names of the peers that can serve one of these
+// protocols.
 func Names(protocols ...Protocol) (names []string) {
 	for name, p := range peers {
 		if Speak(p, protocols...) != "" {
@@ -123,8 +125,8 @@ func Names(protocols ...Protocol) (names []string) {
 	return names
 }
 
-// Runnable returns the peers of those named that can run here with a key of this
-// kind, and says of each other why not.
+// Runnable returns those of the named peers that can run here with a key of this
+// kind. For each of the others, a note says why it cannot.
 func Runnable(names []string, key string) (can []Peer, notes []string) {
 	for _, name := range names {
 		p := peers[name]

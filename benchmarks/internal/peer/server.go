@@ -22,15 +22,15 @@ import (
 type Server struct {
 	Name    string
 	Addr    string
-	Said    string                                // the line that has the address in it
+	Said    string                                // the line of output that named the address
 	Cert    *Certificate                          // nil: without TLS
 	Metrics string                                // URL of its metrics, if it has any in Prometheus's format
 	Counts  func(context.Context) (Counts, error) // nil: its counters cannot be read
-	Free    func(context.Context) error           // has it collect garbage and give memory back; nil: it cannot be told to
+	Free    func(context.Context) error           // makes it collect garbage and give memory back; nil: it cannot be told to
 
 	echo    bool
 	cpu     int
-	goodbye syscall.Signal // that tells it to end
+	goodbye syscall.Signal // tells it to end
 	cmd     *process.Cmd
 	exited  chan struct{}
 	err     error // how it exited
@@ -39,10 +39,10 @@ type Server struct {
 // PID is that of the process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Watch is what a client is told to watch.
+// Watch says which process a client has to watch.
 func (s *Server) Watch() client.Server { return client.Server{PID: s.PID(), CPU: s.cpu} }
 
-// Target is what a client is told to load.
+// Target says which server a client has to load.
 func (s *Server) Target() client.Target {
 	t := client.Target{Addr: s.Addr, Echo: s.echo}
 	if s.Cert != nil {
@@ -58,9 +58,8 @@ var listenAddr = regexp.MustCompile(`127\.0\.0\.1:[1-9][0-9]*`)
 const startTimeout = 30 * time.Second
 
 // start starts a server on a core of its own and waits for the line in which it
-// says where it listens; or, if addr is given, until it listens there. The
-// servers in Go get as many threads as serve, and so none has threads that only
-// wait for the core.
+// says where it listens; or, if addr is given, until it listens there. A server in
+// Go gets no more threads than serve, so that none only waits for the core.
 func start(ctx context.Context, name string, o Options, addr, program string, args ...string) (*Server, error) {
 	s := &Server{
 		Name: name, Addr: addr, Cert: o.Cert, echo: o.Protocol != HTTPS, cpu: o.CPU,
@@ -109,7 +108,7 @@ func start(ctx context.Context, name string, o Options, addr, program string, ar
 	return nil, s.cmd.Fail(err)
 }
 
-// dialUntil says when somebody listens at addr.
+// dialUntil dials addr until somebody listens there, and then sends it to said.
 func dialUntil(ctx context.Context, exited <-chan struct{}, addr string, said chan<- string) {
 	for process.Sleep(ctx, 20*time.Millisecond) == nil {
 		select {
@@ -126,8 +125,8 @@ func dialUntil(ctx context.Context, exited <-chan struct{}, addr string, said ch
 	}
 }
 
-// stop ends the server as an operator would. That it does not end well is an
-// error: then what was measured is in doubt.
+// stop ends the server as an operator would. If it does not end well, that is an
+// error, because what was measured is then in doubt.
 func (s *Server) stop() error {
 	const limit = 20 * time.Second
 	s.cmd.Process.Signal(s.goodbye) // if it has exited, that shows below
@@ -144,8 +143,8 @@ func (s *Server) stop() error {
 	return nil
 }
 
-// With starts a peer for f and stops it afterwards. That it does not end well is
-// an error, unless ctx is done.
+// With starts a peer for f and stops it afterwards. If the peer does not end well,
+// that is an error, unless ctx is done.
 func With(ctx context.Context, p Peer, o Options, f func(*Server) error) error {
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, DefaultTimeout)
 	o.Threads = cmp.Or(o.Threads, 1)

@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How the flags --server-cpu and --client-cpu name no core.
+// Values of the flags --server-cpu and --client-cpu that name no core.
 const (
 	AnyCPU     = -1
 	DefaultCPU = -2
 )
 
-// ChooseCores fills in the values of the flags --server-cpu and --client-cpu that
-// are DefaultCPU: with 0 and 1, and where one of these is not there, AnyCPU. It
-// says which are not. A core that is chosen must be there.
+// ChooseCores replaces DefaultCPU in the flags --server-cpu and --client-cpu by 0
+// and 1. If there is no such core, it takes AnyCPU instead, and a note says so. A
+// core that a flag names must be there.
 func ChooseCores(server, client *int) (notes []string, _ error) {
 	var there unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &there); err != nil {
@@ -47,8 +47,8 @@ func ChooseCores(server, client *int) (notes []string, _ error) {
 	return notes, nil
 }
 
-// OnCPU calls f on a thread that may run on one core only, for f to start a
-// process, which inherits that. A negative number means any core.
+// OnCPU calls f on a thread that may only run on one core. A process that f starts
+// inherits that. A negative number means any core.
 func OnCPU(cpu int, f func() error) error {
 	if cpu < 0 {
 		return f()

@@ -50,8 +50,8 @@ func Self(ctx context.Context, args ...string) (*Cmd, error) {
 	return Command(ctx, args[0], self, args...), nil
 }
 
-// SetThreads sets GOMAXPROCS. Processes in Go that have a core to themselves get
-// 1: then none has threads that only wait for the core.
+// SetThreads sets GOMAXPROCS. A process in Go that has a core to itself gets 1, so
+// that it has no threads that only wait for the core.
 func (c *Cmd) SetThreads(n int) {
 	c.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", n))
 }
@@ -79,7 +79,7 @@ func (c *Cmd) Decode(out []byte, result any) error {
 	return nil
 }
 
-// Ended is what a process did that has come to its end.
+// Ended describes a process that has ended.
 type Ended struct {
 	Out  []byte        // what it printed
 	Took time.Duration // from its start to its end
@@ -156,12 +156,12 @@ func SayReady() error {
 	return err
 }
 
-// Finish closes the process's standard input, which is the sign to go on for one
-// that waits for it. It waits for the end of the process and decodes its result.
+// Finish closes the process's standard input, which tells a process that waits for
+// this to go on. It waits for the end of the process and decodes its result.
 func (t *Talk) Finish(result any) error {
 	t.in.Close()
 	out, err := io.ReadAll(t.out)
-	if werr := t.Wait(); werr != nil { // it says more than a pipe that is broken
+	if werr := t.Wait(); werr != nil { // it says more than the error of a broken pipe
 		err = werr
 	}
 	if err != nil {
@@ -176,7 +176,7 @@ func (t *Talk) Kill() {
 	t.Wait()
 }
 
-// Progress tells the person who waits what is being done.
+// Progress tells whoever waits what is being done.
 func Progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)
 }

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file says what the kernel knows of another process: its CPU time, memory,
-// descriptors and context switches; and for how long a core is taken.
+// This file reads what the kernel knows about another process: its CPU time,
+// memory, descriptors and context switches; and for how long a core was busy.
 
 // CPUTime returns the CPU time a process has used, with the threads that have
 // ended. It asks the process's CPU clock, which counts nanoseconds where
@@ -141,9 +141,9 @@ func Descriptors(pid int) (int, error) {
 	return p.FileDescriptorsLen()
 }
 
-// coreTime returns for how long a core has been taken: by processes, by
-// interrupts, and by the hypervisor for other machines (steal). It is 0 if cpu is
-// negative.
+// coreTime returns for how long a core has been busy: with processes, with
+// interrupts, or taken by the hypervisor for other machines (steal). It is 0 if cpu
+// is negative.
 func coreTime(cpu int) (time.Duration, error) {
 	if cpu < 0 {
 		return 0, nil

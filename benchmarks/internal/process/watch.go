@@ -14,11 +14,11 @@ import (
 type Usage struct {
 	When              time.Time
 	CPU, User, System time.Duration
-	Core              time.Duration // for how long the process's core was taken, by whomever
+	Core              time.Duration // for how long the process's core was busy, with whatever process
 	RSS, Switches     int64
 }
 
-// TakeUsage looks at a process. A negative core is none of its own.
+// TakeUsage looks at a process. A negative core means that it has none to itself.
 func TakeUsage(pid, core int) (u Usage, _ error) {
 	var errs [5]error
 	u.Core, errs[0] = coreTime(core)
@@ -57,8 +57,8 @@ func (w *Watcher) Sample() error {
 	return err
 }
 
-// At returns what the process had used at a moment: on the straight line between
-// the samples before and after. A moment that has no sample on both sides is an
+// At returns what the process had used at a moment, interpolated linearly between
+// the samples before and after. If there is none before or none after, that is an
 // error.
 func (w *Watcher) At(t time.Time) (Usage, error) {
 	i, _ := slices.BinarySearchFunc(w.samples, t, func(u Usage, t time.Time) int { return u.When.Compare(t) })
