@@ -27,13 +27,13 @@ type Target struct {
 	Echo   bool   // it echoes what it receives; otherwise it answers HTTP requests
 }
 
-// Args are the flags that say this.
+// Args returns the flags that Target is parsed from.
 func (t Target) Args() []string {
 	return []string{t.Addr, "--sha256", t.SHA256, fmt.Sprintf("--echo=%t", t.Echo)}
 }
 
-// config makes full handshakes only. It asks for no session tickets, and so none
-// of the servers spends time on one.
+// config makes full handshakes only. It asks for no session tickets, so that no
+// server spends time on them.
 var config = &tls.Config{
 	InsecureSkipVerify: true, // certificates are compared instead
 	MinVersion:         tls.VersionTLS13,
@@ -70,8 +70,8 @@ func (t Target) Dial(ctx context.Context, d *net.Dialer) (net.Conn, error) {
 	return conn, nil
 }
 
-// check returns an error unless a handshake is the one that all servers are
-// measured with, and with this one. The cipher suite is whichever suits the
+// check returns an error unless a handshake was of the kind that all servers are
+// measured with, and with the right server. The cipher suite is whichever suits the
 // processor: the servers prefer AES-128-GCM where it has instructions for AES.
 func (t Target) check(s tls.ConnectionState) error {
 	switch {
@@ -135,8 +135,8 @@ func (a *answers) read(c io.Reader) (whole int, err error) {
 	}
 }
 
-// answerLength returns the length of the answer that b begins with, 0 if too
-// little is there to tell.
+// answerLength returns the length of the answer that b begins with, or 0 if too
+// little of it is there.
 func answerLength(b []byte) (int, error) {
 	head := bytes.Index(b, []byte("\r\n\r\n"))
 	if head < 0 {

@@ -83,8 +83,8 @@ func (g *Goroutines) handshake(config *tls.Config) (agreedWith, error) {
 	return agreedWith{s.Version, s.CipherSuite, s.CurveID, s.DidResume, string(s.PeerCertificates[0].Raw)}, nil
 }
 
-// goroutineResult tells of handshakes as "tlsdemo load" does, as far as Agreement
-// reads it.
+// goroutineResult describes handshakes as "tlsdemo load" does, as far as Agreement
+// needs it.
 func goroutineResult(all map[agreedWith]int64) *load.Result {
 	r := new(load.Result)
 	for a, n := range all {

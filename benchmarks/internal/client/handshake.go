@@ -62,12 +62,12 @@ func (k Kind) Args() []string {
 	return append(args, "--resume", "none")
 }
 
-// ErrNotResumed is of a load whose handshakes should have resumed sessions.
+// ErrNotResumed means that too few handshakes of a load resumed a session.
 var ErrNotResumed = errors.New("not resumed")
 
-// Agreement is what all servers must have agreed on with the client in handshakes
-// of one kind: the same version, cipher suite and curve. The zero Agreement takes
-// those of the first server.
+// Agreement is the version, cipher suite and curve that all servers must agree on
+// with the client in handshakes of one kind. The zero Agreement takes those of the
+// first server that is checked.
 type Agreement struct {
 	who  string
 	what load.Negotiated
@@ -75,9 +75,8 @@ type Agreement struct {
 
 // Check returns an error if a load was not what it should have been: if any of
 // its handshakes was with another server than the one whose certificate has this
-// hash, was not of this kind, or differs from those of other servers. A load
-// without any handshake that succeeded is not wrong. who is the server, as it is
-// named in the errors of others.
+// hash, was not of this kind, or differs from those of other servers. A load in
+// which no handshake succeeded passes. who names the server in errors.
 func (a *Agreement) Check(who string, k Kind, r *load.Result, sha256 string) error {
 	switch certs := r.Certificates; {
 	case r.Handshakes == 0:
@@ -100,9 +99,9 @@ func (a *Agreement) Check(who string, k Kind, r *load.Result, sha256 string) err
 	return nil
 }
 
-// agreed returns what the handshakes of a load agreed on, without their number.
-// All must be full; or 99 % of them must be resumed: those that get the session
-// are not.
+// agreed returns what the handshakes of a load agreed on, without their number. If
+// they are to be full, all must be. If they are to be resumed, 99 % must be, since
+// some have to get the session first.
 func (k Kind) agreed(r *load.Result) (what load.Negotiated, err error) {
 	var of []load.Negotiated // of the kind that is wanted
 	wanted, sum := int64(0), int64(0)

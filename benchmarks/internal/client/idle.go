@@ -24,7 +24,7 @@ type Idle struct {
 }
 
 const (
-	openers = 32 // connections that are being opened, or used, at a time
+	openers = 32 // connections that are opened or used at the same time
 
 	// One local address has 28,000 ports by default. Connections beyond that
 	// come from 127.0.0.3 and so on, which are this machine's as well.

@@ -5,7 +5,7 @@
 //   - load.go runs "tlsdemo load", which makes handshakes and requests
 //   - handshake.go says what a handshake must be like, and checks that it was
 //   - watched.go watches a server during a load
-//   - goroutines.go makes handshakes in the plain way, to be compared with it
+//   - goroutines.go makes handshakes in the plain way, to compare with tlsdemo load
 //   - idle.go holds connections that do nothing
 //   - echo.go sends messages and compares their echoes
 //   - probe.go is one connection that asks at fixed moments
@@ -23,8 +23,8 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// ErrLoad is of a load that could not begin, ErrEndedEarly of one that did not do
-// what it should have: its figures are of something else.
+// ErrLoad means that a load could not begin. ErrEndedEarly means that it did not do
+// all that it should have, so that its figures are of something else.
 var (
 	ErrLoad       = errors.New("it could not begin")
 	ErrEndedEarly = errors.New("it ended early")

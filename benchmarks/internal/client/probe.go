@@ -26,11 +26,12 @@ import (
 // Probe is the process that measures how long one TLS connection waits for its
 // answers while others load the server. It sends a request at fixed moments,
 // whether or not the answers to those before have come, and counts from the
-// moment at which it should have been sent. A server that stands still for 10 ms
-// is seen by ten probes of a millisecond's interval, and not by one.
+// moment at which it should have been sent. If a server
+// stands still for 10 ms, ten probes at intervals of a millisecond notice it, and
+// not just one.
 //
 // It is a thread that waits in ppoll(2), and not a goroutine in Go's network
-// poller: the poller's timers are late by as much as is measured here.
+// poller: that poller's timers are late by about as much time as is measured here.
 type Probe struct {
 	Addr     string `arg:""`
 	Interval time.Duration
@@ -45,8 +46,8 @@ type ProbeResult struct {
 	P99      time.Duration `json:"p99_ns"`
 	P999     time.Duration `json:"p99_9_ns"`
 	Max      time.Duration `json:"max_ns"`
-	Late     time.Duration `json:"late_p99_ns"` // the probe itself, after the moment to send
-	Realtime bool          `json:"realtime"`    // it went before all else on its core
+	Late     time.Duration `json:"late_p99_ns"` // how late the probe itself was in sending
+	Realtime bool          `json:"realtime"`    // it had priority over all else on its core
 }
 
 // Milliseconds returns one of the times, or NaN if there is no result.
@@ -57,7 +58,7 @@ func (r *ProbeResult) Milliseconds(of func(*ProbeResult) time.Duration) float64 
 	return of(r).Seconds() * 1e3
 }
 
-// The times that tables have of it.
+// The times that tables show.
 func ProbeP50(r *ProbeResult) time.Duration  { return r.P50 }
 func ProbeP99(r *ProbeResult) time.Duration  { return r.P99 }
 func ProbeP999(r *ProbeResult) time.Duration { return r.P999 }
@@ -108,8 +109,8 @@ func (p *Probe) connect() (*tls.Conn, *polledConn, error) {
 	return conn, raw, nil
 }
 
-// realtime puts this process before all ordinary ones of its core: the clients
-// that load the server run there too. It takes all threads, those of Go's runtime
+// realtime gives this process priority over all ordinary ones on its core, where
+// the clients that load the server run too. It takes all threads, those of Go's runtime
 // as well (new ones inherit it): the probe's own waits for them after a system
 // call at times.
 func realtime() error {
@@ -246,8 +247,9 @@ func StartProbe(ctx context.Context, cpu int, p Probe) (*Probing, error) {
 	return &Probing{t}, nil
 }
 
-// Result waits for the probe's end, and returns what it found out, or why it has
-// not. That a server in overload ends an old connection is a result, too.
+// Result waits for the probe's end, and returns what it found out, or why it found
+// out nothing. This is no error, because a server in overload may end an old
+// connection.
 func (p *Probing) Result() (res *ProbeResult, failed string) {
 	res = new(ProbeResult)
 	if err := p.Finish(res); err != nil {

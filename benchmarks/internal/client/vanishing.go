@@ -35,8 +35,8 @@ type Moment struct {
 	read int
 }
 
-// Moments are in the order in which a connection passes them. The last is not one:
-// these clients stay, and must get their answer.
+// Moments are in the order in which a connection passes them. At the last, clients
+// have got their answer.
 var Moments = []Moment{
 	{Name: "before the hello", write: 1},
 	{Name: "inside the hello", write: 1, inside: true},
@@ -50,8 +50,8 @@ var Moments = []Moment{
 	{Name: "after the answer"},
 }
 
-// serverFlight is less than a server sends between its client's first write and
-// the second, with the shortest of keys.
+// serverFlight is less than what a server sends between its client's first and
+// second write, even with the shortest key.
 const serverFlight = 500
 
 // vanishing is a connection whose client leaves at a moment.

@@ -21,22 +21,22 @@ type Watched struct {
 	ServerUser time.Duration `json:"server_user_ns"`
 	ServerSys  time.Duration `json:"server_system_ns"`
 	Switches   int64         `json:"server_context_switches"`
-	OtherCPU   time.Duration `json:"other_cpu_ns"`     // that others took of the server's core
+	OtherCPU   time.Duration `json:"other_cpu_ns"`     // that others used on the server's core
 	RSS        [3]int64      `json:"server_rss_bytes"` // at the start, in the middle, at the end
 }
 
 // Busy is how much of a core the server used, in percent.
 func (w *Watched) Busy() float64 { return 100 * w.ServerCPU.Seconds() / w.Elapsed.Seconds() }
 
-// OtherBusy is how much others took of the server's core, in percent.
+// OtherBusy is how much of the server's core others used, in percent.
 func (w *Watched) OtherBusy() float64 { return 100 * w.OtherCPU.Seconds() / w.Elapsed.Seconds() }
 
 // Server is a process to watch, on its core (negative: it has none to itself).
 type Server struct{ PID, CPU int }
 
 // Watch watches a server while f loads it. f says when the measured part of its
-// load began and ended. Looking takes no time from the server: it is done on
-// another core.
+// load began and ended. The sampling runs on another core, and so
+// takes no time from the server.
 func Watch(ctx context.Context, s Server, core int, f func() (begin, end time.Time, err error)) (*Watched, error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -138,6 +138,5 @@ func (l *Loaded) latency(us int64) float64 {
 	return float64(us) / 1e3
 }
 
-// Trim drops what a load measured in detail, which is much and no part of a
-// report.
+// Trim drops a load's detailed measurements, which are large and are in no report.
 func (l *Loaded) Trim() { l.Load.Series, l.Load.Distribution = nil, nil }

@@ -12,9 +12,9 @@ import (
 
 // This file writes figures in Go's benchmark format
 // (https://go.dev/design/14313-benchmark-format), so that benchstat compares two
-// runs. A line is one round of one row; the units are the columns' headings. What
-// differs from run to run, such as the version, is not there: benchstat would take
-// it for another benchmark.
+// runs. A line is one round of one row; the units are the columns' headings. Whatever
+// differs from run to run, such as the version, is left out, because benchstat would
+// take it for another benchmark.
 
 // benchName is the name of a row with these first cells.
 func (t *Table) benchName(first []string) string {

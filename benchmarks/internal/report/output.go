@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Outcome is what a run has come to so far: the reports of its scenarios, and
-// what is missing.
+// Outcome is the outcome of a run so far: the reports of its scenarios, and what is
+// missing.
 type Outcome struct {
 	Reports []*Report `json:"reports"`
 	Missing []Missing `json:"missing"` // scenarios, or some of their results
@@ -46,8 +46,8 @@ func (out *Outcome) Err() error {
 }
 
 // Write leaves the pictures, results.md, results.json and results.txt, which is
-// in Go's benchmark format, in a directory. A picture that cannot be drawn keeps
-// nothing else from being written.
+// in Go's benchmark format, in a directory. If a picture cannot be drawn, the rest
+// is still written.
 func (out *Outcome) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -66,8 +66,8 @@ func (r *Report) Notef(format string, args ...any) {
 // Note adds notes.
 func (r *Report) Note(notes ...string) { r.Notes = append(r.Notes, notes...) }
 
-// Markdown returns the report. It shows those of its pictures whose files are
-// there, by name, before its tables.
+// Markdown returns the report. Before its tables it shows the pictures whose names
+// are in there: those whose files have been written.
 func (r *Report) Markdown(there map[string]bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s; %s; revision %s; load before %s.\n", r.Machine, r.Started.Format(time.DateOnly), r.Revision, r.Load)

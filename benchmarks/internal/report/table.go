@@ -96,9 +96,9 @@ func Spread(values []float64) string {
 	return fmt.Sprintf("%s (%s–%s)", Figure(Median(v)), Figure(v[0]), Figure(v[len(v)-1]))
 }
 
-// Figure prints three significant digits, and all those before the point. NaN is
-// a dash. An infinite figure is shown: something was used, and nothing done with
-// it.
+// Figure prints three significant digits, and all digits before the point. NaN is a
+// dash. An infinite figure is printed, because it says something: resources were
+// used and nothing was done.
 func Figure(v float64) string {
 	switch a := math.Abs(v); {
 	case math.IsNaN(v):

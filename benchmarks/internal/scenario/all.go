@@ -22,7 +22,7 @@ type All struct {
 	Options
 	Install   bool     `help:"First fetch with apt-get what is missing (nginx, haproxy, wrk, openssl, a C compiler and OpenSSL's headers). Needs root."`
 	Rounds    int      `placeholder:"N" min:"0" help:"Rounds of every scenario, instead of its own default."`
-	Scenarios []string `enum:"${scenarios}" default:"${usual}" help:"What to run, of ${enum}."`
+	Scenarios []string `enum:"${scenarios}" default:"${usual}" help:"What to run: any of ${enum}."`
 }
 
 func (a *All) Run(ctx context.Context) error {
@@ -90,7 +90,8 @@ func (e Entry) parse(args []string) (*Command, error) {
 	return c, err
 }
 
-// runOne runs a scenario, and prints and takes its report. That the scenario fails is noted, and is no error.
+// runOne runs a scenario, prints its report, and adds it to out. If the scenario
+// fails, that is noted in out, and is no error.
 func runOne(ctx context.Context, out *report.Outcome, e Entry, args []string) error {
 	c, err := e.parse(args)
 	if err != nil {

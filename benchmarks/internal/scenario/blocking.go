@@ -25,8 +25,8 @@ func init() {
 // blocking measures how long the private-key operations of some connections keep
 // another one of the same loop waiting.
 type blocking struct {
-	Keys     []string      `enum:"${keys}" default:"rsa2048,rsa4096" help:"The server's keys, of ${enum}."`
-	Servers  []string      `enum:"${https}" default:"jobloop,jobloop-multibuffer,jobloop-multibuffer-worker,jobloop-offload" help:"What to measure, of ${enum}."`
+	Keys     []string      `enum:"${keys}" default:"rsa2048,rsa4096" help:"The server's keys: any of ${enum}."`
+	Servers  []string      `enum:"${https}" default:"jobloop,jobloop-multibuffer,jobloop-multibuffer-worker,jobloop-offload" help:"What to measure: any of ${enum}."`
 	Clients  int           `default:"64" min:"1" help:"Clients that make handshakes at a time."`
 	Interval time.Duration `default:"1ms" min:"1us" help:"From one probe to the next."`
 	Rounds   int           `default:"5" min:"1" help:"Rounds; in each, every server is measured once."`

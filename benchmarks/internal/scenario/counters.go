@@ -24,10 +24,10 @@ func init() {
 // counters compares what the client counts with what the servers count.
 type counters struct {
 	Key     string   `enum:"rsa2048,ecdsa-p256" default:"ecdsa-p256" help:"The servers' key: ${enum}."`
-	TLS     []string `name:"tls" enum:"1.3,1.2" default:"1.3,1.2" help:"TLS versions, of ${enum}."`
-	Resume  []string `enum:"full,resumed" default:"full,resumed" help:"Kinds of handshakes, of ${enum}."`
+	TLS     []string `name:"tls" enum:"1.3,1.2" default:"1.3,1.2" help:"TLS versions: any of ${enum}."`
+	Resume  []string `enum:"full,resumed" default:"full,resumed" help:"Kinds of handshakes: any of ${enum}."`
 	Count   int      `default:"2000" min:"1" help:"How many handshakes."`
-	Servers []string `enum:"${https}" default:"jobloop,gnetjobs,goroutines,nethttp,nginx,haproxy" help:"What to ask, of ${enum}."`
+	Servers []string `enum:"${https}" default:"jobloop,gnetjobs,goroutines,nethttp,nginx,haproxy" help:"Whose counters to compare: any of ${enum}."`
 }
 
 // clientCounts is what a server should have counted, as the client counts it, with

@@ -27,7 +27,7 @@ type echo struct {
 	Rounds   int           `default:"5" min:"1" help:"Rounds; in each, every server is measured once with each size."`
 	Duration time.Duration `default:"5s" min:"1ns" help:"How long a server is loaded and measured in a round."`
 	Warmup   time.Duration `default:"1s" min:"0s" help:"Load before that."`
-	Servers  []string      `enum:"${echo}" default:"gnetjobs,gnetjobs-job,goroutines,gnet" help:"What to measure, of ${enum}. gnet is without TLS."`
+	Servers  []string      `enum:"${echo}" default:"gnetjobs,gnetjobs-job,goroutines,gnet" help:"What to measure: any of ${enum}. gnet is without TLS."`
 }
 
 // exchanges is how connections are used. Each has one message in flight.

@@ -42,9 +42,9 @@ func Vars() map[string]string {
 	}
 }
 
-// checkFlags finds what makes no sense before anything is started. A flag with
-// the tag "min" must not be less than that. If it is a list, it must have an
-// element, and none may be less. A scenario that needs more than that has a method
+// checkFlags finds flags that make no sense, before anything is started. A flag with
+// the tag "min" must not be less than that. If the flag is a list, it must not be
+// empty, and no element may be less. Scenarios with further rules have a method
 // check.
 func checkFlags(flags any) error {
 	var errs []error

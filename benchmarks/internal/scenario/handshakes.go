@@ -30,16 +30,16 @@ func init() {
 //
 // This file measures; handshaketables.go is what a reader is told.
 type handshakes struct {
-	Key      []string      `enum:"${keys}" default:"rsa2048,ecdsa-p256" help:"The servers' keys, of ${enum}."`
-	TLS      []string      `name:"tls" enum:"1.3,1.2" default:"1.3,1.2" help:"TLS versions, of ${enum}."`
-	Resume   []string      `enum:"full,resumed" default:"full,resumed" help:"Kinds of handshakes, of ${enum}."`
+	Key      []string      `enum:"${keys}" default:"rsa2048,ecdsa-p256" help:"The servers' keys: any of ${enum}."`
+	TLS      []string      `name:"tls" enum:"1.3,1.2" default:"1.3,1.2" help:"TLS versions: any of ${enum}."`
+	Resume   []string      `enum:"full,resumed" default:"full,resumed" help:"Kinds of handshakes: any of ${enum}."`
 	Clients  int           `default:"64" min:"1" help:"Connections at a time; 1 for the latency of a client that is alone."`
 	Rounds   int           `default:"5" min:"1" help:"Rounds; in each, every server is measured once."`
 	Duration time.Duration `default:"5s" min:"1ns" help:"How long each load of a server is measured in a round."`
 	Warmup   time.Duration `default:"1s" min:"0s" help:"Load before that. Before twice the rate it is at least 5s, unless --quick is given: the steady overload is measured, and not its beginning."`
 	Request  bool          `default:"true" negatable:"" help:"Make one request after each handshake: its answer proves that the server has finished the handshake too."`
-	Load     []string      `enum:"half,twice,none" default:"half,twice" help:"Parts of the rate at saturation at which to measure latency, with clients that come on schedule, of ${enum}."`
-	Servers  []string      `enum:"${https}" default:"jobloop-multibuffer,jobloop,jobloop-offload,goroutines,nginx,haproxy" help:"What to measure, of ${enum}."`
+	Load     []string      `enum:"half,twice,none" default:"half,twice" help:"At which parts of the saturation rate to measure latency, with clients that come on schedule: ${enum}."`
+	Servers  []string      `enum:"${https}" default:"jobloop-multibuffer,jobloop,jobloop-offload,goroutines,nginx,haproxy" help:"What to measure: any of ${enum}."`
 }
 
 // schedules are the loads by schedule, as parts of the rate at saturation.
@@ -71,8 +71,8 @@ type handshakeResults struct {
 }
 
 // busyForTwice is how busy the client's core may be at the server's limit, in
-// percent, if it is to offer twice as many handshakes. That cost it 1.4 times as
-// much with RSA-2048: those that are not served end after the hello.
+// percent, if it is to offer twice as many handshakes. With RSA-2048, that cost
+// it 1.4 times as much: those that are not served end after the hello.
 const busyForTwice = 65
 
 // patience is how long a client that comes on schedule waits. Overload is steady
@@ -128,8 +128,8 @@ func (h *handshakes) measure(ctx context.Context, r *run) error {
 	return failed
 }
 
-// has says whether to measure by this schedule. The rate of one client is not that
-// of saturation.
+// has says whether to measure by this schedule. With one client there is no rate at
+// saturation to take a part of.
 func (h *handshakes) has(schedule string) bool {
 	return h.Clients > 1 && slices.Contains(h.Load, schedule)
 }

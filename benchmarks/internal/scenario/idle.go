@@ -31,7 +31,7 @@ type idle struct {
 	Rest        time.Duration `default:"12s" min:"0s" help:"How long they idle before that: timers of their handshakes and requests, 10 seconds in most servers, run out."`
 	Settle      time.Duration `default:"20s" min:"0s" help:"The longest wait for a server's memory to become steady."`
 	Rounds      int           `default:"3" min:"1" help:"Rounds; in each, every server is measured once."`
-	Servers     []string      `enum:"${peers}" default:"jobloop,goroutines,goroutines-frugal,nethttp,fasthttp,nginx,haproxy" help:"What to measure, of ${enum}. The connections of gnet are without TLS."`
+	Servers     []string      `enum:"${peers}" default:"jobloop,goroutines,goroutines-frugal,nethttp,fasthttp,nginx,haproxy" help:"What to measure: any of ${enum}. The connections of gnet are without TLS."`
 }
 
 // idleResult is what one server needed for a number of connections.
@@ -109,7 +109,7 @@ func (d *idle) one(ctx context.Context, r *run, p peer.Peer, n int) (*idleResult
 	res := &idleResult{Server: p.Name(), Connections: n}
 	o := peer.Options{Protocol: peer.Speak(p, peer.HTTPS, peer.PlainEcho), IdleTimeout: time.Hour, Free: true}
 	return res, r.with(ctx, p, d.Key, o, func(s *peer.Server) error {
-		// What the first connection costs, the program costs.
+		// The first connection has costs that do not come again: it is not measured.
 		if err := client.Hold(ctx, r.ClientCPU, s.Target(), 1, func() error { return nil }); err != nil {
 			return err
 		}

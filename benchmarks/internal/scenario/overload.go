@@ -35,7 +35,7 @@ type overload struct {
 	Rounds   int             `default:"1" min:"1" help:"Rounds; in each, every server is measured once with every load and patience."`
 	Warmup   time.Duration   `default:"10s" min:"0s" help:"Load before what is measured: overload is steady only when the first of those that are not served have left."`
 	Duration time.Duration   `default:"10s" min:"1ns" help:"How long each load is measured."`
-	Servers  []string        `enum:"${https}" default:"jobloop,jobloop-multibuffer,goroutines,nethttp,nginx,nginx-backlog64,haproxy,haproxy-maxconn128" help:"What to measure, of ${enum}."`
+	Servers  []string        `enum:"${https}" default:"jobloop,jobloop-multibuffer,goroutines,nethttp,nginx,nginx-backlog64,haproxy,haproxy-maxconn128" help:"What to measure: any of ${enum}."`
 }
 
 // capacityClients is how many clients at a time find out a server's capacity.

@@ -110,7 +110,7 @@ func (m *overloadMeasurer) round(ctx context.Context, s peer.Peer) (*overloadRou
 	return round, nil
 }
 
-// capacity measures what clients get that are not too many.
+// capacity measures the rate that clients get when they are not too many.
 func (m *overloadMeasurer) capacity(ctx context.Context, p peer.Peer) (cell *overloadCell, _ error) {
 	err := m.with(ctx, p, func(s *peer.Server) (err error) {
 		if cell, err = m.one(ctx, s, m.short(2*time.Second), m.short(5*time.Second), closedArgs...); err != nil {
@@ -177,8 +177,8 @@ func (m *overloadMeasurer) rate(ctx context.Context, s *peer.Server, warmup time
 // closedArgs are the arguments of a closed loop.
 var closedArgs = []string{"--connections", strconv.Itoa(capacityClients)}
 
-// sources are the addresses that the clients of an open loop connect from. Those
-// that gave up leave their port in use for a while.
+// sources are the addresses that the clients of an open loop connect from. One is
+// not enough, because clients that gave up leave their port in use for a while.
 var sources = []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"}
 
 // openArgs are the arguments of an open loop with patience.
@@ -195,7 +195,8 @@ func (m *overloadMeasurer) clientArgs(s *peer.Server, warmup, duration time.Dura
 	return append(args, s.Addr)
 }
 
-// probeInterval is how often the connection asks that was there before.
+// probeInterval is the time between two requests of the connection that was there
+// before.
 const probeInterval = 10 * time.Millisecond
 
 // startProbe starts the connection that is there before the load, and returns when
@@ -226,8 +227,8 @@ func (m *overloadMeasurer) with(ctx context.Context, p peer.Peer, f func(*peer.S
 }
 
 // serverCounts reads those of our server's counters that tell what became of
-// connections: all that it has of them, by name. That they cannot be read is no
-// reason to lose what was measured.
+// connections. If they cannot be read, what was measured is not lost: there are just
+// no counters.
 func serverCounts(ctx context.Context, s *peer.Server) map[string]float64 {
 	if s.Metrics == "" {
 		return nil

@@ -89,8 +89,8 @@ func burstTable(names []string, p load.Patience, results map[string][]*overloadR
 	return t
 }
 
-// noteOverload says which figures are not what they seem, and what the servers
-// and the clients counted besides.
+// noteOverload notes which figures mislead, and what else the servers and the
+// clients have counted.
 func (r *run) noteOverload(names []string, results map[string][]*overloadRound) {
 	first, limited := len(r.Notes), false
 	look := func(where string, res *load.Result) {
@@ -149,7 +149,7 @@ func startDelay(r *load.Result) string {
 	return report.Figure(float64(r.StartDelay.P50) / 1e3)
 }
 
-// otherKinds tells of errors that have no column.
+// otherKinds lists the errors that have no column.
 func otherKinds(r *load.Result) string {
 	others := maps.Clone(r.ErrorsByKind)
 	delete(others, "gave up")
@@ -157,7 +157,7 @@ func otherKinds(r *load.Result) string {
 	return kinds(others, r.ErrorExamples)
 }
 
-// countsText tells counters by name, without those that are 0.
+// countsText lists counters by name, without those that are 0.
 func countsText(counts map[string]float64) string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(counts)) {

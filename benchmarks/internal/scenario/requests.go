@@ -30,7 +30,7 @@ type requests struct {
 	Clients  int           `default:"64" min:"1" help:"Connections."`
 	Rounds   int           `default:"5" min:"1" help:"Rounds; in each, every server is measured once."`
 	Duration time.Duration `default:"15s" min:"1s" help:"How long a server is measured in a round."`
-	Servers  []string      `enum:"${https}" default:"jobloop,goroutines,nethttp,fasthttp,nginx,haproxy" help:"What to measure, of ${enum}."`
+	Servers  []string      `enum:"${https}" default:"jobloop,goroutines,nethttp,fasthttp,nginx,haproxy" help:"What to measure: any of ${enum}."`
 }
 
 // requestResult is what wrk said about one server in one round.

@@ -16,10 +16,9 @@ import (
 type named interface{ Name() string }
 
 // rounds calls measure once for each round and contender. Every other round goes
-// through them backwards, so that none always comes after the same one. One that
-// fails has no more rounds, which takes nothing from the others; its error is
-// returned at the end. So is what ended ctx: what was measured until then is worth
-// a report, but not all that was asked for.
+// through them backwards, so that none always comes after the same one. A contender
+// that fails gets no more rounds, and the others go on; its error is returned at the
+// end. If ctx ends, its error is returned too.
 func rounds[C named](ctx context.Context, n int, contenders []C, measure func(C) error) error {
 	failed := make([]error, len(contenders))
 	for round := range n {
@@ -67,8 +66,8 @@ func servers[R any](ctx context.Context, r *run, n int, peers []peer.Peer, key s
 }
 
 // eachKey calls measure for each key that some of these servers can have, with
-// these servers, until ctx is done. That none can have a key is noted; it is an
-// error if that is so of all keys.
+// those servers, until ctx is done. A key that no server can have is noted. If that
+// is so of all keys, it is an error.
 func (r *run) eachKey(ctx context.Context, keys, names []string, measure func(key string, peers []peer.Peer) error) error {
 	var none, errs []error
 	for _, key := range keys {
@@ -116,8 +115,8 @@ func addServers[R any](t *report.Table, prefix string, names []string, results m
 	}
 }
 
-// comparisons returns which server to compare with which: each of ours with every
-// peer, and with those of ours that are named after it.
+// comparisons returns which servers to compare: each of ours with every other
+// project's, and with those of ours that come later in names.
 func comparisons(names []string) (pairs [][2]string) {
 	for i, name := range names {
 		for j, other := range names {

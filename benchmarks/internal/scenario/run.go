@@ -27,8 +27,8 @@ type run struct {
 	same   map[client.Kind]*client.Agreement
 }
 
-// peers returns the servers of these names that can run here with a key of this
-// kind, and notes of each other why not. That none can is an error.
+// peers returns those of the named servers that can run here with a key of this
+// kind. For each of the others, it notes why not. If none can, that is an error.
 func (r *run) peers(names []string, key string) ([]peer.Peer, error) {
 	can, skipped := peer.Runnable(names, key)
 	for _, s := range skipped {
@@ -50,9 +50,9 @@ func (r *run) noteOnce(note string) {
 	}
 }
 
-// with starts a server with a key of this kind, and a certificate of its own, for
-// f, and stops it afterwards. It runs on the servers' core, unless it has more
-// than one thread that serves.
+// with starts a server for f, with a key of this kind and a certificate of its own,
+// and stops it afterwards. The server runs on the servers' core, unless more than
+// one of its threads serves.
 func (r *run) with(ctx context.Context, p peer.Peer, key string, o peer.Options, f func(*peer.Server) error) error {
 	keys, err := r.keysOf(key)
 	if err != nil {

@@ -29,14 +29,14 @@ func init() {
 // scaling measures whether a handshake costs more where there are many, and
 // whether a second loop makes twice as many.
 type scaling struct {
-	Keys        []string      `enum:"${keys}" default:"rsa2048,ecdsa-p256" help:"The servers' keys, of ${enum}."`
+	Keys        []string      `enum:"${keys}" default:"rsa2048,ecdsa-p256" help:"The servers' keys: any of ${enum}."`
 	Connections []int         `default:"1,10,100,1000,10000" min:"1" help:"Connections at a time."`
 	Threads     []int         `default:"1,2" min:"1" help:"Loops of our server, GOMAXPROCS of those in Go, threads of haproxy, workers of nginx; with --threads-connections."`
 	Beside      int           `name:"threads-connections" default:"64" min:"1" help:"Connections at a time with each number of --threads."`
 	Handshakes  int           `default:"5000" min:"1" help:"Handshakes of a server in a round; more where there would be fewer than two for each connection."`
 	Rounds      int           `default:"3" min:"1" help:"Rounds; in each, every server is measured once."`
 	Timeout     time.Duration `default:"1m" min:"1ns" help:"How long a client waits, and how long the servers let a handshake take (HAProxy at least 1m, fasthttp for ever)."`
-	Servers     []string      `enum:"${https}" default:"jobloop-multibuffer,jobloop,goroutines,nginx,haproxy" help:"What to measure, of ${enum}."`
+	Servers     []string      `enum:"${https}" default:"jobloop-multibuffer,jobloop,goroutines,nginx,haproxy" help:"What to measure: any of ${enum}."`
 }
 
 // scalingResult is what one server did in one round.

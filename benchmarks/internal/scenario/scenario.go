@@ -31,9 +31,9 @@ type Scenario interface {
 	// quick shortens what is measured.
 	quick()
 
-	// measure fills in the report of the run. If it leaves Results in it, the
-	// report is kept, whatever error it returns: what was measured is worth a
-	// report, but it is not all that was asked for.
+	// measure fills in the report of the run. If it sets the report's Results, the
+	// report is kept even if measure returns an error: what was measured is worth a
+	// report, although it is not all that was asked for.
 	measure(context.Context, *run) error
 }
 
@@ -44,7 +44,7 @@ type Entry struct {
 	Usual             bool     // it runs when no scenario is named
 	Loads             bool     // "tlsdemo load" is its client
 	NoRounds          bool     // it has no --rounds
-	Quick             []string // what else makes it short among others
+	Quick             []string // more flags that make it short when all scenarios run
 }
 
 var entries = make(map[string]Entry)

@@ -27,7 +27,7 @@ func init() {
 // signatures measures RSA signatures by themselves. signatureround.go is the
 // process that signs in Go.
 type signatures struct {
-	Keys     []string      `enum:"${rsakeys}" default:"${rsakeys}" help:"Keys, of ${enum}."`
+	Keys     []string      `enum:"${rsakeys}" default:"${rsakeys}" help:"Keys: any of ${enum}."`
 	Rounds   int           `default:"5" min:"1" help:"Rounds; in each, every way is measured once."`
 	Duration time.Duration `default:"500ms" min:"1ns" help:"How long a way is measured in a round. (OpenSSL's program takes a second.)"`
 }
@@ -141,8 +141,8 @@ func addSignatureRows(t *report.Table, kind string, names []string, results map[
 	}
 }
 
-// plotSignatures has batches of one, four and eight only: those between are like
-// the next greater of these.
+// plotSignatures leaves out batches of two and three, which take as long as those of
+// four.
 func plotSignatures(r *report.Report, kinds, ways []string, results map[string]map[string][]*signed) {
 	var bars []report.Bar
 	for _, way := range ways {

@@ -103,8 +103,8 @@ func (s *soak) measure(ctx context.Context, r *run) error {
 
 // look lets clients come and go, between two looks at the server.
 func (s *soak) look(ctx context.Context, srv *peer.Server, res *soakResult) (err error) {
-	// The first look is at a server that has had one client; but its memory is
-	// compared with what it has after a warm-up at full width.
+	// The first look is at a server that has had one client. Memory is compared with
+	// what the server has after a warm-up with all clients.
 	first := &client.Visit{Moment: client.Moments[len(client.Moments)-1], Way: client.CloseBoth, Target: srv.Target()}
 	if err := first.Run(ctx); err != nil {
 		return err

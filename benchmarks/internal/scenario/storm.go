@@ -30,7 +30,7 @@ type storm struct {
 	Clients int           `default:"5000" min:"1" help:"How many clients."`
 	Rounds  int           `default:"5" min:"1" help:"Rounds; in each, every server is measured once."`
 	Timeout time.Duration `default:"1m" min:"1ns" help:"How long a client waits, and how long the servers let a handshake take (HAProxy at least 1m, fasthttp for ever)."`
-	Servers []string      `enum:"${https}" default:"jobloop-multibuffer,jobloop,goroutines,nethttp,nginx,haproxy" help:"What to measure, of ${enum}."`
+	Servers []string      `enum:"${https}" default:"jobloop-multibuffer,jobloop,goroutines,nethttp,nginx,haproxy" help:"What to measure: any of ${enum}."`
 }
 
 // stormResult is what one server needed in one round.
@@ -80,7 +80,7 @@ func (s *storm) measure(ctx context.Context, r *run) error {
 
 // strike lets all clients go.
 func (s *storm) strike(ctx context.Context, r *run, srv *peer.Server) (*stormResult, error) {
-	// What the first connection costs, the program costs.
+	// The first connection has costs that do not come again: it is not measured.
 	if _, err := r.client.Run(ctx, s.clients(srv, 1)...); err != nil {
 		return nil, err
 	}

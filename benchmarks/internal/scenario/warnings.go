@@ -12,11 +12,11 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// This file says which figures are not what they seem, in words that several
-// scenarios use. The notes begin with the place: a server, for example.
+// This file has the notes that warn of misleading figures in several scenarios. They
+// begin with where that is: with a server's name, for example.
 
-// others says that others were on the servers' core, if they were. busy is how
-// much of it they took in each round, in percent.
+// others returns a warning if others used the server's core. busy is how much of it
+// they used in each round, in percent.
 func others(busy ...float64) string {
 	most := slices.Max(append(busy, 0))
 	if most <= 5 {
@@ -46,7 +46,7 @@ func (r *run) noteLimit(where string, limited, rounds int) {
 	}
 }
 
-// kinds tells of errors by kind, each with an example.
+// kinds lists errors by kind, each with an example.
 func kinds(n map[string]int64, examples map[string]string) string {
 	var all []string
 	for _, kind := range slices.Sorted(maps.Keys(n)) {
