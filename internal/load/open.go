@@ -29,6 +29,9 @@ func (w *worker) pace(ctx context.Context) {
 			if full && ok {
 				w.giveUp()
 			}
+			if !ok && !stopping && s.count == 0 {
+				loop.Sleep(ctx, s.end.Sub(now)) // the rate is over the whole measured part, and not until its last visit
+			}
 			return
 		}
 		var wait time.Duration

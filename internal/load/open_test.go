@@ -208,3 +208,14 @@ func TestRampOfAnOpenLoop(t *testing.T) {
 	want(t, "handshakes", res.Handshakes, 20)
 	wantSame(t, res, s)
 }
+
+// A measured part takes its whole time, also if no visit is due near its end:
+// whoever watches the server meanwhile relies on that.
+func TestOpenLoopLastsUntilItsEnd(t *testing.T) {
+	begin := time.Now()
+	res := mustRun(t, t.Context(), openConfig(10, 190*time.Millisecond, serveTLS(t, nil, nil)))
+	want(t, "handshakes", res.Handshakes, 2)
+	if took := time.Since(begin); took < 190*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+}
