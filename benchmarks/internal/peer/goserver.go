@@ -45,10 +45,10 @@ func (p *goPeer) Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Metrics {
 		s.Counts = func(ctx context.Context) (c Counts, _ error) {
 			b, err := get(ctx, "http://"+control+"/counts")
-			if err != nil {
-				return c, err
+			if err == nil {
+				err = json.Unmarshal(b, &c)
 			}
-			return c, json.Unmarshal(b, &c)
+			return c, err
 		}
 	}
 	if o.Free {

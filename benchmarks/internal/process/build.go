@@ -20,12 +20,13 @@ func BuildTlsdemo(ctx context.Context, dir string) (string, error) {
 		return program, nil
 	}
 	Progress("building tlsdemo")
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/jobloop/jobloop").Output()
+	list := Command(ctx, "find tlsdemo (run this inside the module)", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/jobloop/jobloop")
+	e, err := list.Run(AnyCPU)
 	if err != nil {
-		return "", fmt.Errorf("find tlsdemo (run this inside the module): %w", err)
+		return "", err
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "./tlsdemo")
-	cmd.Dir = strings.TrimSpace(string(root))
+	cmd.Dir = strings.TrimSpace(string(e.Out))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build tlsdemo: %w\n%s", err, out)
 	}

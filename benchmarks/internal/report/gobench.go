@@ -47,7 +47,7 @@ func (out *Outcome) goBench() []byte {
 	var b strings.Builder
 	higher := make(map[string]bool)
 	for _, r := range out.Reports {
-		fmt.Fprintf(&b, "pkg: %s\ncpu: %s\n", r.Scenario, r.Machine)
+		fmt.Fprintf(&b, "pkg: %s\ncpu: %s\n", r.Scenario, r.cpu)
 		for _, t := range r.tables {
 			for _, line := range t.bench {
 				fmt.Fprintf(&b, "Benchmark%s%s/%s\n", strings.ToUpper(r.Scenario[:1]), r.Scenario[1:], line)

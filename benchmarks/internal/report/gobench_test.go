@@ -28,7 +28,7 @@ func TestGoBench(t *testing.T) {
 	AddRatio(servers, "a / b", []float64{1}, []float64{2}, testColumns)
 	keys := NewTable("", testColumns, "key, server")
 	AddRow(keys, []float64{math.Inf(1), 6}, testColumns, "rsa2048, no handshakes, jobloop")
-	r := &Report{Scenario: "idle", Machine: "a processor, 2 cores"}
+	r := &Report{Scenario: "idle", Machine: "a processor, 2 cores", cpu: "a processor"}
 	r.Add(servers, keys)
 
 	want := []string{
@@ -47,7 +47,7 @@ func TestGoBench(t *testing.T) {
 				values[v.Unit] = v.Value
 			}
 			got = append(got, fmt.Sprint(record.Name.String(), " ", values))
-			if record.GetConfig("pkg") != "idle" || record.GetConfig("cpu") != r.Machine || record.Iters != 1 {
+			if record.GetConfig("pkg") != "idle" || record.GetConfig("cpu") != r.cpu || record.Iters != 1 {
 				t.Errorf("%+v", record)
 			}
 		case *benchfmt.SyntaxError:

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/benchmarks/internal/process"
+	"github.com/jobloop/jobloop/internal/machine"
 	"github.com/jobloop/jobloop/internal/version"
 )
 
@@ -33,6 +34,7 @@ type Report struct {
 	Results  any       `json:"results"` // what was measured, if anything was
 	Notes    []string  `json:"notes"`   // what a reader must know to weigh the results
 
+	cpu    string // alone, for Go's benchmark format: benchstat compares results of one CPU, also of two versions of Go
 	tables []*Table
 	plots  []plot
 }
@@ -46,6 +48,7 @@ func New(scenario, title, command string) (*Report, error) {
 		Version:  version.String(),
 		Revision: process.Revision(),
 		Started:  time.Now().Round(time.Second),
+		cpu:      machine.CPU(),
 	}
 	var err error
 	if r.Load, err = process.LoadAverage(); err != nil {

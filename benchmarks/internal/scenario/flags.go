@@ -42,19 +42,15 @@ func Vars() map[string]string {
 	}
 }
 
-// checkFlags finds flags that make no sense, before anything is started. A flag with
-// the tag "min" must not be less than that. If the flag is a list, it must not be
-// empty, and no element may be less. Scenarios with further rules have a method
+// checkFlags finds flags that make no sense, before anything is started. A list must
+// not be empty. A flag with the tag "min" must not be less than that, nor may an
+// element of a list. Scenarios with further rules have a method
 // check.
 func checkFlags(flags any) error {
 	var errs []error
 	v := reflect.ValueOf(flags).Elem()
 	for i := range v.NumField() {
 		field, values := v.Type().Field(i), []reflect.Value{v.Field(i)}
-		least, ok := field.Tag.Lookup("min")
-		if !ok {
-			continue
-		}
 		name := "--" + cmp.Or(field.Tag.Get("name"), strings.ToLower(field.Name))
 		if list := v.Field(i); list.Kind() == reflect.Slice {
 			values = nil
@@ -64,6 +60,10 @@ func checkFlags(flags any) error {
 			if len(values) == 0 {
 				errs = append(errs, errors.New(name+": it is empty"))
 			}
+		}
+		least, ok := field.Tag.Lookup("min")
+		if !ok {
+			continue
 		}
 		for _, value := range values {
 			if lessThan(value, least) {

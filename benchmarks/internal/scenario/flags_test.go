@@ -52,15 +52,15 @@ func TestCheckFlags(t *testing.T) {
 		"overload --loads 2,0":                             "--loads: 0 times the capacity",
 		"overload --patience 0s":                           "--patience",
 		"overload --key dsa":                               "--key",
+		"overload --quick --servers=":                      "--servers: it is empty",
+		"handshakes --key=":                                "--key: it is empty",
+		"idle --connections=":                              "--connections: it is empty",
 		"echo --servers nobody":                            "--servers",
 	} {
 		args := strings.Fields(line)
 		if _, err := flags[Scenario](t, args[0], args[1:]...); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: error %v, want %s", line, err, want)
 		}
-	}
-	if err := checkFlags(&idle{Rounds: 1, Watch: 1}); err == nil || err.Error() != "--connections: it is empty" {
-		t.Errorf("without a number of connections: %v", err)
 	}
 }
 

@@ -55,12 +55,6 @@ func (o *overload) quick() {
 
 func (o *overload) check() error {
 	var errs []error
-	if len(o.Patience) == 0 {
-		errs = append(errs, errors.New("--patience: it is empty"))
-	}
-	if len(o.Loads) == 0 {
-		errs = append(errs, errors.New("--loads: it is empty"))
-	}
 	for _, l := range o.Loads {
 		if !(l > 0) {
 			errs = append(errs, fmt.Errorf("--loads: %v times the capacity", l))

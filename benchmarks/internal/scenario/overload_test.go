@@ -172,3 +172,14 @@ func TestBurstTable(t *testing.T) {
 		"a: others (processes, interrupts, the hypervisor) took up to 17 % of the server's core",
 	})
 }
+
+// Where nothing else failed, the share of other errors is 0, and not what the
+// rounding of the other shares leaves.
+func TestOtherErrors(t *testing.T) {
+	for reset := range int64(200) {
+		c := &overloadCell{Loaded: client.Loaded{Load: &load.Result{Handshakes: 77, Errors: reset, ErrorsByKind: map[string]int64{"reset": reset}}}}
+		if got := c.otherErrors(); got != 0 {
+			t.Fatalf("with %d resets: %v", reset, got)
+		}
+	}
+}

@@ -55,7 +55,8 @@ func (c *overloadCell) failed(kind string) float64 {
 
 // otherErrors is the share of those that neither gave up nor were reset.
 func (c *overloadCell) otherErrors() float64 {
-	return 100 - served(c.Load) - c.failed("gave up") - c.failed("reset")
+	r := c.Load
+	return 100 * float64(r.Errors-r.ErrorsByKind["gave up"]-r.ErrorsByKind["reset"]) / float64(r.Errors+r.Handshakes)
 }
 
 // served is the share of a load's clients that were, in percent.
@@ -139,7 +140,7 @@ func (m *overloadMeasurer) cell(ctx context.Context, p peer.Peer, patience load.
 		warmup = max(warmup, patience.Max*5/2)
 	}
 	var cell *overloadCell
-	return cell, m.with(ctx, p, func(s *peer.Server) error {
+	err := m.with(ctx, p, func(s *peer.Server) error {
 		before, err := m.rate(ctx, s, time.Second)
 		if err != nil {
 			return err
@@ -160,6 +161,7 @@ func (m *overloadMeasurer) cell(ctx context.Context, p peer.Peer, patience load.
 		cell.Before, cell.After, cell.Capacity = before, after, (before+after)/2
 		return nil
 	})
+	return cell, err // read after the call: Go does not say in which order operands are evaluated
 }
 
 // rate measures what clients get a second that are not too many.

@@ -57,11 +57,12 @@ func collect[C named, R any](ctx context.Context, n int, contenders []C, measure
 // servers is collect for servers, each of which is started for one round and
 // stopped afterwards.
 func servers[R any](ctx context.Context, r *run, n int, peers []peer.Peer, key string, o peer.Options, measure func(*peer.Server) (R, error)) (map[string][]R, error) {
-	return collect(ctx, n, peers, func(p peer.Peer) (res R, err error) {
-		return res, r.with(ctx, p, key, o, func(s *peer.Server) error {
+	return collect(ctx, n, peers, func(p peer.Peer) (res R, _ error) {
+		err := r.with(ctx, p, key, o, func(s *peer.Server) (err error) {
 			res, err = measure(s)
 			return err
 		})
+		return res, err
 	})
 }
 

@@ -93,11 +93,11 @@ func (c *Command) Run(ctx context.Context) error {
 // report runs the scenario. It returns the report, if there is something to
 // report. args are the command line that the report shows.
 func (c *Command) report(ctx context.Context, args []string) (*report.Report, error) {
-	if c.Quick {
-		c.quick()
-	}
 	if err := checkFlags(c.Scenario); err != nil {
 		return nil, err
+	}
+	if c.Quick {
+		c.quick()
 	}
 	notes, err := process.ChooseCores(&c.ServerCPU, &c.ClientCPU)
 	if err != nil {
