@@ -12,18 +12,18 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/jobloop/jobloop/benchmarks/internal/process/proctest"
 	"github.com/jobloop/jobloop/benchmarks/internal/report"
 )
 
 // The test binary is also the program, with its servers and clients: those are
 // started with a command, tests with flags.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+	if proctest.Hidden() {
 		main()
 		return
 	}
-	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // else each process takes a second to end, with the race detector
-	os.Exit(m.Run())
+	os.Exit(proctest.Run(m))
 }
 
 func TestCommandLine(t *testing.T) {

@@ -4,10 +4,8 @@ package client
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -15,34 +13,20 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
-	"golang.org/x/sys/unix"
+	"github.com/jobloop/jobloop/benchmarks/internal/process/proctest"
 )
 
 // The test binary is also the clients: those are started with a command, tests
 // with flags.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
-		var commands struct {
-			EchoClient      Echo       `cmd:""`
-			GoroutineClient Goroutines `cmd:""`
-			IdleClient      Idle       `cmd:""`
-			Probe           Probe      `cmd:""`
-		}
-		k := kong.Parse(&commands, kong.BindTo(context.Background(), (*context.Context)(nil)))
-		k.FatalIfErrorf(k.Run())
-		return
-	}
-	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // else each process takes a second to end, with the race detector
-	code := m.Run()
-	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
-		fmt.Fprintln(os.Stderr, "the tests have left a process")
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(proctest.Main(m, &struct {
+		EchoClient      Echo       `cmd:""`
+		GoroutineClient Goroutines `cmd:""`
+		IdleClient      Idle       `cmd:""`
+		Probe           Probe      `cmd:""`
+	}{}))
 }
 
 // answering starts a server that answers requests over TLS.

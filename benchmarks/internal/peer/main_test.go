@@ -14,39 +14,22 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
-	"golang.org/x/sys/unix"
-
 	"github.com/jobloop/jobloop/benchmarks/internal/client"
 	"github.com/jobloop/jobloop/benchmarks/internal/process"
+	"github.com/jobloop/jobloop/benchmarks/internal/process/proctest"
 )
 
 // The test binary is also the servers in Go: those are started with a command,
 // tests with flags.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		var commands struct {
-			Serve Serve `cmd:""`
-		}
-		k := kong.Parse(&commands, kong.BindTo(ctx, (*context.Context)(nil)))
-		k.FatalIfErrorf(k.Run())
-		stop()
-		return
-	}
-	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // else each process takes a second to end, with the race detector
-	code := m.Run()
+	code := proctest.Main(m, &struct {
+		Serve Serve `cmd:""`
+	}{})
 	os.RemoveAll(tlsdemoDir)
-	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
-		fmt.Fprintln(os.Stderr, "the tests have left a process")
-		code = 1
-	}
 	os.Exit(code)
 }
 

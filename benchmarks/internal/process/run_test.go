@@ -5,30 +5,23 @@ package process
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/jobloop/jobloop/benchmarks/internal/process/proctest"
 )
 
 // The test binary is also the program's hidden commands: those are started with a
 // name, tests with flags.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+	if proctest.Hidden() {
 		hidden(os.Args[1:])
 		return
 	}
-	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // else each process takes a second to end, with the race detector
-	code := m.Run()
-	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
-		fmt.Fprintln(os.Stderr, "the tests have left a process")
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(proctest.Run(m))
 }
 
 func hidden(args []string) {

@@ -26,7 +26,8 @@ func NewTable[R any](name string, columns []Column[R], first ...string) *Table {
 	for _, c := range columns {
 		t.Header = append(t.Header, c.Name)
 		if c.Higher {
-			t.higher = append(t.higher, benchUnit(c.Name))
+			unit, _ := benchUnit(c.Name)
+			t.higher = append(t.higher, unit)
 		}
 	}
 	return t

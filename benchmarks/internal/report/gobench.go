@@ -29,9 +29,30 @@ func (t *Table) benchName(first []string) string {
 	return strings.Trim(name, "/")
 }
 
-// benchUnit is a column's heading as a unit: "p50, ms" is "p50-ms".
-func benchUnit(heading string) string {
-	return strings.NewReplacer(", /", "/", ", ", "-", " ", "-").Replace(heading)
+// rescaled are units of headings that benchstat rescales by itself if it gets them
+// as plain seconds or bytes.
+var rescaled = []struct {
+	ending, unit string
+	factor       float64
+}{
+	{", ms", "-sec", 1e-3},
+	{", s", "-sec", 1},
+	{", µs each", "-sec-each", 1e-6},
+	{", MB", "-B", 1e6},
+	{"ns", "sec", 1e-9},
+}
+
+// benchUnit is a column's heading as a unit, and what to multiply its figures by:
+// "p50, ms" is "p50-sec" and a thousandth.
+func benchUnit(heading string) (unit string, factor float64) {
+	factor = 1
+	for _, r := range rescaled {
+		if rest, ok := strings.CutSuffix(heading, r.ending); ok {
+			heading, factor = rest+r.unit, r.factor
+			break
+		}
+	}
+	return strings.NewReplacer(", /", "/", ", ", "-", " ", "-").Replace(heading), factor
 }
 
 // benchFigure is a figure with its unit, or nothing if it was not measured.
@@ -39,7 +60,8 @@ func benchFigure(v float64, heading string) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return ""
 	}
-	return fmt.Sprintf(" %g %s", v, benchUnit(heading))
+	unit, factor := benchUnit(heading)
+	return fmt.Sprintf(" %.6g %s", v*factor, unit)
 }
 
 // goBench returns the figures of all reports.

@@ -32,9 +32,9 @@ func TestGoBench(t *testing.T) {
 	r.Add(servers, keys)
 
 	want := []string{
-		"Idle/rsa2048/half/jobloop/connections=1000 map[handshakes/s:1000 p50-ms:1 switches/s:10]",
-		"Idle/rsa2048/half/jobloop/connections=1000 map[asked/s:1 handshakes/s:3000 p50-ms:3 switches/s:30]",
-		"Idle/rsa2048/no_handshakes/jobloop map[asked/s:2 handshakes/s:6000 p50-ms:6 switches/s:60]",
+		"Idle/rsa2048/half/jobloop/connections=1000 map[handshakes/s:1000 p50-sec:0.001 switches/s:10]",
+		"Idle/rsa2048/half/jobloop/connections=1000 map[asked/s:1 handshakes/s:3000 p50-sec:0.003 switches/s:30]",
+		"Idle/rsa2048/no_handshakes/jobloop map[asked/s:2 handshakes/s:6000 p50-sec:0.006 switches/s:60]",
 	}
 	out := Outcome{Reports: []*Report{r}}
 	reader := benchfmt.NewReader(strings.NewReader(string(out.goBench())), "results.txt")
@@ -57,7 +57,7 @@ func TestGoBench(t *testing.T) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	for unit, want := range map[string]int{"handshakes/s": 1, "switches/s": 0, "p50-ms": 0} {
+	for unit, want := range map[string]int{"handshakes/s": 1, "switches/s": 0, "p50-sec": 0} {
 		if got := reader.Units().GetBetter(unit); got != want {
 			t.Errorf("better of %s is %d, want %d", unit, got, want)
 		}

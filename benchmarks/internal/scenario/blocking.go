@@ -92,8 +92,8 @@ func (b *blocking) measure(ctx context.Context, r *run) error {
 		return errors.Join(errs...)
 	})
 	r.Add(t)
-	r.Notef("One TLS connection asks every %v, whether or not it has its answers. Each answer is timed from the moment its request was due. On the same loop, %d clients at a time make full TLS 1.3 handshakes. %d rounds of %v for each server in turn: median (least–greatest).",
-		b.Interval, b.Clients, b.Rounds, b.Duration)
+	r.Notef("One TLS connection asks every %v, whether or not it has its answers. Each answer is timed from the moment its request was due. On the same loop, %d clients at a time make full TLS 1.3 handshakes. %s of %v for each server in turn: median (least–greatest).",
+		b.Interval, b.Clients, roundsText(b.Rounds), b.Duration)
 	r.Notef("The server has %d threads for Go on its core, the loop's and workers'. All clients are on another core, the probe before the others.", 1+b.Workers)
 	return failed
 }

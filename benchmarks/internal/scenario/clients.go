@@ -87,7 +87,7 @@ func (c *clients) measure(ctx context.Context, r *run) error {
 		}
 		r.Results = results
 		r.Add(clientTable(namesOf(all), results))
-		r.Notef("Full TLS 1.3 handshakes with one server (%s, %s) on the other core, %d rounds of %v for each client in turn: median (least–greatest).", server, c.Key, c.Rounds, c.Duration)
+		r.Notef("Full TLS 1.3 handshakes with one server (%s, %s) on the other core, %s of %v for each client in turn: median (least–greatest).", server, c.Key, roundsText(c.Rounds), c.Duration)
 		r.Note("The CPU time is that of the whole process, its start included, with GOMAXPROCS=1 on one core. None verifies the certificate. openssl s_time has one connection at a time and offers what OpenSSL does: X25519's key share.",
 			"The difference between the rows is mostly the key share: X25519MLKEM768 is what crypto/tls offers by itself. tlsdemo load also sets GOGC=400 by itself (up to 1,000 connections); the goroutines run with Go's default, 100.")
 		return failed

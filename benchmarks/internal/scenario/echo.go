@@ -98,7 +98,7 @@ func (e *echo) measure(ctx context.Context, r *run) error {
 			break
 		}
 	}
-	r.Notef("TLS 1.3, AES-128-GCM; gnet is without TLS. Every echo was compared with its message. 1 MB is a million bytes that the client has sent and received. %d rounds of %v for each server in turn, after %v of the same: median (least–greatest).", e.Rounds, e.Duration, e.Warmup)
+	r.Notef("TLS 1.3, AES-128-GCM; gnet is without TLS. Every echo was compared with its message. 1 MB is a million bytes that the client has sent and received. %s of %v for each server in turn, after %v of the same: median (least–greatest).", roundsText(e.Rounds), e.Duration, e.Warmup)
 	if e.Duration >= time.Second { // the kernel counts this in hundredths of a second
 		r.noteOthers("All servers", others...)
 	}

@@ -17,7 +17,7 @@ import (
 
 // Options are the flags of every scenario.
 type Options struct {
-	Quick     bool   `help:"A short run, to see that everything works. Its figures mean little."`
+	Quick     bool   `help:"A short run, to see that everything works. It sets rounds, times and sizes itself, and its figures mean little."`
 	JSON      string `name:"json" placeholder:"FILE" type:"path" help:"Keep the raw results in this file."`
 	Out       string `placeholder:"DIR" type:"path" help:"Write results.md, results.json, results.txt (Go's benchmark format, for benchstat) and pictures (SVG) into this directory. It is made if it is not there."`
 	ServerCPU int    `default:"-2" placeholder:"CORE" help:"The core servers run on, -1 for any (default: 0; any, if that is not there)."`

@@ -42,7 +42,7 @@ func (r *openRound) failed() float64 {
 
 // notes says what the figures of all tables are of.
 func (h *handshakes) notes(quick bool) []string {
-	notes := []string{fmt.Sprintf("Saturation: %d clients at a time; %d rounds of %v for each server in turn: median (least–greatest).", h.Clients, h.Rounds, h.Duration)}
+	notes := []string{fmt.Sprintf("Saturation: %d clients at a time; %s of %v for each server in turn: median (least–greatest).", h.Clients, roundsText(h.Rounds), h.Duration)}
 	if h.Request {
 		notes = append(notes, "Figures are of a handshake with one request and its answer.")
 	}

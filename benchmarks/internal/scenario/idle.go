@@ -99,7 +99,7 @@ func (d *idle) measure(ctx context.Context, r *run) error {
 	r.Results = all
 	r.Add(t)
 	r.AddBars("idle", "Memory of an idle TLS connection", "KB", names, false, bars...)
-	r.Notef("%s, TLS 1.3. Each connection made one request (gnet: one echo, without TLS), idled for %v, was watched idle for %v, and then answered another. %d rounds for each server in turn, a fresh process each: median (least–greatest).", d.Key, d.Rest, d.Watch, d.Rounds)
+	r.Notef("%s, TLS 1.3. Each connection made one request (gnet: one echo, without TLS), idled for %v, was watched idle for %v, and then answered another. %s for each server in turn, a fresh process each: median (least–greatest).", d.Key, d.Rest, d.Watch, roundsText(d.Rounds))
 	r.Note("RSS is what the process holds when it has become steady, with the garbage that its handshakes have left.",
 		"Live is what is left when garbage has been collected and given back to the system, in the servers that can be told to do so.")
 	return errors.Join(failed...)

@@ -68,7 +68,7 @@ func (j *jobSwitch) measure(ctx context.Context, r *run) error {
 		return err
 	}
 	r.Results = res
-	r.Notef("One thread, %d rounds of %v for each way in turn: median (least–greatest).", j.Rounds, j.Duration)
+	r.Notef("One thread, %s of %v for each way in turn: median (least–greatest).", roundsText(j.Rounds), j.Duration)
 	if res.Skipped != "" {
 		r.Notef("OpenSSL's ASYNC_JOB: SKIPPED: %s.", res.Skipped)
 	} else {
@@ -100,14 +100,14 @@ func switchTable(res *switchResult) *report.Table {
 
 // plotSwitches has a picture of each operation.
 func plotSwitches(r *report.Report, res *switchResult) {
-	for i, op := range []string{resumePause, startFinish} {
+	for _, op := range []string{resumePause, startFinish} {
 		var names []string
 		var b report.Bar
 		for _, w := range res.of(op) {
 			names = append(names, w.With)
 			b.Values = append(b.Values, w.NS)
 		}
-		r.AddBars(fmt.Sprintf("jobswitch-%d", i+1), op, "ns", names, false, b)
+		r.AddBars("jobswitch-"+strings.ReplaceAll(op, "+", "-"), op, "ns", names, false, b)
 	}
 }
 

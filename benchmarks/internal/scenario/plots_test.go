@@ -61,7 +61,7 @@ func TestPlots(t *testing.T) {
 		}
 	}
 	want := []string{
-		"handshakes-cpu-ecdsa-p256", "handshakes-cpu-rsa2048", "handshakes-latency-rsa2048", "jobswitch-1", "jobswitch-2",
+		"handshakes-cpu-ecdsa-p256", "handshakes-cpu-rsa2048", "handshakes-latency-rsa2048", "jobswitch-resume-pause", "jobswitch-start-finish",
 		"scaling-connections-ecdsa-p256", "scaling-connections-rsa2048", "scaling-threads-rsa2048", "signatures",
 	}
 	if slices.Sort(files); !slices.Equal(files, want) {

@@ -75,7 +75,7 @@ func (q *requests) measure(ctx context.Context, r *run) error {
 	names := namesOf(peers)
 	r.Add(serverTable(q.Key, "server", names, results, requestColumns))
 	r.AddBars("requests", "Keep-alive requests over TLS on one core", "requests/s", names, false, report.NewBar("", names, results, (*requestResult).rate))
-	r.Notef("%s, %d connections, wrk with one thread, %d rounds of %v for each server in turn: median (least–greatest).", q.Key, q.Clients, q.Rounds, q.Duration)
+	r.Notef("%s, %d connections, wrk with one thread, %s of %v for each server in turn: median (least–greatest).", q.Key, q.Clients, roundsText(q.Rounds), q.Duration)
 	return errors.Join(failed, r.noteRequests(names, results))
 }
 

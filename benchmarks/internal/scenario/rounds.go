@@ -128,3 +128,11 @@ func comparisons(names []string) (pairs [][2]string) {
 	}
 	return pairs
 }
+
+// roundsText is a number of rounds in a note.
+func roundsText(n int) string {
+	if n == 1 {
+		return "1 round"
+	}
+	return fmt.Sprintf("%d rounds", n)
+}

@@ -168,7 +168,7 @@ func scalingTable(key, heading string, names []string, points []*scalingPoint, n
 
 // notes says how it is measured.
 func (s *scaling) notes(r *report.Report) {
-	r.Notef("Full TLS 1.3 handshakes (X25519), each with one request and its answer, so many connections at a time; at least %d a round, and two for each connection. %d rounds for each server in turn: median (least–greatest).", s.Handshakes, s.Rounds)
+	r.Notef("Full TLS 1.3 handshakes (X25519), each with one request and its answer, so many connections at a time; at least %d a round, and two for each connection. %s for each server in turn: median (least–greatest).", s.Handshakes, roundsText(s.Rounds))
 	r.Note("Server CPU and rate are of the whole round, which begins with all connections at once and ends with the last one.")
 	if slices.Min(s.Threads) <= runtime.NumCPU() {
 		r.Notef("Threads: %d connections at a time. With more than one, the server may use any core, and takes part of the client's where there is no other: then compare CPU each, and not the rates.", s.Beside)

@@ -12,11 +12,14 @@
 package scenario
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -108,6 +111,11 @@ func (c *Command) report(ctx context.Context, args []string) (*report.Report, er
 		return nil, err
 	}
 	rep.Note(notes...)
+	if c.Tlsdemo != "" {
+		// An older one does not tell its version.
+		what, _ := exec.CommandContext(ctx, c.Tlsdemo, "--version").Output()
+		rep.Notef("The tlsdemo that was measured is another build: %s.", cmp.Or(string(bytes.TrimSpace(what)), "version unknown"))
+	}
 	dir, err := os.MkdirTemp("", "jobloop-benchmarks-")
 	if err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ var signatureColumns = []report.Column[*signed]{
 func (s *signatures) quick() { s.Rounds, s.Duration = 1, 50*time.Millisecond }
 
 func (s *signatures) measure(ctx context.Context, r *run) error {
-	r.Notef("PKCS #1 v1.5 with SHA-256 on one core, CPU time, %d rounds of %v for each way in turn: median (least–greatest).", s.Rounds, s.Duration)
+	r.Notef("PKCS #1 v1.5 with SHA-256 on one core, CPU time, %s of %v for each way in turn: median (least–greatest).", roundsText(s.Rounds), s.Duration)
 	ways := s.ways(ctx, r)
 	results := make(map[string]map[string][]*signed) // by key and way
 	r.Results = results

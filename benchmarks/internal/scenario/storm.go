@@ -72,7 +72,7 @@ func (s *storm) measure(ctx context.Context, r *run) error {
 	r.Add(serverTable(s.Key, "server", names, results, stormColumns))
 	r.AddBars("storm-memory", fmt.Sprintf("Peak memory when %d clients come at once", s.Clients), "MB", names, false, report.NewBar("", names, results, (*stormResult).peak))
 	r.AddBars("storm-time", fmt.Sprintf("Time until the last of %d clients was served", s.Clients), "s", names, false, report.NewBar("", names, results, (*stormResult).last))
-	r.Notef("%s, %d clients at once, %d rounds for each server in turn, a fresh process each: median (least–greatest).", s.Key, s.Clients, s.Rounds)
+	r.Notef("%s, %d clients at once, %s for each server in turn, a fresh process each: median (least–greatest).", s.Key, s.Clients, roundsText(s.Rounds))
 	r.Note("Each client makes a full TLS 1.3 handshake (X25519) and one request. Latency is from the moment all were due to the end of the answer. Peak RSS is VmHWM in /proc/PID/status.")
 	r.noteStorm(names, results)
 	return failed

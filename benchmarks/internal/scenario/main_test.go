@@ -3,13 +3,10 @@
 package scenario
 
 import (
-	"context"
 	"encoding/json"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -17,6 +14,7 @@ import (
 	"github.com/jobloop/jobloop/benchmarks/internal/client"
 	"github.com/jobloop/jobloop/benchmarks/internal/peer"
 	"github.com/jobloop/jobloop/benchmarks/internal/process"
+	"github.com/jobloop/jobloop/benchmarks/internal/process/proctest"
 	"github.com/jobloop/jobloop/benchmarks/internal/report"
 	"github.com/jobloop/jobloop/internal/load"
 )
@@ -24,22 +22,14 @@ import (
 // The test binary is also the servers and clients that scenarios start: those are
 // started with a command, tests with flags.
 func TestMain(m *testing.M) {
-	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-") {
-		os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // else each process takes a second to end, with the race detector
-		os.Exit(m.Run())
-	}
-	var commands struct {
+	os.Exit(proctest.Main(m, &struct {
 		Serve          peer.Serve     `cmd:""`
 		Probe          client.Probe   `cmd:""`
 		EchoClient     client.Echo    `cmd:""`
 		IdleClient     client.Idle    `cmd:""`
 		SignatureRound SignatureRound `cmd:""`
 		SwitchRounds   SwitchRounds   `cmd:""`
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	c := kong.Parse(&commands, kong.Vars(Vars()), kong.BindTo(ctx, (*context.Context)(nil)))
-	c.FatalIfErrorf(c.Run())
+	}{}, kong.Vars(Vars())))
 }
 
 // newRun is a run on any cores.
