@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // BuildTlsdemo builds this checkout's tlsdemo in dir, if it is not there yet, and
@@ -27,6 +28,11 @@ func BuildTlsdemo(ctx context.Context, dir string) (string, error) {
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "./tlsdemo")
 	cmd.Dir = strings.TrimSpace(string(e.Out))
+	// Nothing may be left of a build that is interrupted: its files are in dir, and
+	// its compilers and linker end with it.
+	cmd.Env = append(os.Environ(), "GOTMPDIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build tlsdemo: %w\n%s", err, out)
 	}
