@@ -64,7 +64,7 @@ func (j *jobSwitch) quick() { j.Rounds, j.Duration = 1, 20*time.Millisecond }
 func (j *jobSwitch) measure(ctx context.Context, r *run) error {
 	process.Progress("measuring pauses and resumes")
 	res := new(switchResult)
-	if err := process.RunSelf(ctx, r.ServerCPU, res, "switch-rounds", "--rounds", strconv.Itoa(j.Rounds), "--duration", j.Duration.String()); err != nil {
+	if err := process.RunSelf(ctx, r.ServerCPU, res, "switch-rounds", r.dir, "--rounds", strconv.Itoa(j.Rounds), "--duration", j.Duration.String()); err != nil {
 		return err
 	}
 	r.Results = res
@@ -120,18 +120,15 @@ func (r *switchResult) of(operation string) []*switchWay {
 // round after another, so that a machine that grows slower or faster meanwhile
 // does so for all of them.
 type SwitchRounds struct {
+	Dir      string `arg:""` // for the C program; who started this removes it
 	Rounds   int
 	Duration time.Duration
 }
 
 func (s *SwitchRounds) Run(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "jobswitch")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
 	res := new(switchResult)
-	if res.OpenSSL, res.Ways, err = openSSLSwitches(ctx, dir); err != nil {
+	var err error
+	if res.OpenSSL, res.Ways, err = openSSLSwitches(ctx, s.Dir); err != nil {
 		lines := strings.Split(err.Error(), "\n") // a compiler says a lot
 		res.Skipped = strings.Join(lines[:min(len(lines), 2)], " ")
 	}

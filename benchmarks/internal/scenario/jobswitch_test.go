@@ -12,7 +12,7 @@ import (
 // Every way must get through two rounds, OpenSSL's if it is there.
 func TestSwitches(t *testing.T) {
 	res := new(switchResult)
-	if err := process.RunSelf(t.Context(), process.AnyCPU, res, "switch-rounds", "--rounds", "2", "--duration", time.Microsecond.String()); err != nil {
+	if err := process.RunSelf(t.Context(), process.AnyCPU, res, "switch-rounds", t.TempDir(), "--rounds", "2", "--duration", time.Microsecond.String()); err != nil {
 		t.Fatal(err)
 	}
 	want := 8
