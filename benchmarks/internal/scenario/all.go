@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 
@@ -29,13 +28,11 @@ func (a *All) Run(ctx context.Context) error {
 	if err := checkFlags(a); err != nil {
 		return err
 	}
+	if err := a.canKeep(); err != nil {
+		return err
+	}
 	if a.Install {
 		if err := peer.Install(ctx); err != nil {
-			return err
-		}
-	}
-	if a.Out != "" { // not after an hour of measuring
-		if err := os.MkdirAll(a.Out, 0o755); err != nil {
 			return err
 		}
 	}

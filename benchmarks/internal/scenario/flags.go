@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -102,6 +104,34 @@ func measuringArgs(args []string) (kept []string) {
 		}
 	}
 	return kept
+}
+
+// canKeep finds out whether keep can write where the options say: not after an
+// hour of measuring. It makes the directory.
+func (o *Options) canKeep() error {
+	var errs []error
+	if o.JSON != "" {
+		if info, err := os.Stat(o.JSON); err == nil && info.IsDir() {
+			errs = append(errs, fmt.Errorf("--json: %s is a directory", o.JSON))
+		} else if err := canWrite(filepath.Dir(o.JSON)); err != nil {
+			errs = append(errs, fmt.Errorf("--json: %w", err))
+		}
+	}
+	if o.Out != "" {
+		if err := cmp.Or(os.MkdirAll(o.Out, 0o755), canWrite(o.Out)); err != nil {
+			errs = append(errs, fmt.Errorf("--out: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// canWrite says whether a file can be made in a directory.
+func canWrite(dir string) error {
+	f, err := os.CreateTemp(dir, ".benchmarks-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // keep writes files as the options say: raw is for --json.

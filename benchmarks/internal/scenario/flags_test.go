@@ -4,6 +4,8 @@ package scenario
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +52,11 @@ func TestCheckFlags(t *testing.T) {
 		"blocking --duration 1ms --interval 1s --warmup 0": "--duration: 1ms, at least --interval (1s) is needed",
 		"handshakes --load half,none":                      "--load: it has none and others; choose",
 		"overload --loads 2,0":                             "--loads: 0 times the capacity",
+		"overload --loads 2,Inf":                           "--loads: +Inf times the capacity",
+		"overload --patience= --quick":                     "--patience: it is empty",
+		"signatures --keys=":                               "--keys: it is empty",
+		"handshakes --tls=":                                "--tls: it is empty",
+		"echo --servers=":                                  "--servers: it is empty",
 		"overload --patience 0s":                           "--patience",
 		"overload --key dsa":                               "--key",
 		"overload --quick --servers=":                      "--servers: it is empty",
@@ -86,5 +93,30 @@ func TestMeasuringArgs(t *testing.T) {
 		if got := strings.Join(measuringArgs(strings.Fields(line)), " "); got != want {
 			t.Errorf("%q is %q, want %q", line, got, want)
 		}
+	}
+}
+
+// Results that could not be kept are found out about before anything is measured.
+func TestCanKeep(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []Options{
+		{Out: file}, {Out: filepath.Join(file, "sub")}, {Out: "/proc/nothing"}, {JSON: dir}, {JSON: filepath.Join(dir, "none", "x.json")}, {JSON: "/proc/x.json"},
+	} {
+		c := &Command{Options: o, Scenario: new(fake)} // it would panic if it measured
+		if err := c.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "--") {
+			t.Errorf("%+v: error %v", o, err)
+		}
+	}
+	for _, o := range []Options{{}, {Out: filepath.Join(dir, "new", "dir"), JSON: file}} {
+		if err := o.canKeep(); err != nil {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -56,7 +57,7 @@ func (o *overload) quick() {
 func (o *overload) check() error {
 	var errs []error
 	for _, l := range o.Loads {
-		if !(l > 0) {
+		if !(l > 0) || math.IsInf(l, 1) {
 			errs = append(errs, fmt.Errorf("--loads: %v times the capacity", l))
 		}
 	}

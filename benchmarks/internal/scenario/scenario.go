@@ -85,22 +85,29 @@ func (e Entry) Command() *Command { return &Command{Scenario: e.New(), entry: e}
 
 // Run runs the scenario, prints its report, and keeps it as the flags say.
 func (c *Command) Run(ctx context.Context) error {
+	if err := c.canKeep(); err != nil {
+		return err
+	}
 	rep, err := c.report(ctx, os.Args[1:])
 	if rep == nil {
 		return err
 	}
+	kept := c.keep(&report.Outcome{Reports: []*report.Report{rep}}, rep) // first: printing may end the program, if nobody reads
 	fmt.Print(rep.Markdown(nil))
-	return errors.Join(c.keep(&report.Outcome{Reports: []*report.Report{rep}}, rep), err)
+	return errors.Join(kept, err)
 }
 
 // report runs the scenario. It returns the report, if there is something to
 // report. args are the command line that the report shows.
 func (c *Command) report(ctx context.Context, args []string) (*report.Report, error) {
-	if err := checkFlags(c.Scenario); err != nil {
+	if err := checkFlags(c.Scenario); err != nil { // before quick, which may take the first of a list
 		return nil, err
 	}
 	if c.Quick {
 		c.quick()
+		if err := checkFlags(c.Scenario); err != nil {
+			return nil, err
+		}
 	}
 	notes, err := process.ChooseCores(&c.ServerCPU, &c.ClientCPU)
 	if err != nil {
