@@ -13,7 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -292,4 +294,40 @@ func TestEngineIsChecked(t *testing.T) {
 	if err := With(t.Context(), peers["jobloop"], o, started); err != nil {
 		t.Error(err)
 	}
+}
+
+// The address may come in pieces, and after other lines.
+func TestListenLine(t *testing.T) {
+	said := make(chan string, 1)
+	l := &listenLine{said: said}
+	for _, piece := range []string{"hello\nserving https://127.", "0.0.1:80", "80 (one)\nand 127.0.0.1:9\n", "more\n"} {
+		if n, err := l.Write([]byte(piece)); n != len(piece) || err != nil {
+			t.Errorf("%d, %v of %q", n, err, piece)
+		}
+	}
+	if got := <-said; got != "serving https://127.0.0.1:8080 (one)" {
+		t.Errorf("%q", got)
+	}
+}
+
+// A server that leaves a child with its output does not keep the run waiting.
+func TestServerThatIsAScript(t *testing.T) {
+	o := options(t, "ecdsa-p256")
+	script := o.Dir + "/tlsdemo"
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nsleep 60 &\necho $! > "+o.Dir+"/pid\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := start(t.Context(), "script", o, "", script)
+	if err == nil || !strings.Contains(err.Error(), "ended before it listened") {
+		t.Errorf("error %v", err)
+	}
+	b, err := os.ReadFile(o.Dir + "/pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Kill(pid, syscall.SIGKILL)
 }

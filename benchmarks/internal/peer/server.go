@@ -3,12 +3,11 @@
 package peer
 
 import (
-	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"regexp"
 	"syscall"
@@ -69,29 +68,19 @@ func start(ctx context.Context, name string, o Options, addr, program string, ar
 		s.Cert = nil
 	}
 	s.cmd.SetThreads(o.Threads + o.Workers)
-	stdout, err := s.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
+	said := make(chan string, 1)
+	s.cmd.Stdout = &listenLine{said: said}
 	if err := s.cmd.StartOn(o.CPU); err != nil {
 		return nil, err
 	}
-	said := make(chan string, 1)
 	go func() {
-		lines := bufio.NewScanner(stdout)
-		for lines.Scan() {
-			if line := lines.Text(); listenAddr.MatchString(line) {
-				said <- line
-				break
-			}
-		}
-		io.Copy(io.Discard, stdout)
 		s.err = s.cmd.Wait()
 		close(s.exited)
 	}()
 	if addr != "" {
 		go dialUntil(ctx, s.exited, addr, said)
 	}
+	var err error
 	select {
 	case s.Said = <-said:
 		s.Addr = listenAddr.FindString(s.Said)
@@ -106,6 +95,30 @@ func start(ctx context.Context, name string, o Options, addr, program string, ar
 	s.cmd.Process.Kill()
 	<-s.exited
 	return nil, s.cmd.Fail(err)
+}
+
+// listenLine finds the first line with an address in what a server prints.
+type listenLine struct {
+	said  chan<- string
+	begun []byte // of a line whose end has not come
+	found bool
+}
+
+func (l *listenLine) Write(p []byte) (int, error) {
+	for line := range bytes.Lines(p) {
+		if l.begun = append(l.begun, line...); l.found || !bytes.HasSuffix(l.begun, []byte("\n")) {
+			continue
+		}
+		if listenAddr.Match(l.begun) {
+			l.said <- string(bytes.TrimSpace(l.begun))
+			l.found = true
+		}
+		l.begun = l.begun[:0]
+	}
+	if l.found || len(l.begun) > maxPage {
+		l.begun = nil
+	}
+	return len(p), nil
 }
 
 // dialUntil dials addr until somebody listens there, and then sends it to said.

@@ -38,6 +38,7 @@ func Command(ctx context.Context, name, program string, args ...string) *Cmd {
 	c := &Cmd{Cmd: exec.CommandContext(ctx, program, args...), Name: name}
 	c.Cmd.Stderr = &c.stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	c.WaitDelay = 5 * time.Second // for a child of its own that holds its output, such as that of a script
 	return c
 }
 
