@@ -12,10 +12,10 @@
 // is used. ForContext, [GetCertificate] and, for clients, [GetClientCertificate]
 // do that.
 //
-// A Key that has not been told also works, but it blocks its caller and so the
-// loop. This happens to a Key in tls.Config's Certificates, because crypto/tls
-// gives it no context. Use GetCertificate instead, also in every tls.Config that
-// a GetConfigForClient returns.
+// A Key that has not been told also works, but it blocks its caller. In a server with
+// a goroutine for each connection that is what one wants, and such a server has the
+// Key in tls.Config's Certificates. In a job it blocks the loop. So on a loop use
+// GetCertificate, also in every tls.Config that a GetConfigForClient returns.
 package engine
 
 import (
@@ -23,8 +23,8 @@ import (
 	"crypto"
 	"crypto/tls"
 
+	"github.com/jobloop/jobloop/internal/host"
 	"github.com/jobloop/jobloop/jobs"
-	"github.com/jobloop/jobloop/loop"
 )
 
 // Key is a private key whose operations can pause the job in which they are
@@ -86,7 +86,7 @@ func ForContext(ctx context.Context, cert *tls.Certificate) *tls.Certificate {
 	return &bound
 }
 
-// Host is an event loop as engines see it. *loop.Loop implements it. All methods
+// Host is an event loop as engines see it. *loop.Loop of package loop implements it. All methods
 // except Post are for the loop's goroutine, jobs included. A Host must survive a
 // hook that panics.
 type Host interface {
@@ -113,24 +113,14 @@ type Host interface {
 	SetLocal(key, value any)
 }
 
-var _ Host = (*loop.Loop)(nil)
-
-type hostKey struct{}
-
 // WithHost returns a context that tells engines on which loop its job runs. The
 // contexts of package loop's jobs do not need it.
 func WithHost(parent context.Context, h Host) context.Context {
-	return context.WithValue(parent, hostKey{}, h)
+	return host.With(parent, h)
 }
 
 // HostFromContext returns the loop of the job that ctx was given to.
 func HostFromContext(ctx context.Context) (Host, bool) {
-	if h, ok := ctx.Value(hostKey{}).(Host); ok {
-		return h, true
-	}
-	l, ok := loop.FromContext(ctx)
-	if !ok {
-		return nil, false // not l, which would be a Host holding a nil Loop
-	}
-	return l, true
+	h, ok := host.From(ctx).(Host)
+	return h, ok
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
+var _ engine.Host = (*loop.Loop)(nil)
+
 // fakeKey is a Key that keeps the context it is used in.
 type fakeKey struct {
 	crypto.Signer

@@ -40,6 +40,7 @@ import (
 
 	"github.com/jobloop/jobloop/internal/admission"
 	"github.com/jobloop/jobloop/internal/goroutine"
+	"github.com/jobloop/jobloop/internal/host"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -132,11 +133,9 @@ func New(cfg Config) (*Loop, error) {
 	return l, nil
 }
 
-type contextKey struct{}
-
 // FromContext returns the loop of the job that ctx was given to.
 func FromContext(ctx context.Context) (*Loop, bool) {
-	l, ok := ctx.Value(contextKey{}).(*Loop)
+	l, ok := host.From(ctx).(*Loop)
 	return l, ok
 }
 
@@ -168,7 +167,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		return err
 	}
 	l.pool = pool
-	l.jobCtx = context.WithValue(context.WithoutCancel(ctx), contextKey{}, l)
+	l.jobCtx = host.With(context.WithoutCancel(ctx), l)
 	defer context.AfterFunc(ctx, func() { l.stop(stopNow) })()
 	defer l.beginWatch()()
 
