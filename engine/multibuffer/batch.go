@@ -8,15 +8,16 @@ import (
 	"github.com/jobloop/jobloop/engine/multibuffer/internal/rsax8"
 )
 
-// batch is what is being computed, perhaps by a worker. From startWorker until
-// batcher.done is set, the worker owns the fields below the line and the op field
-// of each request.
+// batch is what is being computed, perhaps by a worker. It keeps the memory for
+// the next one. While a worker computes, it owns the fields below the line and the
+// op field of each request.
 type batch struct {
+	engine  *Engine
 	reqs    []*request // empty: nothing is being computed
 	size    int        // index into keySizes
 	started time.Duration
-	unit    *rsax8.Unit // unit and ops are not changed while a worker uses them
 	ops     []*rsax8.Request
+	units   [len(keySizes)]*rsax8.Unit
 	// ---
 	took    time.Duration
 	failure error // the kernel has panicked
@@ -25,45 +26,42 @@ type batch struct {
 // fill makes a batch of the oldest requests in q. Five requests take as long as
 // eight. So if there are five to seven, it takes only the four that fill the lanes
 // once, provided that the rest are enough for another batch.
-func (b *batcher) fill(q *queue) {
-	t := &b.batch
+func (t *batch) fill(q *queue) {
 	t.size = q.head.size
-	t.started = b.engine.now()
+	t.started = t.engine.now()
 	n := min(q.n, rsax8.Lanes)
-	if n < rsax8.Lanes && n-rsax8.PerPass >= b.engine.cfg.MinBatch {
+	if n < rsax8.Lanes && n-rsax8.PerPass >= t.engine.cfg.MinBatch {
 		n = rsax8.PerPass
 	}
 	for range n {
 		r := q.head
-		b.remove(r)
+		q.remove(r)
 		r.state = stateComputing
 		t.reqs = append(t.reqs, r)
 		t.ops = append(t.ops, &r.op)
 	}
-	if b.units[t.size] == nil {
-		b.units[t.size] = rsax8.NewUnit(keySizes[t.size])
+	if t.units[t.size] == nil {
+		t.units[t.size] = rsax8.NewUnit(keySizes[t.size])
 	}
-	t.unit = b.units[t.size]
 }
 
 // compute computes the batch. It may be called by a worker.
-func (b *batcher) compute() {
-	t := &b.batch
-	began := b.engine.now()
+func (t *batch) compute() {
+	began := t.engine.now()
 	defer func() {
-		t.took = b.engine.now() - began
+		t.took = t.engine.now() - began
 		if v := recover(); v != nil {
 			t.failure = fmt.Errorf("multibuffer: computing a batch: panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	b.engine.do(t.unit, t.ops)
+	t.engine.do(t.units[t.size], t.ops)
 }
 
-// settle processes the results of the computed batch.
-func (b *batcher) settle() {
-	t := &b.batch
-	now := b.engine.now()
-	report := Batch{
+// settle sets the states of the computed requests, counts them and returns what
+// OnBatch is told. Then the batch is empty. done is called for each request.
+func (t *batch) settle(done func(*request)) (report Batch, failure error) {
+	now := t.engine.now()
+	report = Batch{
 		Requests: len(t.reqs),
 		Bits:     keySizes[t.size],
 		Waited:   t.started - t.reqs[0].since,
@@ -77,27 +75,21 @@ func (b *batcher) settle() {
 			r.state = stateFaulty
 			report.Fallbacks++
 		}
-		if r.abandoned {
-			b.free.put(r)
-		} else {
-			b.settled = append(b.settled, r)
-		}
+		done(r)
 	}
 	if t.failure != nil {
-		b.failure = t.failure
-		b.units[t.size] = nil // its state is unknown
+		t.units[t.size] = nil // its state is unknown
 	}
-	if b.engine.cfg.OnBatch != nil {
-		b.reports = append(b.reports, report)
-	}
-	c := &b.engine.stats
+	c := &t.engine.stats
 	c.batches.Add(1)
 	c.batchSizes[report.Requests].Add(1)
 	c.operations.Add(uint64(report.Requests - report.Fallbacks))
 	c.fallbacks.Add(uint64(report.Fallbacks))
 	c.waited.Add(int64(waited))
 
+	failure = t.failure
 	clear(t.reqs)
 	clear(t.ops)
 	t.reqs, t.ops, t.failure = t.reqs[:0], t.ops[:0], nil
+	return report, failure
 }

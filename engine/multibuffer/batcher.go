@@ -37,10 +37,9 @@ type batcher struct {
 
 	batch   batch
 	done    atomic.Bool // a worker has computed the batch
-	units   [len(keySizes)]*rsax8.Unit
-	settled []*request // requests whose jobs are to be made ready
-	reports []Batch    // for OnBatch
-	failure error      // for the loop to log
+	settled []*request  // requests whose jobs are to be made ready
+	reports []Batch     // for OnBatch
+	failure error       // for the loop to log
 
 	quiet       int    // turns without a waiting request since the last one came
 	stopSleep   func() // removes the BeforeSleep hook; nil: there is none
@@ -53,7 +52,7 @@ func batcherOf(e *Engine, host engine.Host) *batcher {
 	if b, ok := host.Local(e).(*batcher); ok {
 		return b
 	}
-	b := &batcher{engine: e, host: host}
+	b := &batcher{engine: e, host: host, batch: batch{engine: e}}
 	b.beforeSleep, b.collect = b.onSleep, b.onComputed
 	host.SetLocal(e, b)
 	host.AfterJobs(b.onTurn) // never removed: it makes no system call
@@ -62,9 +61,8 @@ func batcherOf(e *Engine, host engine.Host) *batcher {
 
 func (b *batcher) newRequest(ctx context.Context, k *Key, j jobs.Job) *request {
 	r := b.free.get()
-	n := k.lanes.Size()
-	r.op.Key, r.op.In, r.op.Out = k.lanes, r.in[:n], r.out[:n]
-	r.ctx, r.job, r.size = ctx, j, k.size
+	r.init(k)
+	r.ctx, r.job = ctx, j
 	return r
 }
 
@@ -183,12 +181,13 @@ func (b *batcher) run(all bool) {
 			b.leaveAlone(q)
 			continue
 		}
-		b.fill(q)
+		b.batch.fill(q)
+		b.waiting -= len(b.batch.reqs)
 		if b.engine.cfg.Worker {
 			b.startWorker()
 			break
 		}
-		b.compute()
+		b.batch.compute()
 		b.settle()
 		if len(b.settled) > 0 {
 			break // the loop checks its sockets before the next batch
@@ -234,6 +233,23 @@ func (b *batcher) dropVoid(q *queue) (dropped bool) {
 		r = next
 	}
 	return dropped
+}
+
+// settle takes over the results of the computed batch.
+func (b *batcher) settle() {
+	report, failure := b.batch.settle(func(r *request) {
+		if r.abandoned {
+			b.free.put(r)
+		} else {
+			b.settled = append(b.settled, r)
+		}
+	})
+	if failure != nil {
+		b.failure = failure
+	}
+	if b.engine.cfg.OnBatch != nil {
+		b.reports = append(b.reports, report)
+	}
 }
 
 // leaveAlone leaves all requests in q to crypto/rsa, which their jobs will call.

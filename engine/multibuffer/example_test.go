@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
 	"time"
 
 	"github.com/jobloop/jobloop/engine"
@@ -116,4 +117,18 @@ func ExampleStats() {
 	s := multibuffer.Stats{Operations: 23, Batches: 3, BatchSizes: [9]uint64{7: 1, 8: 2}}
 	fmt.Printf("%.1f signatures a batch\n", float64(s.Operations)/float64(s.Batches))
 	// Output: 7.7 signatures a batch
+}
+
+// A server of net/http whose RSA signatures are gathered, where the machine can do
+// that. The key works as before where it cannot.
+func ExampleWrap() {
+	cert, err := tls.LoadX509KeyPair("cert.pem", "key.pem")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if cert.PrivateKey, err = multibuffer.Wrap(cert.PrivateKey); err != nil {
+		log.Print(err)
+	}
+	server := &http.Server{Addr: ":443", TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
+	log.Fatal(server.ListenAndServeTLS("", ""))
 }

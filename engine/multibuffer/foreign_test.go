@@ -72,10 +72,11 @@ func TestBoundKeyOnAnotherGoroutine(t *testing.T) {
 			return signsWith(bound) // it can still pause
 		})
 		looptest.Must(t, l, func(ctx context.Context) error { return signs(ctx, k) })
-		wantSizes(t, e, map[int]uint64{1: 2})
-		if s := e.Stats(); s.Direct != 1 {
-			t.Errorf("%+v, want 1 direct one", s)
+		wantSizes(t, e, map[int]uint64{1: 3}) // one of them the goroutine's
+		if s := e.Stats(); s.Direct != 0 || s.Unbound != 0 {
+			t.Errorf("%+v, want none that is direct or unbound", s)
 		}
+		wantGroupIdle(t, e)
 		wantIdle(t, e, l)
 	})
 }
@@ -105,10 +106,10 @@ func TestBoundKeyOnManyGoroutines(t *testing.T) {
 			}
 			return err
 		})
-		wantSizes(t, e, map[int]uint64{1: each})
-		if s := e.Stats(); s.Direct != goroutines*each {
-			t.Errorf("%+v, want %d direct ones", s, goroutines*each)
+		if s := e.Stats(); s.Operations != each*(1+goroutines) || s.Direct != 0 || s.Unbound != 0 {
+			t.Errorf("%+v, want %d operations", s, each*(1+goroutines))
 		}
+		wantGroupIdle(t, e)
 		wantIdle(t, e, l)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"slices"
 
@@ -18,9 +19,9 @@ import (
 // keySizes are the supported sizes of keys in bits. Each has its own batches.
 var keySizes = [...]int{2048, 3072, 4096}
 
-// Key is an RSA private key. The key that its ForContext returns gathers the
-// signatures of jobs; the Key itself lets crypto/rsa do its operations. It is made
-// by Engine.Key. Its methods may be called from any goroutine.
+// Key is an RSA private key. The Key itself gathers the signatures of goroutines.
+// The key that its ForContext returns gathers those of jobs. It is made by
+// Engine.Key. Its methods may be called from any goroutine.
 type Key struct {
 	engine *Engine
 	rsa    *rsa.PrivateKey
@@ -63,8 +64,50 @@ func clone(k *rsa.PrivateKey) *rsa.PrivateKey {
 // Public returns the *rsa.PublicKey.
 func (k *Key) Public() crypto.PublicKey { return &k.rsa.PublicKey }
 
-// Sign signs with rsa.PrivateKey's Sign.
+// Sign gathers the signatures of goroutines: of those that sign at the same time,
+// one computes for all. It blocks its caller until the signature has been made.
+//
+// Inside a job it computes the signature alone, at once, because the loop's other
+// jobs must not wait for other goroutines. This delays the loop by more than a
+// bound key does, and is counted ([Stats].Unbound) and logged once. See ForContext.
 func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	_, inside := jobs.Current()
+	if inside {
+		k.engine.unbound()
+	}
+	g := &k.engine.group
+	r := g.newRequest(k)
+	defer g.release(r)
+	enc := encoders.Get().(*encoder)
+	ok, err := enc.encode(r.op.In, rand, digest, opts)
+	encoders.Put(enc)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return k.signPlain(rand, digest, opts)
+	}
+	if inside {
+		g.signNow(r)
+	} else {
+		g.sign(r)
+	}
+	if r.state == stateVerified {
+		return bytes.Clone(r.op.Out), nil
+	}
+	return k.rsa.Sign(rand, digest, opts) // counted already by leaveAlone or settle
+}
+
+// unbound notes that a Key is used in a job that it is not bound to.
+func (e *Engine) unbound() {
+	e.stats.unbound.Add(1)
+	e.warnOnce.Do(func() {
+		slog.Warn("multibuffer: a key signs in a job without being bound to it, so that each signature is computed alone on the loop's thread; use engine.GetCertificate")
+	})
+}
+
+// signPlain signs with rsa.PrivateKey's Sign.
+func (k *Key) signPlain(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	sig, err := k.rsa.Sign(rand, digest, opts)
 	if err == nil {
 		k.engine.stats.direct.Add(1)
@@ -137,7 +180,7 @@ func (k *jobKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 		return nil, err
 	}
 	if !ok {
-		return k.key.Sign(rand, digest, opts)
+		return k.key.signPlain(rand, digest, opts)
 	}
 	b.add(r)
 	if err := b.wait(r); err != nil {
@@ -147,7 +190,7 @@ func (k *jobKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 	case stateVerified:
 		return bytes.Clone(r.op.Out), nil
 	case stateBlocked:
-		return k.key.Sign(rand, digest, opts)
+		return k.key.signPlain(rand, digest, opts)
 	}
 	return k.key.rsa.Sign(rand, digest, opts) // counted already by leaveAlone or settle
 }

@@ -1,22 +1,38 @@
-// Package multibuffer computes the RSA signatures of up to eight jobs of an event
-// loop together, in the lanes of the processor's AVX-512 registers. It is for TLS
-// servers with RSA keys, which spend most of a handshake on that signature.
+// Package multibuffer computes up to eight RSA signatures together, in the lanes of
+// the processor's AVX-512 registers. It is for TLS servers with RSA keys, which
+// spend most of a handshake on that signature. They may be servers on an event loop,
+// or servers with a goroutine for each connection, such as net/http's:
 //
-//	eng, err := multibuffer.New(multibuffer.Config{})
-//	if err != nil {
-//		// Not on this machine: errors.Is(err, multibuffer.ErrUnsupported).
+//	cert, err := tls.LoadX509KeyPair("cert.pem", "key.pem")
+//	...
+//	if cert.PrivateKey, err = multibuffer.Wrap(cert.PrivateKey); err != nil {
+//		log.Print(err) // not on this machine: the key is what it was
 //	}
-//	signer, err := eng.Key(cert.PrivateKey.(crypto.Signer))
-//	cert.PrivateKey = signer
+//	server := &http.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
+//
+// On an event loop, the key has to know the job that signs, so that the job can
+// pause. [engine.GetCertificate] sees to that:
+//
 //	handler := &loop.TLSHandler{Config: &tls.Config{
 //		GetCertificate: engine.GetCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 //			return &cert, nil
 //		}),
 //	}}
 //
-// Sign on such a [Key] pauses the handshake's job and adds a request to the loop's
-// batch. Requests for keys of the same size share a batch, even if the keys
-// differ. A batch is computed
+// [New] and [Engine.Key] do what [Wrap] does for those who want an [Engine] of their
+// own, with a [Config].
+//
+// # What is computed together
+//
+// Requests for keys of the same size share a batch, even if the keys differ.
+//
+// Of goroutines, one that signs leads: it yields its processor twice, so that other
+// goroutines can reach their Sign, and computes what has come by then. It waits for
+// nobody: a goroutine that signs alone goes on at once. While it computes, others
+// gather for the next batch. No goroutine is started, and there is nothing to close.
+//
+// On a loop, Sign pauses the handshake's job and adds a request to the loop's batch.
+// A batch is computed
 //
 //   - when eight requests wait, after the jobs that were ready have run;
 //   - when the loop has nothing left to do and would sleep, so that a single
@@ -26,9 +42,9 @@
 //
 // Each request takes two lanes, one for each prime of its key. So up to four
 // requests take half as long as eight, and five to seven are computed as four and
-// the rest. The jobs continue in the order in which their requests came.
+// the rest. Jobs continue in the order in which their requests came.
 //
-// Computing a batch blocks the loop, but for less time than one signature of
+// Computing a batch blocks a loop, but for less time than one signature of
 // crypto/rsa. For keys of 2048, 3072 and 4096 bits, eight signatures took 0.55,
 // 1.7 and 3.9 ms; one signature of crypto/rsa took 0.72, 2.2 and 4.8 ms. A single
 // request took half as long as eight. (AMD EPYC, Zen 5; BenchmarkDo in
@@ -42,9 +58,8 @@
 // is drawn as crypto/rsa draws it. Input that crypto/rsa refuses gets the error of
 // crypto/rsa.
 //
-// crypto/rsa also does everything that is not gathered: the operations of keys
-// that are used outside a job, and decryption, which is needed for the RSA key
-// exchange of TLS 1.2 (the TLS_RSA_ cipher suites).
+// crypto/rsa also decrypts, which is needed for the RSA key exchange of TLS 1.2 (the
+// TLS_RSA_ cipher suites).
 //
 // # Constant time
 //
@@ -71,6 +86,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/cpu"
@@ -132,19 +148,21 @@ const defaultMinBatch = 1
 // Config configures an Engine. The zero value is a good configuration.
 type Config struct {
 	// MinBatch is the fewest requests that are computed together, 1 to 8; 0 means
-	// 1. If fewer are due, their jobs call crypto/rsa one by one.
+	// 1. If fewer are due, their jobs or goroutines call crypto/rsa one by one.
 	MinBatch int
 
-	// Worker makes a separate goroutine compute the batches, one at a time for each
-	// loop, while the loop gathers the next one. crypto/rsa still runs on the loop's
+	// Worker makes a separate goroutine compute the batches of jobs, one at a time
+	// for each loop, while the loop gathers the next one. crypto/rsa still runs on the loop's
 	// thread. Worker is off by default: where the worker shared the loop's core, it
 	// used a tenth more CPU and made other connections wait longer (p99 of 4.4 ms
 	// instead of 1.8; scenario "blocking" of the benchmarks).
 	Worker bool
 
-	// OnBatch, if not nil, is called for every batch after its jobs have been made
-	// ready. It is called on the loop's goroutine, outside any job. If several loops
-	// use the Engine, they may call it at the same time.
+	// OnBatch, if not nil, is called for every batch, after its jobs have been made
+	// ready or its goroutines woken. For jobs it is called on the loop's goroutine,
+	// outside any job; for goroutines, on one of those that have signed. Several
+	// loops and goroutines may call it at the same time. If it panics, this ends the
+	// Sign on whose goroutine it was called, and no other.
 	OnBatch func(Batch)
 }
 
@@ -157,20 +175,24 @@ type Batch struct {
 	Took      time.Duration // the computation
 }
 
-// Engine gathers the operations of its keys, separately on each of any number of
-// loops. It is made by New and need not be closed. Its methods may be called from
-// any goroutine.
+// Engine gathers the operations of its keys: those of goroutines together, and
+// those of the jobs of each loop. It is made by New and need not be closed. Its
+// methods may be called from any goroutine.
 //
 // A program needs only one Engine, which can also take keys added later. An
 // Engine's data on a loop (about 100 KB for each size of key) stays there until
-// the loop is gone.
+// the loop is gone. For goroutines there is as much for each processor at most.
 type Engine struct {
 	cfg   Config
 	stats counters
+	group group // of goroutines
+
+	warnOnce sync.Once // see unbound
 
 	// Tests replace these.
-	do  func(*rsax8.Unit, []*rsax8.Request)
-	now func() time.Duration // a monotonic clock
+	do    func(*rsax8.Unit, []*rsax8.Request)
+	now   func() time.Duration // a monotonic clock
+	yield func()               // lets other goroutines run
 }
 
 // New returns an Engine. Its errors are ErrInvalidConfig and those of Supported.
@@ -185,11 +207,14 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	epoch := time.Now()
-	return &Engine{
-		cfg: cfg,
-		do:  (*rsax8.Unit).Do,
-		now: func() time.Duration { return time.Since(epoch) },
-	}, nil
+	e := &Engine{
+		cfg:   cfg,
+		do:    (*rsax8.Unit).Do,
+		now:   func() time.Duration { return time.Since(epoch) },
+		yield: runtime.Gosched,
+	}
+	e.group.engine = e
+	return e, nil
 }
 
 // Key returns a signer that gathers the signatures of key. If key is an

@@ -22,6 +22,8 @@ type request struct {
 	wake      func(arg any) error // the job's callback, nil if it has none
 	wakeArg   any
 
+	woken chan struct{} // of a goroutine: look at the state, and whether you lead
+
 	prev, next *request // in a queue, or in the free list
 	in, out    [512]byte
 }
@@ -38,6 +40,13 @@ const (
 	stateBlocked                // the job cannot pause: crypto/rsa signs
 	stateVoid                   // its context ended before it was in a batch
 )
+
+// init prepares r for a signature with k.
+func (r *request) init(k *Key) {
+	n := k.lanes.Size()
+	r.op.Key, r.op.In, r.op.Out = k.lanes, r.in[:n], r.out[:n]
+	r.size = k.size
+}
 
 // finished reports whether the job can continue.
 func (r *request) finished() bool { return r.state >= stateVerified }
@@ -96,7 +105,7 @@ func (f *freeList) get() *request {
 
 // put wipes r, which must not be in use any more, and keeps it for reuse.
 func (f *freeList) put(r *request) {
-	*r = request{}
+	*r = request{woken: r.woken}
 	if f.n == maxFree {
 		return
 	}

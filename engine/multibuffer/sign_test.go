@@ -160,9 +160,10 @@ func TestSignOutsideJobs(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if s := e.Stats(); s != (Stats{Direct: 8}) {
-		t.Errorf("%+v, want 8 direct ones", s)
+	if s := e.Stats(); s.Operations != 8 || s.Direct != 0 {
+		t.Errorf("%+v, want 8 operations", s)
 	}
+	wantGroupIdle(t, e)
 }
 
 // A key that is bound to a job is no more than the key elsewhere.
@@ -194,8 +195,8 @@ func TestBoundKeyOutsideItsJob(t *testing.T) {
 		if err == nil {
 			err = rsa.VerifyPKCS1v15(&k.rsa.PublicKey, crypto.SHA256, digest, sig)
 		}
-		if s := e.Stats(); err != nil || s != (Stats{Direct: want}) {
-			t.Errorf("%s: error %v, %+v, want %d direct ones", where, err, s, want)
+		if s := e.Stats(); err != nil || s.Operations != want || s.BatchSizes[1] != want || s.Direct != 0 {
+			t.Errorf("%s: error %v, %+v, want %d operations, each alone", where, err, s, want)
 		}
 	}
 	looptest.Call(t, l, func() { check("outside jobs", 1) })

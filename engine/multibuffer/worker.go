@@ -11,7 +11,7 @@ func (b *batcher) startWorker() {
 // the loop again, and work may only use those fields of the batcher that never
 // change.
 func (b *batcher) work(wake func(arg any) error, arg any) {
-	b.compute()
+	b.batch.compute()
 	b.done.Store(true)
 	if err := b.host.Post(b.collect); err == nil || wake == nil {
 		return

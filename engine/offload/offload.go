@@ -28,6 +28,13 @@
 // Workers are goroutines that exist only while they have something to do. An idle
 // Engine holds no resources and need not be closed.
 //
+// # Goroutines
+//
+// A server with a goroutine for each connection can use such a key in tls.Config's
+// Certificates: Sign then blocks its goroutine. What it gains is the limits: at most
+// Config.Workers operations at a time, however many handshakes there are, and an
+// error after Config.Timeout instead of a goroutine that waits for ever.
+//
 // # How many workers
 //
 // For a key whose operations wait for a token or a network, set Workers to the
