@@ -105,10 +105,10 @@ func (e *engines) take(cert *tls.Certificate) (*tls.Certificate, engineChoice, e
 		return nil, choice, err
 	}
 	if on := e.opts.onSign; on != nil {
-		signer = &watchedKey{signer, func() func() {
+		signer = watchKey(signer, func() func() {
 			begin := time.Now()
 			return func() { on(choice.engine, time.Since(begin)) }
-		}}
+		})
 	}
 	taken := *cert
 	taken.PrivateKey = signer
@@ -179,10 +179,17 @@ func keyName(key crypto.PublicKey) string {
 	return fmt.Sprintf("key of type %T", key)
 }
 
-// watchedKey is a key that reports its signatures. Sign calls watch when it
-// begins, and calls the function that watch returned when it ends. A watchedKey
-// cannot decrypt. Only the TLS_RSA_ cipher suites need that, and crypto/tls has
-// had them off by default since Go 1.22.
+// watchKey returns a key that reports its signatures. Sign calls watch when it
+// begins, and calls the function that watch returned when it ends. The returned key
+// can decrypt if key can: crypto/tls offers the TLS_RSA_ cipher suites only then.
+func watchKey(key crypto.Signer, watch func() (ended func())) crypto.Signer {
+	w := watchedKey{key, watch}
+	if d, ok := key.(crypto.Decrypter); ok {
+		return &watchedDecrypter{w, d}
+	}
+	return &w
+}
+
 type watchedKey struct {
 	crypto.Signer
 	watch func() (ended func())
@@ -196,7 +203,25 @@ func (k *watchedKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts)
 // ForContext makes watchedKey an engine.Key, whether or not the key inside is one.
 func (k *watchedKey) ForContext(ctx context.Context) crypto.Signer {
 	if inner, ok := k.Signer.(engine.Key); ok {
-		return &watchedKey{inner.ForContext(ctx), k.watch}
+		return watchKey(inner.ForContext(ctx), k.watch)
+	}
+	return k
+}
+
+type watchedDecrypter struct {
+	watchedKey
+	decrypter crypto.Decrypter
+}
+
+// Decrypt decrypts with the key inside, and reports nothing.
+func (k *watchedDecrypter) Decrypt(rand io.Reader, msg []byte, opts crypto.DecrypterOpts) ([]byte, error) {
+	return k.decrypter.Decrypt(rand, msg, opts)
+}
+
+// ForContext is that of a watchedKey, and keeps the key's Decrypt.
+func (k *watchedDecrypter) ForContext(ctx context.Context) crypto.Signer {
+	if inner, ok := k.Signer.(engine.Key); ok {
+		return watchKey(inner.ForContext(ctx), k.watch)
 	}
 	return k
 }

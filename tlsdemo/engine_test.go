@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -15,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobloop/jobloop/engine"
 	"github.com/jobloop/jobloop/engine/multibuffer"
 )
 
@@ -187,6 +191,49 @@ func TestWatchedKeyPassesTheJob(t *testing.T) {
 func engineOf(line string) string {
 	_, engine, _ := strings.Cut(strings.TrimSpace(line), "engine: ")
 	return engine
+}
+
+// A watched key decrypts if the key inside it does, bound to a job or not. If it
+// did not, metrics would change which cipher suites the server offers.
+func TestWatchedKeyDecrypts(t *testing.T) {
+	nothing := func() func() { return func() {} }
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := []byte("secret")
+	sealed, err := rsa.EncryptPKCS1v15(rand.Reader, &rsaKey.PublicKey, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := []crypto.Signer{rsaKey}
+	if e, err := multibuffer.New(multibuffer.Config{}); err == nil {
+		k, err := e.Key(rsaKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, k)
+	}
+	for _, key := range keys {
+		watched := watchKey(key, nothing)
+		for _, k := range []crypto.Signer{watched, watched.(engine.Key).ForContext(t.Context())} {
+			d, ok := k.(crypto.Decrypter)
+			if !ok {
+				t.Errorf("%T around %T does not decrypt", k, key)
+				continue
+			}
+			if got, err := d.Decrypt(rand.Reader, sealed, nil); err != nil || !bytes.Equal(got, secret) {
+				t.Errorf("%T around %T: %q, %v", k, key, got, err)
+			}
+		}
+	}
+	ecdsaKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := watchKey(ecdsaKey, nothing).(crypto.Decrypter); ok {
+		t.Error("an ECDSA key seems to decrypt")
+	}
 }
 
 func TestServeEngines(t *testing.T) {

@@ -76,10 +76,12 @@ type engineCollector struct{ *engines }
 
 var (
 	engineOperations = prometheus.NewDesc("jobloop_engine_operations_total",
-		"Private-key operations by engine and way: lanes (several together with AVX-512), alone (by crypto/rsa, because there were too few for a batch), direct (by crypto/rsa, outside a job), worker (on another thread).",
+		"Private-key operations by engine and way: lanes (several together with AVX-512), alone (by crypto/rsa, because there were too few for a batch), direct (by crypto/rsa: unusual input, or a job that could not pause), worker (on another thread).",
 		[]string{"engine", "way"}, nil)
 	multibufferFallbacks = prometheus.NewDesc("jobloop_multibuffer_fallbacks_total",
 		"Results that failed verification and were computed again by crypto/rsa.", nil, nil)
+	multibufferUnbound = prometheus.NewDesc("jobloop_multibuffer_unbound_total",
+		"Signatures in a job by a key that was not bound to the job, each computed alone.", nil, nil)
 	engineCanceled = prometheus.NewDesc("jobloop_engine_canceled_total",
 		"Operations whose job was canceled, by engine.", []string{"engine"}, nil)
 	offloadFailed = prometheus.NewDesc("jobloop_offload_failed_total",
@@ -95,7 +97,7 @@ var (
 )
 
 func (e engineCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{engineOperations, multibufferFallbacks, engineCanceled,
+	for _, d := range []*prometheus.Desc{engineOperations, multibufferFallbacks, multibufferUnbound, engineCanceled,
 		offloadFailed, offloadDropped, offloadQueued, offloadRunning, offloadStuck} {
 		ch <- d
 	}
@@ -115,6 +117,7 @@ func (e engineCollector) Collect(ch chan<- prometheus.Metric) {
 		count(engineOperations, s.Direct, name, "direct")
 		count(engineCanceled, s.Canceled, name)
 		count(multibufferFallbacks, s.Fallbacks)
+		count(multibufferUnbound, s.Unbound)
 	}
 	s, name := e.offload.Stats(), string(engineOffload)
 	count(engineOperations, s.Operations, name, "worker")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -23,10 +24,10 @@ const (
 	maxBody   = 1 << 20 // bytes of a request body
 )
 
-// exchange has the buffers that a connection needs while it handles requests. The
-// connection gives it back before it waits for the next request.
+// exchange has the buffers that a connection needs while it handles requests. On a
+// loop, the connection gives it back before it waits for the next request.
 type exchange struct {
-	conn *loop.TLSConn
+	conn io.Reader
 	br   *bufio.Reader // reads from the exchange
 	bw   *bufio.Writer
 	req  fasthttp.Request
@@ -61,6 +62,23 @@ func (x *exchange) release() {
 	exchanges.Put(x)
 }
 
+// responder answers requests. It is the part of a server that does not depend on
+// what the server runs on: event loops or goroutines.
+type responder struct {
+	closing atomic.Bool // each connection gets at most one more answer
+
+	requestTimeout time.Duration // from the first byte of a request to its last
+	idleTimeout    time.Duration // from one request to the next
+
+	onResponse func(code int) // may be nil
+}
+
+// place is where a request is answered. On a goroutine it is the zero value.
+type place struct {
+	loop int
+	job  uint64
+}
+
 // serveHTTP answers requests until there are none left, and then parks the
 // connection.
 func (srv *server) serveHTTP(ctx context.Context, c *loop.TLSConn, s *session) error {
@@ -71,6 +89,8 @@ func (srv *server) serveHTTP(ctx context.Context, c *loop.TLSConn, s *session) e
 	x.conn = c
 	x.bw.Reset(c)
 	defer x.release()
+	job, _ := jobs.FromContext(ctx)
+	at := place{srv.loops[c.Loop()], job.ID()}
 	for {
 		if _, err := x.br.Peek(1); err != nil {
 			return goodbye(err)
@@ -78,16 +98,8 @@ func (srv *server) serveHTTP(ctx context.Context, c *loop.TLSConn, s *session) e
 		if t := srv.requestTimeout; t > 0 {
 			c.SetReadDeadline(time.Now().Add(t))
 		}
-		if err := x.readRequest(); err != nil {
-			return srv.refuse(x, err)
-		}
-		last := x.req.Header.ConnectionClose() || srv.closing.Load()
-		srv.answer(ctx, x, s)
-		if err := srv.respond(x, last); err != nil {
+		if last, err := srv.handle(x, s, at); last || err != nil {
 			return err
-		}
-		if last {
-			return x.bw.Flush()
 		}
 		srv.idle(c)
 		if x.br.Buffered() > 0 || c.Readable() {
@@ -98,6 +110,23 @@ func (srv *server) serveHTTP(ctx context.Context, c *loop.TLSConn, s *session) e
 		}
 		return c.Park(nil)
 	}
+}
+
+// handle reads a request and answers it. last says that the connection is to be
+// closed; all answers have then been sent.
+func (r *responder) handle(x *exchange, s *session, at place) (last bool, err error) {
+	if err := x.readRequest(); err != nil {
+		return true, r.refuse(x, err)
+	}
+	last = x.req.Header.ConnectionClose() || r.closing.Load()
+	r.answer(x, s, at)
+	if err := r.respond(x, last); err != nil {
+		return true, err
+	}
+	if last {
+		return true, x.bw.Flush()
+	}
+	return false, nil
 }
 
 // goodbye returns nil for the errors with which an idle connection usually ends.
@@ -126,16 +155,15 @@ func (x *exchange) readRequest() error {
 }
 
 // answer makes the response. It has the same form for all methods and paths.
-func (srv *server) answer(ctx context.Context, x *exchange, s *session) {
-	job, _ := jobs.FromContext(ctx)
+func (r *responder) answer(x *exchange, s *session, at place) {
 	b := append(x.text[:0], x.req.Header.Method()...)
 	b = append(append(b, ' '), x.req.RequestURI()...)
 	b = append(append(b, "\nbody: "...), strconv.Itoa(len(x.req.Body()))...)
 	b = append(append(b, " bytes\nprotocol: "...), tls.VersionName(s.version)...)
 	b = append(append(b, "\ncipher suite: "...), s.suite...)
 	b = strconv.AppendBool(append(b, "\nsession resumed: "...), s.resumed)
-	b = strconv.AppendInt(append(b, "\nloop: "...), int64(srv.loops[x.conn.Loop()]), 10)
-	b = strconv.AppendUint(append(b, "\njob: "...), job.ID(), 10)
+	b = strconv.AppendInt(append(b, "\nloop: "...), int64(at.loop), 10)
+	b = strconv.AppendUint(append(b, "\njob: "...), at.job, 10)
 	b = append(b, '\n')
 	x.text = b
 	x.resp.Reset()
@@ -143,7 +171,7 @@ func (srv *server) answer(ctx context.Context, x *exchange, s *session) {
 }
 
 // respond writes the response to bw.
-func (srv *server) respond(x *exchange, last bool) error {
+func (r *responder) respond(x *exchange, last bool) error {
 	x.resp.Header.SetContentType("text/plain; charset=utf-8")
 	x.resp.SkipBody = x.req.Header.IsHead()
 	switch {
@@ -152,15 +180,15 @@ func (srv *server) respond(x *exchange, last bool) error {
 	case !x.req.Header.IsHTTP11():
 		x.resp.Header.Set("Connection", "keep-alive")
 	}
-	if srv.onResponse != nil {
-		srv.onResponse(x.resp.StatusCode())
+	if r.onResponse != nil {
+		r.onResponse(x.resp.StatusCode())
 	}
 	return x.resp.Write(x.bw)
 }
 
 // refuse answers a request that could not be read, if the connection still works.
 // The caller closes the connection.
-func (srv *server) refuse(x *exchange, err error) error {
+func (r *responder) refuse(x *exchange, err error) error {
 	var network net.Error
 	var small *fasthttp.ErrSmallBuffer
 	code := fasthttp.StatusBadRequest
@@ -175,7 +203,7 @@ func (srv *server) refuse(x *exchange, err error) error {
 	x.resp.Reset()
 	x.resp.SetStatusCode(code)
 	x.resp.SetBodyString(fasthttp.StatusMessage(code) + "\n")
-	if err := srv.respond(x, true); err != nil {
+	if err := r.respond(x, true); err != nil {
 		return err
 	}
 	return x.bw.Flush()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +29,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// serveFlags are given to each "tlsdemo serve" that a test starts.
+var serveFlags []string
+
 // program returns the command that runs the program.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
@@ -35,6 +39,9 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 		t.Skip(err)
 	} else if err == nil {
 		l.Close()
+	}
+	if len(args) > 0 && args[0] == "serve" {
+		args = slices.Concat(args[:1], serveFlags, args[1:])
 	}
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1",

@@ -28,13 +28,13 @@ type metrics struct {
 	*engineMetrics
 }
 
-func newMetrics(loops []*loop.Loop) *metrics {
+func newMetrics() *metrics {
 	m := &metrics{
 		registry:      prometheus.NewRegistry(),
 		engineMetrics: newEngineMetrics(),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tlsdemo_handshake_seconds",
-			Help:    "Time of successful handshakes, from the beginning of the connection (on Linux; elsewhere from its accept) to the end of the handshake.",
+			Help:    "Time of successful handshakes, from the beginning of the connection (with event loops on Linux; otherwise from its accept) to the end of the handshake.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15), // 0.5 ms to 8 s
 		}),
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -46,7 +46,7 @@ func newMetrics(loops []*loop.Loop) *metrics {
 			Help: "HTTP responses by status code.",
 		}, []string{"code"}),
 	}
-	m.registry.MustRegister(m.took, m.handshakes, m.responses, m.engineMetrics, loopCollector(loops), buildInfo(version.Get()),
+	m.registry.MustRegister(m.took, m.handshakes, m.responses, m.engineMetrics, buildInfo(version.Get()),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -62,7 +62,7 @@ func buildInfo(v version.Info) prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
-func (m *metrics) onHandshake(c *loop.TLSConn, took time.Duration, err error) {
+func (m *metrics) onHandshake(c tlsConn, took time.Duration, err error) {
 	version := "none"
 	if v := c.ConnectionState().Version; v != 0 {
 		version = strings.TrimPrefix(tls.VersionName(v), "TLS ")

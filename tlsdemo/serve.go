@@ -9,19 +9,22 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
-	"github.com/valyala/fasthttp"
+	"github.com/alecthomas/kong"
 
 	"github.com/jobloop/jobloop/engine"
-	"github.com/jobloop/jobloop/loop"
 )
 
 // serveCmd is "tlsdemo serve".
 type serveCmd struct {
 	Addr  string `default:"127.0.0.1:8443" placeholder:"ADDR" help:"Where to listen: HOST:PORT, with port 0 for a free one, or unix:PATH (default ${default}). If systemd passes a socket, that is used instead."`
 	Loops int    `default:"1" placeholder:"N" help:"Number of event loops, each on its own thread (default ${default})."`
+
+	Goroutines bool `help:"Serve with a goroutine for each connection instead of event loops, to compare the two."`
 
 	Key     keyKind `placeholder:"KIND" help:"Make a certificate in memory with a key of this kind: rsa2048, rsa3072, rsa4096, ecdsa-p256, ecdsa-p384 or ed25519 (default rsa2048)."`
 	Cert    string  `placeholder:"FILE" help:"Use the certificate chain in this PEM file; needs --keyfile. SIGHUP reads both again."`
@@ -54,6 +57,8 @@ func (*serveCmd) Help() string {
 
 The first line of output says which engine does the private-key operations, and why. If the engine that --engine names cannot be used, the next best one is: offload for an RSA key, else none. A line on stderr then says so.
 
+With --goroutines, each connection has a goroutine, as in net/http. Answers, engines, signals, timeouts and metrics are the same, except that loop and job are always 0 and there are no metrics of loops. The flags ` + loopFlagList + ` are for event loops only.
+
 Times are numbers with a unit: 500ms, 10s, 2m.
 
 Examples:
@@ -61,14 +66,20 @@ Examples:
     tlsdemo serve --addr 127.0.0.1:0 --key ecdsa-p256
     tlsdemo serve --cert cert.pem --keyfile key.pem --tls-min 1.3
     tlsdemo serve --loops 2 --metrics :9090
+    tlsdemo serve --goroutines --metrics :9090
     tlsdemo serve --key rsa4096 --engine offload --engine-workers 2
     curl -k https://127.0.0.1:8443/hello
 
 Signals: SIGHUP reads --cert and --keyfile again and chooses the engine again. SIGTERM and SIGINT stop accepting, let requests end, and exit with status 0. A second one exits at once.`
 }
 
+// loopFlags are the flags that make no sense with --goroutines. --loops 1 is allowed.
+var loopFlags = []string{"engine-on-worker", "max-jobs", "max-wait", "max-conns", "max-conns-per-address", "backlog"}
+
+var loopFlagList = "--" + strings.Join(loopFlags[:len(loopFlags)-1], ", --") + " and --" + loopFlags[len(loopFlags)-1]
+
 // Validate finds flags that make no sense before anything is started.
-func (c *serveCmd) Validate() error {
+func (c *serveCmd) Validate(ctx *kong.Context) error {
 	if _, _, err := splitAddr(c.Addr); err != nil {
 		return fmt.Errorf("--addr: %w", err)
 	}
@@ -80,6 +91,8 @@ func (c *serveCmd) Validate() error {
 	switch {
 	case c.Loops < 1:
 		return fmt.Errorf("--loops: %d, at least 1 is needed", c.Loops)
+	case c.Loops > 1 && c.Goroutines:
+		return errors.New("--loops and --goroutines: choose one of them")
 	case c.EngineWorkers < 0:
 		return fmt.Errorf("--engine-workers: %d is negative", c.EngineWorkers)
 	case c.EngineWorkers > 0 && c.Engine != engineOffload && c.Engine != engineMultibuffer: // multibuffer may fall back to offload
@@ -105,6 +118,11 @@ func (c *serveCmd) Validate() error {
 	case c.Pprof && c.Metrics == "":
 		return errors.New("--pprof needs --metrics")
 	}
+	for _, given := range ctx.Path {
+		if c.Goroutines && given.Flag != nil && slices.Contains(loopFlags, given.Flag.Name) {
+			return fmt.Errorf("--%s is for event loops and cannot be used with --goroutines", given.Flag.Name)
+		}
+	}
 	for _, t := range []struct {
 		flag  string
 		value time.Duration
@@ -127,18 +145,10 @@ func (c *serveCmd) Run(con *console) error {
 	if kind == "" {
 		kind = defaultKey
 	}
-	group, err := loop.NewGroup(c.Loops, loop.Config{
-		MaxJobs: c.MaxJobs, MaxWait: c.MaxWait, MaxConns: c.MaxConns, MaxConnsPerAddress: c.MaxConnsPerAddress,
-		Backlog: c.Backlog, Logger: c.logger(con.err),
-	})
-	if err != nil {
-		return err
-	}
-	defer group.Close()
-	opts := engineOptions{kind: c.Engine, workers: c.EngineWorkers, worker: c.EngineOnWorker, loops: c.Loops}
+	opts := engineOptions{kind: c.Engine, workers: c.EngineWorkers, worker: c.EngineOnWorker, loops: c.loops()}
 	var m *metrics
 	if c.Metrics != "" {
-		m = newMetrics(group.Loops())
+		m = newMetrics()
 		opts.onSign, opts.onBatch, opts.onOperation = m.onSign, m.onBatch, m.onOperation
 	}
 	engines, err := newEngines(opts)
@@ -149,20 +159,36 @@ func (c *serveCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
-	srv := newServer(group.Loops(), &tls.Config{GetCertificate: engine.GetCertificate(certs.get), MinVersion: c.tlsMin()})
-	srv.HandshakeTimeout, srv.requestTimeout, srv.idleTimeout = c.HandshakeTimeout, c.RequestTimeout, c.IdleTimeout
 
+	answers := &responder{requestTimeout: c.RequestTimeout, idleTimeout: c.IdleTimeout}
 	returnMemory := memoryReturner()
-	srv.OnHandshake = func(*loop.TLSConn, time.Duration, error) { returnMemory() }
+	onHandshake := func(tlsConn, time.Duration, error) { returnMemory() }
+	if m != nil {
+		onHandshake = func(c tlsConn, took time.Duration, err error) {
+			returnMemory()
+			m.onHandshake(c, took, err)
+		}
+		answers.onResponse = m.onResponse
+	}
+	config := &tls.Config{GetCertificate: engine.GetCertificate(certs.get), MinVersion: c.tlsMin()}
+	var srv frontend
+	if c.Goroutines {
+		srv = newGoroutineServer(answers, config, c.HandshakeTimeout, onHandshake, c.logger(con.err))
+	} else {
+		loops, err := newLoopServer(c, answers, config, onHandshake, c.logger(con.err))
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			m.registry.MustRegister(loopCollector(loops.group.Loops()))
+		}
+		srv = loops
+	}
+	defer srv.close()
 
 	var scrape string
 	if m != nil {
 		m.registry.MustRegister(engineCollector{engines})
-		srv.OnHandshake = func(c *loop.TLSConn, took time.Duration, err error) {
-			returnMemory()
-			m.onHandshake(c, took, err)
-		}
-		srv.onResponse = m.onResponse
 		hs, addr, err := m.serve(c.Metrics, c.Pprof)
 		if err != nil {
 			return err
@@ -173,49 +199,36 @@ func (c *serveCmd) Run(con *console) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	ln, err := listen(group, c.Addr, &srv.TLSHandler)
+	addr, err := srv.listen(c.Addr)
 	if err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- group.Run(context.Background()) }()
+	go func() { ended <- srv.run() }()
 
 	what := "certificate " + c.Cert
 	if certs.inMemory() {
 		what = string(kind) + " certificate made in memory"
 	}
 	scheme := "https://"
-	if ln.Addr().Network() == "unix" {
+	if addr.Network() == "unix" {
 		scheme = "unix:"
 	}
 	warnEngine(con, c.Engine, certs.engine())
-	fmt.Fprintf(con.out, "serving %s%v (loops: %d, %s); engine: %v\n%s", scheme, ln.Addr(), c.Loops, what, certs.engine(), scrape)
+	fmt.Fprintf(con.out, "serving %s%v (%v, %s); engine: %v\n%s", scheme, addr, srv, what, certs.engine(), scrape)
 	for {
 		select {
 		case err := <-ended:
 			return err
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
-				ln.Close()
-				return c.drain(con, srv, group, signals)
+				srv.stopAccepting()
+				answers.closing.Store(true)
+				return c.drain(con, srv, signals)
 			}
 			c.reload(con, certs)
 		}
 	}
-}
-
-// newServer returns a server for the loops. It completes the TLS configuration.
-func newServer(loops []*loop.Loop, config *tls.Config) *server {
-	config.NextProtos = []string{"http/1.1", "http/1.0"}
-	srv := &server{loops: make(map[*loop.Loop]int)}
-	srv.Config, srv.Handler = config, srv.serve
-	for i, l := range loops {
-		srv.loops[l] = i
-	}
-	// The first response of the process makes fasthttp start a goroutine, which
-	// keeps the time for Date headers. Start it here and not in a job.
-	new(fasthttp.Response).WriteTo(io.Discard)
-	return srv
 }
 
 func (c *serveCmd) tlsMin() uint16 {
@@ -225,7 +238,15 @@ func (c *serveCmd) tlsMin() uint16 {
 	return tls.VersionTLS12
 }
 
-// logger returns the loops' logger.
+// loops is how many event loops there are.
+func (c *serveCmd) loops() int {
+	if c.Goroutines {
+		return 0
+	}
+	return c.Loops
+}
+
+// logger returns the server's logger.
 func (c *serveCmd) logger(w io.Writer) *slog.Logger {
 	level := slog.LevelWarn
 	if c.Verbose {
@@ -256,17 +277,16 @@ const lastCall = 250 * time.Millisecond
 
 // drain waits until the requests in progress have ended, the time for that is up, or
 // a second signal comes.
-func (c *serveCmd) drain(con *console, srv *server, group *loop.Group, signals <-chan os.Signal) error {
+func (c *serveCmd) drain(con *console, srv frontend, signals <-chan os.Signal) error {
 	fmt.Fprintf(con.out, "stopping: requests have %v to end; a second signal exits at once\n", c.DrainTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), c.DrainTimeout)
 	defer cancel()
-	srv.closing.Store(true)
 	drained := make(chan error, 1)
 	go func() {
-		if group.Stats().Conns > 0 {
+		if srv.conns() > 0 {
 			time.Sleep(min(lastCall, c.DrainTimeout))
 		}
-		drained <- group.Shutdown(ctx)
+		drained <- srv.shutdown(ctx)
 	}()
 	for {
 		select {

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/jobloop/jobloop/loop"
 )
@@ -15,18 +16,34 @@ import (
 // server serves HTTP over TLS on loops. The demo and "tlsdemo serve" share it.
 type server struct {
 	loop.TLSHandler // one for all loops, so that they resume each other's sessions
-	loops           map[*loop.Loop]int
+	*responder
+	loops map[*loop.Loop]int
+}
 
-	closing atomic.Bool // each connection gets at most one more answer
+// protocols are what the servers offer by ALPN.
+var protocols = []string{"http/1.1", "http/1.0"}
 
-	requestTimeout time.Duration // from the first byte of a request to its last
-	idleTimeout    time.Duration // from one request to the next
+// newServer returns a server for the loops. It completes the TLS configuration.
+func newServer(r *responder, loops []*loop.Loop, config *tls.Config) *server {
+	config.NextProtos = protocols
+	srv := &server{responder: r, loops: make(map[*loop.Loop]int)}
+	srv.Config, srv.Handler = config, srv.serve
+	for i, l := range loops {
+		srv.loops[l] = i
+	}
+	// The first response of the process makes fasthttp start a goroutine, which
+	// keeps the time for Date headers. Start it here and not in a job.
+	new(fasthttp.Response).WriteTo(io.Discard)
+	return srv
+}
 
-	onResponse func(code int)
+// tlsConn is a *loop.TLSConn or a *tls.Conn.
+type tlsConn interface {
+	ConnectionState() tls.ConnectionState
 }
 
 // result names the outcome of a handshake, for people and metrics.
-func result(c *loop.TLSConn, err error) string {
+func result(c tlsConn, err error) string {
 	switch {
 	case err == nil && c.ConnectionState().DidResume:
 		return "resumed"
@@ -44,12 +61,18 @@ func result(c *loop.TLSConn, err error) string {
 	return "error"
 }
 
-// session is what the server keeps for a connection, as its value. An idle
-// connection has nothing else: no job and no buffers.
+// session is what the answers say about a connection. The server on loops keeps it
+// as the connection's value. An idle connection has nothing else there: no job and
+// no buffers.
 type session struct {
 	version uint16
 	suite   string
 	resumed bool
+}
+
+func newSession(c tlsConn) *session {
+	state := c.ConnectionState()
+	return &session{state.Version, tls.CipherSuiteName(state.CipherSuite), state.DidResume}
 }
 
 // serve is the job of a connection. It runs after the handshake, and again when a
@@ -57,8 +80,7 @@ type session struct {
 func (srv *server) serve(ctx context.Context, c *loop.TLSConn) error {
 	s, ok := c.Value().(*session)
 	if !ok {
-		state := c.ConnectionState()
-		s = &session{state.Version, tls.CipherSuiteName(state.CipherSuite), state.DidResume}
+		s = newSession(c)
 		c.SetValue(s)
 		srv.idle(c)
 	}
