@@ -11,11 +11,19 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/jobloop/jobloop/engine/multibuffer"
 )
 
 func init() {
 	speaks := []Protocol{HTTPS, TLSEcho}
 	register(&goPeer{info{name: "goroutines", speaks: speaks}, func(ctx context.Context, s *Serve) error {
+		return s.goroutines(ctx, func() {})
+	}})
+	register(&goPeer{info{"goroutines-multibuffer", true, speaks, multibufferRuns}, func(ctx context.Context, s *Serve) error {
+		if err := s.wrapKey(); err != nil {
+			return err
+		}
 		return s.goroutines(ctx, func() {})
 	}})
 	// It gives memory back when handshakes are over, as tlsdemo does.
@@ -24,6 +32,14 @@ func init() {
 		t := time.AfterFunc(quiet, debug.FreeOSMemory)
 		return s.goroutines(ctx, func() { t.Reset(quiet) })
 	}})
+}
+
+// wrapKey has the multi-buffer engine make the key's signatures, as anybody would
+// who has a server like these.
+func (s *Serve) wrapKey() (err error) {
+	key := &s.config.Certificates[0].PrivateKey
+	*key, err = multibuffer.Wrap(*key)
+	return err
 }
 
 // goroutines is the model that an event loop replaces: a goroutine for each
