@@ -1,0 +1,16 @@
+// Caddy is the Caddy server with one more module: it loads a certificate and its
+// RSA key from files, and the key's signatures are gathered.
+//
+//	go run . run --config caddy.json
+//
+// The module is "tls.certificates.load_multibuffer". Those who build Caddy with
+// xcaddy need this package's multibuffer.go alone.
+package main
+
+import (
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+func main() { caddycmd.Main() }

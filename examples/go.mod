@@ -1,0 +1,18 @@
+module github.com/jobloop/jobloop/examples
+
+go 1.25.0
+
+require (
+	github.com/jobloop/jobloop v0.0.0
+	google.golang.org/grpc v1.79.1
+)
+
+require (
+	golang.org/x/net v0.48.0 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20251202230838-ff82c1b0f217 // indirect
+	google.golang.org/protobuf v1.36.11 // indirect
+)
+
+replace github.com/jobloop/jobloop => ..
