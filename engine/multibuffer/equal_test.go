@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/jobloop/jobloop/internal/testkit/looptest"
@@ -18,8 +19,8 @@ import (
 
 var messages = flag.Int("messages", 100, "for each size of key, in TestEqualToCryptoRSA")
 
-// PKCS #1 v1.5 signatures of random messages, with many keys, are crypto/rsa's.
-// (-messages 10000 takes a minute or two.)
+// PKCS #1 v1.5 signatures of random messages, with many keys, are crypto/rsa's, made
+// in jobs and on goroutines. (-messages 10000 takes a minute or two.)
 func TestEqualToCryptoRSA(t *testing.T) {
 	for _, bits := range keySizes {
 		t.Run(fmt.Sprint(bits), func(t *testing.T) {
@@ -42,28 +43,43 @@ func TestEqualToCryptoRSA(t *testing.T) {
 				}
 				n := min(left, len(keys)*perKey)
 				left -= n
-				mustAll(t, together(t, l, n, func(ctx context.Context, i int) error {
-					key := keys[i%len(keys)]
+				digest := func(i int) []byte {
 					var seed [16]byte
 					binary.LittleEndian.PutUint64(seed[:], uint64(number))
 					binary.LittleEndian.PutUint64(seed[8:], uint64(i))
-					digest := sha256.Sum256(seed[:])
-					got, err := key.ForContext(ctx).Sign(rand.Reader, digest[:], crypto.SHA256)
-					if err != nil {
+					d := sha256.Sum256(seed[:])
+					return d[:]
+				}
+				want := make([][]byte, n)
+				check := func(i int, signer crypto.Signer) error {
+					got, err := signer.Sign(rand.Reader, digest(i), crypto.SHA256)
+					if err == nil && !bytes.Equal(got, want[i]) {
+						err = fmt.Errorf("digest %x, modulus %x:\nsignature %x\nwant      %x", digest(i), keys[i%len(keys)].rsa.N, got, want[i])
+					}
+					return err
+				}
+				mustAll(t, together(t, l, n, func(ctx context.Context, i int) error {
+					key := keys[i%len(keys)]
+					var err error
+					if want[i], err = rsa.SignPKCS1v15(nil, key.rsa, crypto.SHA256, digest(i)); err != nil {
 						return err
 					}
-					want, err := rsa.SignPKCS1v15(nil, key.rsa, crypto.SHA256, digest[:])
-					if err != nil {
-						return err
-					}
-					if !bytes.Equal(got, want) {
-						return fmt.Errorf("digest %x, modulus %x:\nsignature %x\nwant      %x", digest, key.rsa.N, got, want)
-					}
-					return nil
+					return check(i, key.ForContext(ctx))
 				}))
+				var wg sync.WaitGroup
+				for first := range 16 {
+					wg.Go(func() {
+						for i := first; i < n; i += 16 {
+							if err := check(i, keys[i%len(keys)]); err != nil {
+								t.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
 			}
-			if s := e.Stats(); s.Operations != uint64(*messages) || s.Fallbacks != 0 {
-				t.Errorf("%d of %d made in lanes, %d fallbacks", s.Operations, *messages, s.Fallbacks)
+			if s := e.Stats(); s.Operations != 2*uint64(*messages) || s.Fallbacks != 0 || s.Unbound != 0 {
+				t.Errorf("%+v, want %d operations", s, 2**messages)
 			}
 		})
 	}
