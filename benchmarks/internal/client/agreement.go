@@ -3,6 +3,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,24 +17,33 @@ type Kind struct {
 	Key    string `json:"key"`
 	TLS    string `json:"tls"`    // "1.3"
 	Resume string `json:"resume"` // "full" or "resumed"
+	// Curve is the key exchange that the client offers; empty: X25519. TLS 1.2 has
+	// no other.
+	Curve string `json:"curve,omitempty"`
 }
 
 // Full is a full handshake of TLS 1.3 with such a key.
-func Full(key string) Kind { return Kind{key, "1.3", "full"} }
+func Full(key string) Kind { return Kind{Key: key, TLS: "1.3", Resume: "full"} }
 
 // Kinds returns all combinations.
 func Kinds(keys, versions, resume []string) (all []Kind) {
 	for _, k := range keys {
 		for _, v := range versions {
 			for _, r := range resume {
-				all = append(all, Kind{k, v, r})
+				all = append(all, Kind{Key: k, TLS: v, Resume: r})
 			}
 		}
 	}
 	return all
 }
 
-func (k Kind) String() string { return k.Key + ", TLS " + k.TLS + ", " + k.Resume }
+func (k Kind) String() string {
+	text := k.Key + ", TLS " + k.TLS + ", " + k.Resume
+	if k.Curve != "" {
+		text += ", " + k.Curve
+	}
+	return text
+}
 
 // Resumed says whether sessions are to be resumed.
 func (k Kind) Resumed() bool { return k.Resume == "resumed" }
@@ -47,7 +57,7 @@ func (k Kind) Args() []string {
 	if k.TLS == "1.3" || !ecdsa {
 		// In TLS 1.2 the client has to name the curve of an ECDSA certificate,
 		// too (RFC 8422, 5.1.1).
-		args = append(args, "--curve", "X25519")
+		args = append(args, "--curve", cmp.Or(k.Curve, "X25519"))
 	}
 	if k.TLS == "1.2" {
 		kind := "RSA"
@@ -121,6 +131,8 @@ func (k Kind) agreed(r *load.Result) (what load.Negotiated, err error) {
 		err = fmt.Errorf("%d of %d handshakes resumed a session", sum-wanted, sum)
 	case len(of) != 1:
 		err = fmt.Errorf("its handshakes agreed on %s, but also on %s", agreedText(of[0]), agreedText(of[1]))
+	case k.Curve != "" && of[0].Curve != k.Curve:
+		err = fmt.Errorf("its handshakes agreed on %s instead of %s", of[0].Curve, k.Curve)
 	case of[0].Version != "TLS "+k.TLS:
 		err = fmt.Errorf("its handshakes agreed on %s instead of TLS %s", of[0].Version, k.TLS)
 	default:

@@ -10,9 +10,26 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
+// A key exchange that was asked for must be agreed on.
+func TestCurve(t *testing.T) {
+	k := Kind{Key: "rsa2048", TLS: "1.3", Resume: "full", Curve: "X25519MLKEM768"}
+	if got := strings.Join(k.Args(), " "); got != "--tls 1.3 --insecure --curve X25519MLKEM768 --resume none" {
+		t.Errorf("arguments %s", got)
+	}
+	if got := k.String(); got != "rsa2048, TLS 1.3, full, X25519MLKEM768" {
+		t.Errorf("%s", got)
+	}
+	for curve, ok := range map[string]bool{"X25519MLKEM768": true, "X25519": false} {
+		r := &load.Result{Handshakes: 1, Negotiated: []load.Negotiated{{Version: "TLS 1.3", Cipher: "C", Curve: curve, Handshakes: 1}}, Certificates: []load.Certificate{{SHA256: "cafe", Handshakes: 1}}}
+		if err := new(Agreement).Check("x", k, r, "cafe"); (err == nil) != ok {
+			t.Errorf("agreed on %s: %v", curve, err)
+		}
+	}
+}
+
 func TestKinds(t *testing.T) {
 	all := Kinds([]string{"rsa2048", "ecdsa-p256"}, []string{"1.3", "1.2"}, []string{"full", "resumed"})
-	if len(all) != 8 || all[0] != Full("rsa2048") || all[7] != (Kind{"ecdsa-p256", "1.2", "resumed"}) {
+	if len(all) != 8 || all[0] != Full("rsa2048") || all[7] != (Kind{Key: "ecdsa-p256", TLS: "1.2", Resume: "resumed"}) {
 		t.Errorf("%v", all)
 	}
 	for i, want := range map[int]string{
@@ -39,8 +56,8 @@ func goodLoad(c Kind) *load.Result {
 }
 
 func TestAgreement(t *testing.T) {
-	full := Kind{"rsa2048", "1.3", "full"}
-	resumed := Kind{"rsa2048", "1.3", "resumed"}
+	full := Kind{Key: "rsa2048", TLS: "1.3", Resume: "full"}
+	resumed := Kind{Key: "rsa2048", TLS: "1.3", Resume: "resumed"}
 	tests := []struct {
 		name  string
 		what  Kind

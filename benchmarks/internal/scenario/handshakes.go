@@ -33,6 +33,7 @@ type handshakes struct {
 	Key      []string      `enum:"${keys}" default:"rsa2048,ecdsa-p256" help:"The servers' keys: any of ${enum}."`
 	TLS      []string      `name:"tls" enum:"1.3,1.2" default:"1.3,1.2" help:"TLS versions: any of ${enum}."`
 	Resume   []string      `enum:"full,resumed" default:"full,resumed" help:"Kinds of handshakes: any of ${enum}."`
+	Curve    string        `enum:"X25519,X25519MLKEM768" default:"X25519" help:"The key exchange that the client offers in TLS 1.3: ${enum}. Browsers, and clients in Go since 1.24, offer the second first; nginx and HAProxy need OpenSSL 3.5 for it."`
 	Clients  int           `default:"64" min:"1" help:"Connections at a time; 1 for the latency of a client that is alone."`
 	Rounds   int           `default:"5" min:"1" help:"Rounds; in each, every server is measured once."`
 	Duration time.Duration `default:"5s" min:"1ns" help:"How long each load of a server is measured in a round."`
@@ -105,6 +106,9 @@ func (h *handshakes) measure(ctx context.Context, r *run) error {
 	failed := r.eachKey(ctx, h.Key, h.Servers, func(key string, peers []peer.Peer) error {
 		var errs []error
 		for _, kind := range client.Kinds([]string{key}, h.TLS, h.Resume) {
+			if h.Curve != "X25519" && kind.TLS == "1.3" {
+				kind.Curve = h.Curve
+			}
 			process.Progress("%v", kind)
 			res := &handshakeResults{kind, namesOf(peers), make(map[string][]*handshakeRound)}
 			if err := h.rounds(ctx, r, res, peers); err != nil { // of some servers, and nothing of the others
