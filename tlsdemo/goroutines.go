@@ -28,6 +28,7 @@ type goroutineServer struct {
 	mu       sync.Mutex
 	open     map[*goroutineConn]struct{}
 	stopping bool
+	closed   bool
 	drained  chan struct{} // closed when there are no connections and will be none
 }
 
@@ -98,9 +99,12 @@ func (s *goroutineServer) start(raw net.Conn) {
 	c := &goroutineConn{Conn: raw, srv: s, began: time.Now()}
 	c.tls = tls.Server(c, s.config)
 	c.SetDeadline(c.began.Add(s.handshakeTimeout))
+	if t, ok := raw.(*net.TCPConn); ok {
+		t.SetKeepAlive(false) // package net turns it on for a socket of systemd's
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping {
+	if s.stopping || s.closed {
 		raw.Close()
 		return
 	}
@@ -152,6 +156,7 @@ func (s *goroutineServer) close() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	for c := range s.open {
 		c.Close()
 	}
@@ -187,6 +192,7 @@ type goroutineConn struct {
 	sent   bool // something
 	failed bool // a write has
 	over   bool // nothing more can be read
+	ending bool // crypto/tls has a deadline of its own for close_notify
 
 	mu       sync.Mutex
 	state    goroutineState // only the connection's goroutine changes it
@@ -259,7 +265,7 @@ func (c *goroutineConn) Read(p []byte) (int, error) {
 // Write writes for crypto/tls. The deadline of the handshake also applies to its
 // writes.
 func (c *goroutineConn) Write(p []byte) (int, error) {
-	if c.state > connHandshake {
+	if c.state > connHandshake && !c.ending {
 		c.SetWriteDeadline(time.Now().Add(writeTimeout))
 	}
 	n, err := c.Conn.Write(p)
@@ -320,6 +326,7 @@ func (c *goroutineConn) end() {
 	if c.failed {
 		return
 	}
+	c.ending = true
 	c.tls.CloseWrite() // fails if there was no handshake
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || !c.sent || c.failed || c.over || half.CloseWrite() != nil {

@@ -28,9 +28,9 @@ const (
 	// do not give its processor back.
 	maxLead = time.Millisecond
 
-	// hurry is for how many batches nobody yields after a leader has yielded for
-	// longer than maxLead and nobody has joined: the processors have other work.
-	hurry = 32
+	// hurried is how many batches are computed without yielding after a yield took
+	// longer than maxLead and brought nobody: the processors have other work.
+	hurried = 32
 )
 
 // group gathers the requests of goroutines for one Engine. It holds its lock while
@@ -41,9 +41,9 @@ type group struct {
 	mu        sync.Mutex
 	queues    [len(keySizes)]queue
 	arrivals  uint64
-	gathering *request // of the leader that lets others join; nil: there is none
-	leaders   int      // gathering or computing; at most as many as processors
-	hurry     int      // batches left before which nobody yields
+	gathering *request // whose goroutine leads and has not begun to compute; nil: there is none
+	leaders   int      // gathering or computing; signNow may make them more than processors
+	hurry     int      // batches left to compute without yielding
 	free      freeList
 	batches   []*batch // not in use; at most as many as processors
 }
@@ -83,7 +83,8 @@ func (g *group) release(r *request) {
 	g.free.put(r)
 }
 
-// sign returns when r, which has been filled in, is finished.
+// sign returns when r, which has been filled in, is finished. Meanwhile its goroutine
+// may compute the batches of others.
 func (g *group) sign(r *request) {
 	g.mu.Lock()
 	now := g.engine.now()
@@ -92,12 +93,16 @@ func (g *group) sign(r *request) {
 	q := &g.queues[r.size]
 	q.push(r)
 	yield := g.leaders == 0 && g.hurry == 0
-	if g.leaders == 0 || q.n >= rsax8.Lanes || now-q.head.since >= maxLead {
+	if g.leaders == 0 || q.n >= rsax8.Lanes || now-g.oldest().head.since >= maxLead {
 		g.take(r)
 	}
+	var few [1]outcome
+	outcomes := few[:0]
 	for !r.finished() {
 		if g.gathering == r {
-			g.lead(r, yield)
+			if o, ok := g.lead(r, yield); ok {
+				outcomes = append(outcomes, o)
+			}
 			yield = g.hurry == 0
 			continue
 		}
@@ -107,24 +112,27 @@ func (g *group) sign(r *request) {
 		yield = g.hurry == 0
 	}
 	g.mu.Unlock()
+	// r is finished and cannot be given the lead. So these may block, sign or panic.
+	for _, o := range outcomes {
+		g.tell(o)
+	}
 }
 
 // signNow computes r alone, without waiting for anybody.
 func (g *group) signNow(r *request) {
 	g.mu.Lock()
-	g.arrivals++
-	r.arrival, r.since, r.state = g.arrivals, g.engine.now(), stateWaiting
+	r.since, r.state = g.engine.now(), stateWaiting
 	var q queue
 	q.push(r)
 	t := g.batch()
 	t.fill(&q)
 	g.leaders++
 	g.mu.Unlock()
-	g.compute(t)
+	g.tell(g.compute(t))
 }
 
-// take gives the lead to r. Either nobody has it, and there is a processor to
-// compute on; or somebody has it and has not come back to use it.
+// take gives the lead to r. If another has it and has not begun to compute, r has it
+// instead. If nobody has it and no processor is left to compute on, it does nothing.
 func (g *group) take(r *request) {
 	if g.gathering == nil {
 		if g.leaders >= runtime.GOMAXPROCS(0) {
@@ -142,8 +150,9 @@ func (g *group) handOver() {
 	if q == nil || g.gathering != nil || g.leaders > 0 && q.n < rsax8.Lanes {
 		return
 	}
-	g.take(q.head)
-	q.head.wakeUp()
+	if g.take(q.head); g.gathering != nil {
+		q.head.wakeUp()
+	}
 }
 
 // oldest returns the queue with the oldest request, or nil if nobody waits.
@@ -159,7 +168,7 @@ func (g *group) oldest() (best *queue) {
 // lead computes a batch on the goroutine of r, to which the lead has been given. It
 // may be another goroutine's turn by the time that this one has yielded: then it
 // does nothing. It is called, and returns, with the lock held.
-func (g *group) lead(r *request, yield bool) {
+func (g *group) lead(r *request, yield bool) (o outcome, computed bool) {
 	if yield && g.queues[r.size].n < rsax8.Lanes {
 		before := g.arrivals
 		began := g.engine.now()
@@ -169,27 +178,27 @@ func (g *group) lead(r *request, yield bool) {
 		}
 		g.mu.Lock()
 		if g.arrivals == before && g.engine.now()-began > maxLead {
-			g.hurry = hurry
+			g.hurry = hurried
 		}
 		if g.gathering != r {
-			return
+			return outcome{}, false
 		}
-	}
-	if g.hurry > 0 {
+	} else if g.hurry > 0 {
 		g.hurry--
 	}
 	g.gathering = nil
 	q := g.oldest()
 	if q.n < g.engine.cfg.MinBatch {
 		g.leaveAlone(q)
-		return
+		return outcome{}, false
 	}
 	t := g.batch()
 	t.fill(q)
 	g.handOver()
 	g.mu.Unlock()
-	g.compute(t)
+	o = g.compute(t)
 	g.mu.Lock()
+	return o, true
 }
 
 // leaveAlone leaves all requests in q to crypto/rsa, which their goroutines will
@@ -210,6 +219,7 @@ func (g *group) leaveAlone(q *queue) {
 func (g *group) batch() *batch {
 	if n := len(g.batches); n > 0 {
 		t := g.batches[n-1]
+		g.batches[n-1] = nil
 		g.batches = g.batches[:n-1]
 		return t
 	}
@@ -217,7 +227,7 @@ func (g *group) batch() *batch {
 }
 
 // compute computes a batch, wakes its goroutines, and hands the lead over.
-func (g *group) compute(t *batch) {
+func (g *group) compute(t *batch) outcome {
 	t.compute()
 	g.mu.Lock()
 	report, failure := t.settle(func(r *request) {
@@ -227,17 +237,30 @@ func (g *group) compute(t *batch) {
 			r.wakeUp()
 		}
 	})
-	if len(g.batches) < runtime.GOMAXPROCS(0) {
-		g.batches = append(g.batches, t)
+	g.batches = append(g.batches, t)
+	for n := len(g.batches); n > runtime.GOMAXPROCS(0); n-- {
+		g.batches[n-1] = nil
+		g.batches = g.batches[:n-1]
 	}
 	g.leaders--
 	g.handOver()
 	g.mu.Unlock()
-	if failure != nil {
-		slog.Error(failure.Error())
+	return outcome{report, failure}
+}
+
+// outcome is what is to be told about a computed batch.
+type outcome struct {
+	report  Batch
+	failure error
+}
+
+// tell calls code of others, which may do anything.
+func (g *group) tell(o outcome) {
+	if o.failure != nil {
+		slog.Error(o.failure.Error())
 	}
 	if f := g.engine.cfg.OnBatch; f != nil {
-		f(report) // last, because it may panic
+		f(o.report)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -206,15 +207,22 @@ func TestNobodyYieldsToOtherWork(t *testing.T) {
 	k := newKey(t, e, "2048a")
 	var now time.Duration
 	e.now = func() time.Duration { return now }
-	calls := 0
-	e.yield = func() { calls++; now += 2 * maxLead }
-	for range hurry + 2 {
+	signature := 0
+	var yielded []int
+	e.yield = func() { yielded = append(yielded, signature); now += maxLead }
+	for signature = range hurried + 2 {
 		if err := signs(context.Background(), k); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if calls != 2*yields {
-		t.Errorf("%d signatures yielded %d times, want the first and the last to", hurry+2, calls)
+	var want []int
+	for _, n := range []int{0, hurried + 1} {
+		for range yields {
+			want = append(want, n)
+		}
+	}
+	if !slices.Equal(yielded, want) {
+		t.Errorf("signatures %v yielded, want %v", yielded, want)
 	}
 	wantGroupIdle(t, e)
 }
@@ -390,4 +398,60 @@ func TestMixed(t *testing.T) {
 			wantGroupIdle(t, e)
 		})
 	}
+}
+
+// OnBatch and the log's handler are the user's. They may sign themselves, with the
+// Engine that calls them, and nobody waits for them meanwhile.
+func TestCallsOfTheUserMaySign(t *testing.T) {
+	testkit.CheckLeaks(t)
+	var e *Engine
+	var k *Key
+	var nested sync.Once
+	e = newEngine(t, Config{OnBatch: func(Batch) {
+		nested.Do(func() {
+			if err := signs(context.Background(), k); err != nil {
+				t.Error(err)
+			}
+		})
+	}})
+	k = newKey(t, e, "2048a")
+	h := newHolder()
+	e.holdAt(h)
+	first := spawnSigns(k, 1)
+	testkit.Receive(t, h.entered)
+	rest := spawnSigns(k, 6) // computed as four and two: a leader may compute others first
+	testkit.Eventually(t, "6 requests wait", func() bool { return e.waiting() == 6 })
+	go func() {
+		for range h.entered {
+		}
+	}()
+	close(h.goOn)
+	wantAll(t, first)
+	wantAll(t, rest)
+	close(h.entered)
+	wantGroupIdle(t, e)
+}
+
+// A handler of the log that signs with an unbound key, in the job that it logs of,
+// does not stop the loop.
+func TestLogHandlerMaySign(t *testing.T) {
+	e := newEngine(t, Config{})
+	k := newKey(t, e, "2048a")
+	log := new(testkit.Log)
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(&signingHandler{log.Logger().Handler(), func() error { return signsWith(k) }}))
+	l := looptest.New(t, loop.Config{})
+	looptest.Must(t, l, func(context.Context) error { return signsWith(k) })
+	if s := e.Stats(); s.Unbound != 2 || strings.Count(log.String(), "engine.GetCertificate") != 1 {
+		t.Errorf("%+v, logged %s", s, log.String())
+	}
+}
+
+type signingHandler struct {
+	slog.Handler
+	sign func() error
+}
+
+func (h *signingHandler) Handle(ctx context.Context, r slog.Record) error {
+	return errors.Join(h.sign(), h.Handler.Handle(ctx, r))
 }

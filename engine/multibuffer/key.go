@@ -71,10 +71,6 @@ func (k *Key) Public() crypto.PublicKey { return &k.rsa.PublicKey }
 // jobs must not wait for other goroutines. This delays the loop by more than a
 // bound key does, and is counted ([Stats].Unbound) and logged once. See ForContext.
 func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	_, inside := jobs.Current()
-	if inside {
-		k.engine.unbound()
-	}
 	g := &k.engine.group
 	r := g.newRequest(k)
 	defer g.release(r)
@@ -87,7 +83,8 @@ func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 	if !ok {
 		return k.signPlain(rand, digest, opts)
 	}
-	if inside {
+	if _, inside := jobs.Current(); inside {
+		k.engine.unbound()
 		g.signNow(r)
 	} else {
 		g.sign(r)
@@ -100,10 +97,9 @@ func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 
 // unbound notes that a Key is used in a job that it is not bound to.
 func (e *Engine) unbound() {
-	e.stats.unbound.Add(1)
-	e.warnOnce.Do(func() {
+	if e.stats.unbound.Add(1) == 1 { // not sync.Once: the handler may sign, or pause the job
 		slog.Warn("multibuffer: a key signs in a job without being bound to it, so that each signature is computed alone on the loop's thread; use engine.GetCertificate")
-	})
+	}
 }
 
 // signPlain signs with rsa.PrivateKey's Sign.

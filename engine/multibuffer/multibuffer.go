@@ -86,7 +86,6 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/cpu"
@@ -148,7 +147,8 @@ const defaultMinBatch = 1
 // Config configures an Engine. The zero value is a good configuration.
 type Config struct {
 	// MinBatch is the fewest requests that are computed together, 1 to 8; 0 means
-	// 1. If fewer are due, their jobs or goroutines call crypto/rsa one by one.
+	// 1. If fewer are due, their jobs or goroutines call crypto/rsa one by one. A key
+	// that is not bound to its job does not heed this.
 	MinBatch int
 
 	// Worker makes a separate goroutine compute the batches of jobs, one at a time
@@ -160,9 +160,10 @@ type Config struct {
 
 	// OnBatch, if not nil, is called for every batch, after its jobs have been made
 	// ready or its goroutines woken. For jobs it is called on the loop's goroutine,
-	// outside any job; for goroutines, on one of those that have signed. Several
-	// loops and goroutines may call it at the same time. If it panics, this ends the
-	// Sign on whose goroutine it was called, and no other.
+	// outside any job. For goroutines, and for a job whose key is not bound to it,
+	// it is called on one of those that have signed, before its Sign returns.
+	// Several loops and goroutines may call it at the same time. On a loop, the loop
+	// gets its panic; elsewhere the panic ends that Sign and no other.
 	OnBatch func(Batch)
 }
 
@@ -186,8 +187,6 @@ type Engine struct {
 	cfg   Config
 	stats counters
 	group group // of goroutines
-
-	warnOnce sync.Once // see unbound
 
 	// Tests replace these.
 	do    func(*rsax8.Unit, []*rsax8.Request)

@@ -8,8 +8,9 @@ import (
 	"github.com/jobloop/jobloop/jobs"
 )
 
-// request is a signature that a job waits for. It belongs to the goroutine of the
-// batcher's loop, except op while a worker computes it.
+// request is a signature that a job or a goroutine waits for. It belongs to the
+// goroutine of the batcher's loop, or is guarded by the group's lock. op belongs to
+// whoever computes it.
 type request struct {
 	op        rsax8.Request
 	ctx       context.Context // the request is void when it ends
@@ -22,7 +23,7 @@ type request struct {
 	wake      func(arg any) error // the job's callback, nil if it has none
 	wakeArg   any
 
-	woken chan struct{} // of a goroutine: look at the state, and whether you lead
+	woken chan struct{} // of a goroutine: has a token, which may be stale, when it must look at its state and at gathering
 
 	prev, next *request // in a queue, or in the free list
 	in, out    [512]byte

@@ -10,7 +10,8 @@ import (
 var shared = sync.OnceValues(func() (*Engine, error) { return New(Config{}) })
 
 // Wrap returns a key that makes the signatures of an RSA key in lanes, in servers
-// with a goroutine for each connection (net/http, gRPC) as well as in jobs:
+// with a goroutine for each connection (net/http, gRPC), and in jobs with
+// engine.GetCertificate:
 //
 //	if cert.PrivateKey, err = multibuffer.Wrap(cert.PrivateKey); err != nil {
 //		log.Print(err) // cert.PrivateKey is what it was
@@ -18,9 +19,12 @@ var shared = sync.OnceValues(func() (*Engine, error) { return New(Config{}) })
 //
 // All keys of the program share one Engine, that of [Shared]. If the key cannot be
 // computed in lanes, Wrap returns it as it is, and an error that says why: those of
-// [Supported], and those of [Engine.Key]. A key of another kind than RSA is
-// returned as it is, without an error: there is nothing to gain. Wrap may be called
-// from any goroutine.
+// [Supported], and those of [Engine.Key]. Another kind of signer is returned as it
+// is, without an error: there is nothing to gain. Anything else is returned with
+// ErrInvalidKey. Wrap may be called from any goroutine.
+//
+// Tests with testing/synctest make an Engine in each bubble with New: the shared one
+// must not be used both inside and outside of a bubble.
 func Wrap(key crypto.PrivateKey) (crypto.PrivateKey, error) {
 	switch key := key.(type) {
 	case *rsa.PrivateKey:
