@@ -3,8 +3,8 @@
 //
 //	go run . run --config caddy.json
 //
-// The module is "tls.certificates.load_multibuffer". Those who build Caddy with
-// xcaddy need this package's multibuffer.go alone.
+// The module is "tls.certificates.load_multibuffer"; caddy.json shows how to use it.
+// To build Caddy with xcaddy, copy multibuffer.go into a package of your own.
 package main
 
 import (
