@@ -202,10 +202,11 @@ func (k *watchedKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts)
 
 // ForContext makes watchedKey an engine.Key, whether or not the key inside is one.
 func (k *watchedKey) ForContext(ctx context.Context) crypto.Signer {
-	if inner, ok := k.Signer.(engine.Key); ok {
-		return watchKey(inner.ForContext(ctx), k.watch)
+	key := k.Signer
+	if inner, ok := key.(engine.Key); ok {
+		key = inner.ForContext(ctx)
 	}
-	return k
+	return watchKey(key, k.watch)
 }
 
 type watchedDecrypter struct {
@@ -216,12 +217,4 @@ type watchedDecrypter struct {
 // Decrypt decrypts with the key inside, and reports nothing.
 func (k *watchedDecrypter) Decrypt(rand io.Reader, msg []byte, opts crypto.DecrypterOpts) ([]byte, error) {
 	return k.decrypter.Decrypt(rand, msg, opts)
-}
-
-// ForContext is that of a watchedKey, and keeps the key's Decrypt.
-func (k *watchedDecrypter) ForContext(ctx context.Context) crypto.Signer {
-	if inner, ok := k.Signer.(engine.Key); ok {
-		return watchKey(inner.ForContext(ctx), k.watch)
-	}
-	return k
 }

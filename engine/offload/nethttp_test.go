@@ -1,14 +1,12 @@
 package offload_test
 
 import (
-	"crypto"
 	"crypto/tls"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,30 +14,12 @@ import (
 	"github.com/jobloop/jobloop/internal/testkit"
 )
 
-// slowKey is a key whose operations last until the test lets them end.
-type slowKey struct {
-	crypto.Signer
-	begun     chan struct{}
-	end       chan struct{}
-	now, most atomic.Int64
-}
-
-func (k *slowKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	n := k.now.Add(1)
-	defer k.now.Add(-1)
-	for most := k.most.Load(); n > most && !k.most.CompareAndSwap(most, n); most = k.most.Load() {
-	}
-	k.begun <- struct{}{}
-	<-k.end
-	return k.Signer.Sign(rand, digest, opts)
-}
-
 // A server with a goroutine for each connection gains a bound on the operations at a
 // time, and an end of those that last too long.
 func TestNetHTTP(t *testing.T) {
 	testkit.CheckLeaks(t)
 	const clients, workers = 6, 2
-	slow := &slowKey{Signer: testkit.ECDSAKey(), begun: make(chan struct{}, clients), end: make(chan struct{})}
+	slow := newGate(t)
 	e, err := offload.New(offload.Config{Workers: workers, Timeout: testkit.Patience})
 	if err != nil {
 		t.Fatal(err)
@@ -68,10 +48,10 @@ func TestNetHTTP(t *testing.T) {
 		})
 	}
 	for range workers {
-		testkit.Receive(t, slow.begun)
+		testkit.Receive(t, slow.entered)
 	}
 	testkit.Eventually(t, "the others wait", func() bool { return e.Stats().Queued == clients-workers })
-	close(slow.end)
+	slow.open()
 	wg.Wait()
 	if n := slow.most.Load(); n != workers {
 		t.Errorf("%d operations at a time, want %d", n, workers)
@@ -83,8 +63,7 @@ func TestNetHTTP(t *testing.T) {
 
 // An operation that outlasts its timeout ends the handshake and not the server.
 func TestNetHTTPTimeout(t *testing.T) {
-	slow := &slowKey{Signer: testkit.ECDSAKey(), begun: make(chan struct{}, 1), end: make(chan struct{})}
-	defer close(slow.end)
+	slow := newGate(t)
 	e, err := offload.New(offload.Config{Workers: 1, Timeout: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
