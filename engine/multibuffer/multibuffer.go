@@ -40,17 +40,18 @@
 //   - when its oldest request has waited for 10 ms, on a loop that is too busy to
 //     sleep.
 //
-// Each request takes two lanes, one for each prime of its key. So up to four
+// In a batch each request takes two lanes, one for each prime of its key. So up to four
 // requests take half as long as eight, and five to seven are computed as four and
-// the rest. Jobs continue in the order in which their requests came.
+// the rest. One or two requests would leave most lanes empty: theirs are filled with
+// the limbs of their own numbers instead. Jobs continue in the order in which their
+// requests came.
 //
-// Computing a batch blocks a loop, but for less time than one signature of
-// crypto/rsa. For keys of 2048, 3072 and 4096 bits, eight signatures took 0.55,
-// 1.7 and 3.9 ms; one signature of crypto/rsa took 0.72, 2.2 and 4.8 ms. A single
-// request took half as long as eight. (AMD EPYC, Zen 5; BenchmarkDo in
-// internal/rsax8.) So batches pay off from the first request. With
-// [Config].Worker another thread computes while the loop serves other jobs, which
-// is useful if a processor is free for it.
+// Computing a batch blocks a loop, but not for longer than one signature of crypto/rsa.
+// For keys of 2048, 3072 and 4096 bits, one signature took 0.28, 0.72 and 1.4 ms, eight
+// took 0.95, 2.9 and 6.0 ms, and one of crypto/rsa took 1.05, 3.2 and 6.3 ms. (Intel
+// Xeon, 2026-11-26; scenario "signatures" of the benchmarks.) So batches pay off from
+// the first request. With [Config].Worker another thread computes while the loop serves
+// other jobs, which is useful if a processor is free for it.
 //
 // A signature leaves the package only after it has been verified with the public
 // key. If one does not verify, crypto/rsa makes another ([Stats].Fallbacks).
@@ -74,7 +75,7 @@
 //     instruction, and expects the same trace for different keys and messages.
 //   - A benchmark compares timings statistically.
 //
-// Working memory, requests and vector registers are wiped after use. Stacks are
+// Working memory, requests, vector and mask registers are wiped after use. Stacks are
 // not, because Go moves them.
 package multibuffer
 
@@ -126,6 +127,8 @@ func Supported() error {
 		has  bool
 	}{
 		{"AVX-512 F", cpu.X86.HasAVX512F},
+		{"AVX-512 DQ", cpu.X86.HasAVX512DQ},
+		{"AVX-512 BW", cpu.X86.HasAVX512BW},
 		{"AVX-512 IFMA", cpu.X86.HasAVX512IFMA},
 	} {
 		if !f.has {

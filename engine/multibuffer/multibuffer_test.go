@@ -39,6 +39,8 @@ func TestSupported(t *testing.T) {
 	}
 	for what, missing := range map[string]bool{
 		"AVX-512 F":    runtime.GOARCH == "amd64" && !cpu.X86.HasAVX512F,
+		"AVX-512 DQ":   runtime.GOARCH == "amd64" && !cpu.X86.HasAVX512DQ,
+		"AVX-512 BW":   runtime.GOARCH == "amd64" && !cpu.X86.HasAVX512BW,
 		"AVX-512 IFMA": runtime.GOARCH == "amd64" && !cpu.X86.HasAVX512IFMA,
 		runtime.GOARCH: runtime.GOARCH != "amd64",
 	} {

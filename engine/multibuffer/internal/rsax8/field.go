@@ -121,10 +121,10 @@ func (f *field) fromMontgomery(dst, a, x num) {
 }
 
 // lookup sets each lane of dst to its entry of the table.
-func (f *field) lookup(dst, table num, index *vec) {
+func (f *field) lookup(dst, table num, index []vec) {
 	s := f.shape
 	for b := range s.blocks {
-		s.kernel().sel(&dst[b*s.block], &table[b*s.block], index, tableEntries, s.limbs()*vecBytes)
+		s.kernel().sel(&dst[b*s.block], &table[b*s.block], &index[0], tableEntries, s.limbs()*vecBytes)
 	}
 }
 

@@ -131,6 +131,13 @@ func checkField(t *testing.T, f *field, m []*big.Int, a, b [Lanes]*big.Int) {
 		check("reduce", l, a[l])
 	}
 	scratch := num(alignedVecs(n))
+	for _, w := range wideFieldsFor(n) {
+		clear(dst)
+		inWide(t, w, f, x, y, dst)
+		for l := range Lanes {
+			check(fmt.Sprintf("wide mul, %+v", w.wideShape), l, new(big.Int).Mul(a[l], b[l]))
+		}
+	}
 	f.fromMontgomery(dst, x, scratch)
 	for l := range Lanes {
 		check("fromMontgomery", l, a[l])
@@ -211,7 +218,7 @@ func TestLookup(t *testing.T) {
 				index[l] = uint64(l*3+shift) % tableEntries
 			}
 			dst := num(alignedVecs(n))
-			f.lookup(dst, table, &index)
+			f.lookup(dst, table, []vec{index})
 			for i := range dst {
 				for l := range Lanes {
 					if want := (index[l]*uint64(n)+uint64(i))<<8 | uint64(l); dst[i][l] != want {
@@ -275,10 +282,10 @@ func BenchmarkField(b *testing.B) {
 		if s.blocks > 2 {
 			continue
 		}
-		table, index := num(alignedVecs(s.limbs()*tableEntries)), vec{1, 2, 3, 4, 5, 6, 7, 8}
+		table, index := num(alignedVecs(s.limbs()*tableEntries)), []vec{{1, 2, 3, 4, 5, 6, 7, 8}}
 		b.Run(fmt.Sprintf("lookup/%d", s.limbs()), func(b *testing.B) {
 			for b.Loop() {
-				f.lookup(v, table, &index)
+				f.lookup(v, table, index)
 			}
 		})
 	}

@@ -64,6 +64,56 @@ func red20(t *[8]uint64, m *[8]uint64, k *[8]uint64, q *[8]uint64)
 //go:noescape
 func sel20(dst *[8]uint64, table *[8]uint64, index *[8]uint64, entries int, stride int)
 
+// ammPair5Twice sets dst = a * b / 2^(52*rows) modulo m, less than 2m if a and b are and 4m < 2^(52*rows), of each of two numbers in 5 vectors, and of those in the vectors that follow.
+//
+//go:noescape
+func ammPair5Twice(dst *[8]uint64, a *[8]uint64, b *[8]uint64, m *[8]uint64, k *[8]uint64, rows int)
+
+// ammPair5 sets dst = a * b / 2^(52*rows) modulo m, less than 2m if a and b are and 4m < 2^(52*rows), of each of two numbers in 5 vectors.
+//
+//go:noescape
+func ammPair5(dst *[8]uint64, a *[8]uint64, b *[8]uint64, m *[8]uint64, k *[8]uint64, rows int)
+
+// ammSingle5 sets dst = a * b / 2^(52*rows) modulo m, less than 2m if a and b are and 4m < 2^(52*rows), of one number in 5 vectors.
+//
+//go:noescape
+func ammSingle5(dst *[8]uint64, a *[8]uint64, b *[8]uint64, m *[8]uint64, k *[8]uint64, rows int)
+
+// sel5 sets 5 limbs of dst to those of the table's entry that index names, in each lane its own. Entries are stride bytes apart.
+//
+//go:noescape
+func sel5(dst *[8]uint64, table *[8]uint64, index *[8]uint64, entries int, stride int)
+
+// ammPair8 sets dst = a * b / 2^(52*rows) modulo m, less than 2m if a and b are and 4m < 2^(52*rows), of each of two numbers in 8 vectors.
+//
+//go:noescape
+func ammPair8(dst *[8]uint64, a *[8]uint64, b *[8]uint64, m *[8]uint64, k *[8]uint64, rows int)
+
+// ammSingle8 sets dst = a * b / 2^(52*rows) modulo m, less than 2m if a and b are and 4m < 2^(52*rows), of one number in 8 vectors.
+//
+//go:noescape
+func ammSingle8(dst *[8]uint64, a *[8]uint64, b *[8]uint64, m *[8]uint64, k *[8]uint64, rows int)
+
+// sel8 sets 8 limbs of dst to those of the table's entry that index names, in each lane its own. Entries are stride bytes apart.
+//
+//go:noescape
+func sel8(dst *[8]uint64, table *[8]uint64, index *[8]uint64, entries int, stride int)
+
+// ammPair10 sets dst = a * b / 2^(52*rows) modulo m, less than 2m if a and b are and 4m < 2^(52*rows), of each of two numbers in 10 vectors.
+//
+//go:noescape
+func ammPair10(dst *[8]uint64, a *[8]uint64, b *[8]uint64, m *[8]uint64, k *[8]uint64, rows int)
+
+// ammSingle10 sets dst = a * b / 2^(52*rows) modulo m, less than 2m if a and b are and 4m < 2^(52*rows), of one number in 10 vectors.
+//
+//go:noescape
+func ammSingle10(dst *[8]uint64, a *[8]uint64, b *[8]uint64, m *[8]uint64, k *[8]uint64, rows int)
+
+// sel10 sets 10 limbs of dst to those of the table's entry that index names, in each lane its own. Entries are stride bytes apart.
+//
+//go:noescape
+func sel10(dst *[8]uint64, table *[8]uint64, index *[8]uint64, entries int, stride int)
+
 // norm carries through t and stores the result, limbs of 52 bits; what is left above the last is dropped.
 //
 //go:noescape
@@ -74,7 +124,7 @@ func norm(dst *[8]uint64, t *[8]uint64, limbs int)
 //go:noescape
 func dbl(dst *[8]uint64, a *[8]uint64, limbs int)
 
-// wipeRegisters sets the vector registers to zero.
+// wipeRegisters sets the vector and mask registers to zero.
 //
 //go:noescape
 func wipeRegisters()

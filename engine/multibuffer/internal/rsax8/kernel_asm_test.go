@@ -14,10 +14,10 @@ import (
 // no branch and no address in it can depend on the contents of a vector:
 //
 //   - Instructions are of a short list, all of them of one duration whatever
-//     they work on, none of which moves a vector into a general register. Masks
-//     select within registers only.
-//   - General registers are loaded from arguments, pointers and counts, and
-//     changed by constants and by the argument stride.
+//     they work on, none of which moves a vector or a mask into a general register.
+//     Masks select within registers only.
+//   - General registers are loaded from arguments, pointers and counts, and from
+//     constants. They are changed by constants and by the argument stride.
 //   - Addresses are a register that holds a pointer argument, and a constant.
 //   - Branches are at the end of loops, on a count.
 func TestAssemblyIsConstantTime(t *testing.T) {
@@ -45,18 +45,25 @@ func TestAssemblyIsConstantTime(t *testing.T) {
 // What the check is there for does not pass it.
 func TestAssemblyCheckFindsFaults(t *testing.T) {
 	const begin = "TEXT ·f(SB), NOSPLIT, $0-24\n\tMOVQ t+0(FP), DI\n\tMOVQ limbs+8(FP), CX\n"
-	for _, good := range []string{"VMOVDQU64 64(DI), Z1", "VPADDQ Z1, Z2, Z3", "DECQ CX\n\tJNZ loop", "VPTERNLOGQ.Z $0xff, Z28, Z28, K1, Z28"} {
+	for _, good := range []string{
+		"VMOVDQU64 64(DI), Z1", "VPADDQ Z1, Z2, Z3", "DECQ CX\n\tJNZ loop", "VPTERNLOGQ.Z $0xff, Z28, Z28, K1, Z28",
+		"MOVQ $0x03, AX\n\tKMOVQ AX, K1", "VPBROADCASTQ X1, Z2", "VPSUBQ Z1, Z2, K1, Z2", "ADDQ $0x08, DI",
+	} {
 		if n, bad := checkAssembly(begin + "\t" + good + "\n\tRET\n"); n < 4 || len(bad) > 0 {
 			t.Errorf("%q: %v", good, bad)
 		}
 	}
 	for _, fault := range []string{
-		"VMOVDQU64 64(R9), Z1",          // a register that holds nothing
-		"VMOVDQU64 (CX), Z1",            // or a count
-		"VMOVDQU64 (DI)(CX*8), Z1",      // an index
-		"MOVQ (DI), AX",                 // a limb in a general register
-		"VMOVQ X1, AX",                  //
-		"KMOVQ K1, AX",                  //
+		"VMOVDQU64 64(R9), Z1",     // a register that holds nothing
+		"VMOVDQU64 (CX), Z1",       // or a count
+		"VMOVDQU64 (DI)(CX*8), Z1", // an index
+		"MOVQ (DI), AX",            // a limb in a general register
+		"VMOVQ X1, AX",             //
+		"KMOVQ K1, AX",             // or a mask
+		"KMOVQ DI, K1",             // a pointer in a mask
+		"KORTESTQ K1, K1",          // a mask in the flags
+		"ADDQ $0x08, CX",           // a count that grows
+		"MOVQ $0x03, DI\n\tVMOVDQU64 (DI), Z1",
 		"VPGATHERQQ (DI)(Z1*8), K1, Z2", // addresses from a vector
 		"VMOVDQU64 (DI), K1, Z1",        // a masked load
 		"VMOVDQU64 Z1, K1, (DI)",        // a masked store
@@ -74,16 +81,20 @@ const generalRegister = `(AX|BX|CX|DX|SI|DI|R8|R9|R10|R11|R12|R13|R15)`
 var (
 	asmAddress  = regexp.MustCompile(`^[0-9]*\(` + generalRegister + `\)$`)
 	asmZ        = regexp.MustCompile(`^Z[0-9]+$`)
-	asmMask     = regexp.MustCompile(`^K[1-7]$`)
+	asmMask     = regexp.MustCompile(`^K[0-7]$`)
 	asmConstant = regexp.MustCompile(`^\$0x[0-9a-f]+$`)
 	asmArgument = regexp.MustCompile(`^([a-z]+)\+[0-9]+\(FP\), ` + generalRegister + `$`)
-	asmAdvance  = regexp.MustCompile(`^\$0x40, ` + generalRegister + `$`)
+	asmAdvance  = regexp.MustCompile(`^\$0x(40|10|08), ` + generalRegister + `$`)
+	asmLoad     = regexp.MustCompile(`^\$0x[0-9a-f]+, ` + generalRegister + `$`)
+	asmLow      = regexp.MustCompile(`^X[0-9]+$`)
 
 	asmVectorOps = []string{
 		"VMOVDQU64", "VPXORQ", "VPMADD52LUQ", "VPMADD52HUQ", "VPADDQ", "VPSRLQ", "VPANDQ", "VPORQ", "VPTERNLOGQ",
+		"VMOVDQA64", "VALIGNQ", "VSHUFI64X2", "VBROADCASTI64X2", "VPBROADCASTQ",
 	}
+	asmMaskOps  = []string{"KUNPCKBW", "KUNPCKWD", "KUNPCKDQ", "KSHIFTLQ", "KSHIFTRQ", "KADDQ", "KANDQ", "KORQ", "KXORQ", "KNOTQ"}
 	asmPointers = []string{"dst", "t", "a", "b", "m", "k", "q", "table", "index"}
-	asmCounts   = []string{"limbs", "entries"}
+	asmCounts   = []string{"limbs", "entries", "rows"}
 )
 
 // checkAssembly returns how many instructions there are, and those that are not
@@ -114,7 +125,12 @@ func checkAssembly(text string) (n int, bad []string) {
 			if m := asmArgument.FindStringSubmatch(rest); m != nil {
 				roles[m[2]] = m[1]
 				ok = true
+			} else if m := asmLoad.FindStringSubmatch(rest); m != nil {
+				roles[m[1]] = "constant"
+				ok = true
 			}
+		case op == "KMOVQ":
+			ok = len(args) == 2 && roles[args[0]] == "constant" && asmMask.MatchString(args[1])
 		case op == "ADDQ":
 			ok = asmAdvance.MatchString(rest) && isPointer(args[1]) ||
 				len(args) == 2 && roles[args[0]] == "stride" && roles[args[1]] == "table"
@@ -124,11 +140,18 @@ func checkAssembly(text string) (n int, bad []string) {
 			ok = previous == "DECQ"
 		case op == "VZEROUPPER" || op == "RET":
 			ok = rest == ""
-		case op == "VPCMPEQQ": // into a mask
+		case op == "VPCMPEQQ" || op == "VPCMPGTQ": // into a mask
 			ok = len(args) == 3 && asmZ.MatchString(args[0]) && asmZ.MatchString(args[1]) && asmMask.MatchString(args[2])
 		case op == "VPTERNLOGQ.Z": // all ones where the mask is
 			ok = len(args) == 5 && asmConstant.MatchString(args[0]) && asmZ.MatchString(args[1]) &&
 				asmZ.MatchString(args[2]) && asmMask.MatchString(args[3]) && asmZ.MatchString(args[4])
+		case op == "VPSRLQ.Z" || op == "VPSUBQ": // where the mask is
+			ok = len(args) == 4 && (asmZ.MatchString(args[0]) || asmConstant.MatchString(args[0])) &&
+				asmZ.MatchString(args[1]) && asmMask.MatchString(args[2]) && asmZ.MatchString(args[3])
+		case op == "VPBROADCASTQ" && asmLow.MatchString(args[0]):
+			ok = len(args) == 2 && asmZ.MatchString(args[1])
+		case slices.Contains(asmMaskOps, op):
+			ok = !slices.ContainsFunc(args, func(a string) bool { return !asmMask.MatchString(a) && !asmConstant.MatchString(a) })
 		case slices.Contains(asmVectorOps, op):
 			ok = !slices.ContainsFunc(args, func(a string) bool { return !isVector(a) })
 		}

@@ -5,7 +5,9 @@
 // An operation is computed modulo each prime, combined by the Chinese remainder
 // theorem (RFC 8017, section 5.1.2, 2.b), and verified with the public exponent.
 // There is one exponentiation for each prime of each request, and the kernel does
-// eight at a time. So up to four requests take one pass, and more take two.
+// eight at a time. So up to four requests take one pass, and more take two. One or two
+// requests would leave most lanes empty. They are computed in wide numbers, whose limbs
+// lie side by side in the lanes.
 //
 // # Constant time
 //
@@ -24,14 +26,14 @@
 //     branches may depend only on arguments and counts.
 //   - TestTraceIsTheSame traces operations instruction by instruction, including
 //     the Go code. It expects the same trace for different keys and messages, with
-//     2048 and 3072 bits. By default it uses short exponents, for which the loops
+//     2048 and 3072 bits, and with few requests and many. By default it uses short exponents, for which the loops
 //     are the same.
 //   - BenchmarkTiming compares the time of whole operations statistically.
 //
-// Two things have to be checked by reading: that the Go code uses only its loop
-// variables as indices, and NewKey. (The trace covers NewKey's arithmetic.)
+// Two things have to be checked by reading: that the Go code indexes only by loop
+// variables and lanes, and NewKey. (The trace covers NewKey's arithmetic.)
 //
-// Working memory and vector registers are wiped after each call. The stack is not:
+// Working memory, vector and mask registers are wiped after each call. The stack is not:
 // Go may have left limbs there, and the kernel the registers when a signal came.
 package rsax8
 
@@ -60,6 +62,7 @@ type Request struct {
 // at a time.
 type Unit struct {
 	prime, modulus field
+	wide           wideFields
 	memory         []vec // backs the fields and all the numbers below
 
 	exponent       []vec // of each lane, 64 bits in each vector
@@ -69,14 +72,9 @@ type Unit struct {
 	p, q, mp, mq   num
 	qInv           num
 	c, s           num // these and the following have the size of the modulus
-	sMont, power   num
+	sMont, sPower  num
 	product, other num
 }
-
-const (
-	windowBits   = 4
-	tableEntries = 1 << windowBits
-)
 
 // NewUnit returns a Unit for keys of 2048, 3072 or 4096 bits.
 func NewUnit(bits int) *Unit {
@@ -94,10 +92,11 @@ func NewUnit(bits int) *Unit {
 	u.exponent = take(n)
 	u.index = take(1)
 	u.table = take(n * tableEntries)
+	u.wide.init(n, u.table)
 	for _, v := range []*num{&u.acc, &u.x, &u.p, &u.q, &u.mp, &u.mq, &u.qInv} {
 		*v = take(n)
 	}
-	for _, v := range []*num{&u.c, &u.s, &u.sMont, &u.power, &u.product, &u.other} {
+	for _, v := range []*num{&u.c, &u.s, &u.sMont, &u.sPower, &u.product, &u.other} {
 		*v = take(2 * n)
 	}
 	return u
@@ -125,10 +124,10 @@ func (u *Unit) Do(reqs []*Request) {
 	}
 	all := halves[:2*len(reqs)]
 	if len(all) <= Lanes {
-		u.exponentiate(all)
+		u.exponentiate(all, len(reqs) <= maxWide)
 	} else {
-		u.exponentiate(all[:len(reqs)])
-		u.exponentiate(all[len(reqs):])
+		u.exponentiate(all[:len(reqs)], false)
+		u.exponentiate(all[len(reqs):], false)
 	}
 	u.recombine(reqs)
 	u.verify(reqs)
@@ -140,7 +139,7 @@ func (u *Unit) wipe() {
 }
 
 // exponentiate sets the lanes of the halves' results to In^d modulo the prime.
-func (u *Unit) exponentiate(halves []half) {
+func (u *Unit) exponentiate(halves []half, wide bool) {
 	f := &u.prime
 	f.reset()
 	clear(u.exponent)
@@ -158,31 +157,11 @@ func (u *Unit) exponentiate(halves []half) {
 	// two primes. It divides by R, and so does the product with R^3: In*R is left.
 	f.reduce(u.x, u.c)
 	f.mul(u.x, u.x, f.r3)
-
-	n := len(u.x)
-	entry := func(i int) num { return u.table[i*n : (i+1)*n] }
-	copy(entry(0), f.one)
-	copy(entry(1), u.x)
-	for i := 2; i < tableEntries; i += 2 {
-		f.square(entry(i), entry(i/2))
-		f.mul(entry(i+1), entry(i), u.x)
-	}
-	index := &u.index[0]
-	windows := (length + windowBits - 1) / windowBits
-	for w := windows - 1; w >= 0; w-- {
-		word, shift := w*windowBits/64, w*windowBits%64
-		for l, e := range u.exponent[word] {
-			index[l] = e >> shift & (tableEntries - 1)
-		}
-		if w == windows-1 {
-			f.lookup(u.acc, u.table, index)
-			continue
-		}
-		for range windowBits {
-			f.square(u.acc, u.acc)
-		}
-		f.lookup(u.x, u.table, index)
-		f.mul(u.acc, u.acc, u.x)
+	if wide {
+		u.raiseWide(len(halves)/2, length)
+	} else {
+		p := power{f, u.acc, u.x, f.one, u.table, u.index}
+		p.raise(u.exponent, [][Lanes]int{{0, 1, 2, 3, 4, 5, 6, 7}}, length)
 	}
 	f.fromMontgomery(u.acc, u.acc, u.x)
 	for i, h := range halves {
@@ -226,37 +205,52 @@ func (u *Unit) verify(reqs []*Request) {
 	f := &u.modulus
 	f.reset()
 	clear(u.c)
-	length := 0
 	for i, r := range reqs {
 		f.set(i, &r.Key.n)
 		u.c.setBytes(i, r.In)
-		length = max(length, bits.Len64(r.Key.e))
 	}
-	f.mul(u.sMont, u.s, f.r3)           // s * R^2
-	f.mul(u.sMont, u.sMont, f.plainOne) // s * R
-	copy(u.power, f.one)
-	for b := length - 1; b >= 0; b-- {
-		f.square(u.power, u.power)
-		multiplied := false
-		for i, r := range reqs { // exponents are public, and usually the same
-			if r.Key.e>>b&1 == 0 {
-				continue
-			}
-			if !multiplied {
-				f.mul(u.other, u.power, u.sMont)
-				multiplied = true
-			}
-			u.power.copyLane(i, u.other, i)
+	if len(reqs) <= maxWide {
+		for i, r := range reqs {
+			u.raisePublicWide(i, r.Key.e)
 		}
+	} else {
+		u.raisePublic(reqs)
 	}
-	f.fromMontgomery(u.power, u.power, u.other)
+	u.sPower.subtractIfNotLess(f.m, u.other)
 	less := u.other.difference(u.s, f.m) // s must also be less than N
 	for i, r := range reqs {
-		r.OK = u.power.equalLane(u.c, i) && less[i] == 1
+		r.OK = u.sPower.equalLane(u.c, i) && less[i] == 1
 		if r.OK {
 			u.s.bytes(i, r.Out)
 		} else {
 			clear(r.Out)
 		}
 	}
+}
+
+// raisePublic sets sPower to s^e mod N, or to N instead of 0.
+func (u *Unit) raisePublic(reqs []*Request) {
+	f := &u.modulus
+	f.mul(u.sMont, u.s, f.r3)           // s * R^2
+	f.mul(u.sMont, u.sMont, f.plainOne) // s * R
+	copy(u.sPower, f.one)
+	length := 0
+	for _, r := range reqs {
+		length = max(length, bits.Len64(r.Key.e))
+	}
+	for b := length - 1; b >= 0; b-- {
+		f.square(u.sPower, u.sPower)
+		multiplied := false
+		for i, r := range reqs { // exponents are public, and usually the same
+			if r.Key.e>>b&1 == 0 {
+				continue
+			}
+			if !multiplied {
+				f.mul(u.other, u.sPower, u.sMont)
+				multiplied = true
+			}
+			u.sPower.copyLane(i, u.other, i)
+		}
+	}
+	f.mul(u.sPower, u.sPower, f.plainOne)
 }

@@ -24,18 +24,24 @@ func request(k *rsa.PrivateKey, key *Key, in *big.Int) (*Request, []byte) {
 	}, out.FillBytes(make([]byte, k.Size()))
 }
 
-// check computes the requests and compares.
+// check computes the requests, all together, in pairs, and one by one, and compares.
 func check(t *testing.T, u *Unit, reqs []*Request, want [][]byte) {
 	t.Helper()
-	u.Do(reqs)
-	for i, r := range reqs {
-		if !r.OK || !bytes.Equal(r.Out, want[i]) {
-			t.Errorf("request %d of %d: OK is %v, %x became\n%x, want\n%x", i, len(reqs), r.OK, r.In, r.Out, want[i])
-		}
-	}
-	for i, v := range u.memory {
-		if v != (vec{}) {
-			t.Fatalf("vector %d of the unit is not wiped", i)
+	for _, size := range []int{len(reqs), 2, 1} {
+		for first := 0; first < len(reqs); first += size {
+			end := min(first+size, len(reqs))
+			u.Do(reqs[first:end])
+			for i, r := range reqs[first:end] {
+				if !r.OK || !bytes.Equal(r.Out, want[first+i]) {
+					t.Errorf("request %d of %d: OK is %v, %x became\n%x, want\n%x", i, end-first, r.OK, r.In, r.Out, want[first+i])
+				}
+				clear(r.Out)
+			}
+			for i, v := range u.memory {
+				if v != (vec{}) {
+					t.Fatalf("vector %d of the unit is not wiped", i)
+				}
+			}
 		}
 	}
 }
@@ -50,7 +56,7 @@ func TestDo(t *testing.T) {
 			for i := range keys {
 				keys[i], prepared[i] = newKey(t, bits)
 			}
-			for n := 1; n <= Lanes; n++ {
+			for n := 3; n <= Lanes; n++ {
 				var reqs []*Request
 				var want [][]byte
 				for i := range n {
@@ -107,7 +113,6 @@ func TestDoUnusualPrimes(t *testing.T) {
 			reqs, want = append(reqs, req), append(want, w)
 		}
 		check(t, u, reqs, want)
-		check(t, u, reqs[:1], want[:1])
 	}
 }
 
@@ -160,12 +165,12 @@ func TestDoAllocatesNothing(t *testing.T) {
 	k, key := newKey(t, 2048)
 	u := NewUnit(2048)
 	var reqs []*Request
-	for range 5 {
+	for n := 1; n <= Lanes; n++ {
 		r, _ := request(k, key, big.NewInt(2))
 		reqs = append(reqs, r)
-	}
-	if n := testkit.AllocsPerRun(10, func() { u.Do(reqs) }); n != 0 {
-		t.Errorf("%v allocations", n)
+		if a := testkit.AllocsPerRun(10, func() { u.Do(reqs) }); a != 0 {
+			t.Errorf("%v allocations for %d requests", a, n)
+		}
 	}
 }
 
@@ -208,20 +213,23 @@ func TestFaultyResultStaysInside(t *testing.T) {
 			var want [][]byte
 			for i := range 5 {
 				key := good
-				if i == 2 {
+				if i == 1 {
 					key = &bad
 				}
 				req, w := request(k, key, below(r, k.N))
 				reqs, want = append(reqs, req), append(want, w)
 			}
-			u.Do(reqs)
-			for i, r := range reqs {
-				if i == 2 {
-					if r.OK || !bytes.Equal(r.Out, make([]byte, len(r.Out))) {
-						t.Errorf("a wrong result came out: OK is %v, %x", r.OK, r.Out)
+			for _, some := range [][2]int{{0, 5}, {0, 2}, {1, 2}} { // in lanes and wide
+				u.Do(reqs[some[0]:some[1]])
+				for i := some[0]; i < some[1]; i++ {
+					r := reqs[i]
+					if i == 1 {
+						if r.OK || !bytes.Equal(r.Out, make([]byte, len(r.Out))) {
+							t.Errorf("a wrong result came out: OK is %v, %x", r.OK, r.Out)
+						}
+					} else if !r.OK || !bytes.Equal(r.Out, want[i]) {
+						t.Errorf("request %d suffers from another's key", i)
 					}
-				} else if !r.OK || !bytes.Equal(r.Out, want[i]) {
-					t.Errorf("request %d suffers from another's key", i)
 				}
 			}
 		})

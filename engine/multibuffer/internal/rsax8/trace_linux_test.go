@@ -120,6 +120,8 @@ func TestTraceIsTheSame(t *testing.T) {
 		exponentBits = 0
 	}
 	for _, tr := range []traced{
+		{2048, 1, 2, exponentBits}, // wide
+		{2048, 2, 2, exponentBits}, // two at once
 		{2048, 3, 3, exponentBits}, // one block, one pass
 		{3072, 5, 2, exponentBits}, // two blocks, two passes
 	} {

@@ -95,9 +95,12 @@ func lookup(size int) {
 
 // clearRegisters emits wipeRegisters.
 func clearRegisters() {
-	function("wipeRegisters", "", "wipeRegisters sets the vector registers to zero.")
+	function("wipeRegisters", "", "wipeRegisters sets the vector and mask registers to zero.")
 	for _, r := range zmm {
 		zero(r)
+	}
+	for _, k := range []Register{K0, K1, K2, K3, K4, K5, K6, K7} {
+		KXORQ(k, k, k)
 	}
 	finish()
 }

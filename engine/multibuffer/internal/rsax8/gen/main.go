@@ -11,6 +11,9 @@
 // touches size+1 columns. The lowest of them is then finished, and its register is
 // used for the next column. Everything is unrolled. Addresses are those of whole
 // operands plus constants.
+//
+// Wide numbers, in wide.go, are for few requests: the limbs of one or two numbers lie
+// side by side in the lanes.
 package main
 
 import . "github.com/mmcloughlin/avo/build"
@@ -25,6 +28,12 @@ func main() {
 		squareOf(size)
 		reduce(size)
 		lookup(size)
+	}
+	wide{5, 2, 2}.multiply()
+	for _, vectors := range []int{5, 8, 10} {
+		wide{vectors, 2, 1}.multiply()
+		wide{vectors, 1, 1}.multiply()
+		lookup(vectors)
 	}
 	carry()
 	double()
