@@ -20,7 +20,7 @@ import (
 var messages = flag.Int("messages", 100, "for each size of key, in TestEqualToCryptoRSA")
 
 // PKCS #1 v1.5 signatures of random messages, with many keys, are crypto/rsa's, made
-// in jobs and on goroutines. (-messages 10000 takes a minute or two.)
+// in jobs, on goroutines, and alone. (-messages 10000 takes a minute or two.)
 func TestEqualToCryptoRSA(t *testing.T) {
 	for _, bits := range keySizes {
 		t.Run(fmt.Sprint(bits), func(t *testing.T) {
@@ -77,9 +77,14 @@ func TestEqualToCryptoRSA(t *testing.T) {
 					})
 				}
 				wg.Wait()
+				for i := range n { // alone
+					if err := check(i, keys[i%len(keys)]); err != nil {
+						t.Error(err)
+					}
+				}
 			}
-			if s := e.Stats(); s.Operations != 2*uint64(*messages) || s.Fallbacks != 0 || s.Unbound != 0 {
-				t.Errorf("%+v, want %d operations", s, 2**messages)
+			if s := e.Stats(); s.Operations != 3*uint64(*messages) || s.Fallbacks != 0 || s.Unbound != 0 {
+				t.Errorf("%+v, want %d operations", s, 3**messages)
 			}
 		})
 	}
