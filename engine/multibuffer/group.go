@@ -93,7 +93,7 @@ func (g *group) sign(r *request) {
 	q := &g.queues[r.size]
 	q.push(r)
 	yield := g.leaders == 0 && g.hurry == 0
-	if g.leaders == 0 || q.n >= rsax8.Lanes || now-g.oldest().head.since >= maxLead {
+	if g.leaders == 0 || q.n >= rsax8.Lanes || g.late(g.oldest()) {
 		g.take(r)
 	}
 	var few [1]outcome
@@ -143,11 +143,17 @@ func (g *group) take(r *request) {
 	g.gathering = r
 }
 
-// handOver gives the lead to the oldest waiting request, if nobody leads or if
-// there are enough for a batch of their own.
+// handOver gives the lead to a waiting request, if nobody leads or if there are enough
+// for a batch of their own.
 func (g *group) handOver() {
-	q := g.oldest()
-	if q == nil || g.gathering != nil || g.leaders > 0 && q.n < rsax8.Lanes {
+	if g.gathering != nil {
+		return
+	}
+	q := g.full()
+	if g.leaders == 0 {
+		q = g.oldest()
+	}
+	if q == nil {
 		return
 	}
 	if g.take(q.head); g.gathering != nil {
@@ -156,13 +162,23 @@ func (g *group) handOver() {
 }
 
 // oldest returns the queue with the oldest request, or nil if nobody waits.
-func (g *group) oldest() (best *queue) {
+func (g *group) oldest() *queue { return g.oldestOf(1) }
+
+// full returns the oldest of the queues that fill a batch, or nil if none does.
+func (g *group) full() *queue { return g.oldestOf(rsax8.Lanes) }
+
+func (g *group) oldestOf(least int) (best *queue) {
 	for i := range g.queues {
-		if q := &g.queues[i]; q.n > 0 && (best == nil || q.head.arrival < best.head.arrival) {
+		if q := &g.queues[i]; q.n >= least && (best == nil || q.head.arrival < best.head.arrival) {
 			best = q
 		}
 	}
 	return best
+}
+
+// late says whether a queue's oldest request has waited for maxLead.
+func (g *group) late(q *queue) bool {
+	return g.engine.now()-q.head.since >= maxLead
 }
 
 // lead computes a batch on the goroutine of r, to which the lead has been given. It
@@ -187,7 +203,10 @@ func (g *group) lead(r *request, yield bool) (o outcome, computed bool) {
 		g.hurry--
 	}
 	g.gathering = nil
-	q := g.oldest()
+	q := g.full()
+	if q == nil || g.late(g.oldest()) {
+		q = g.oldest()
+	}
 	if q.n < g.engine.cfg.MinBatch {
 		g.leaveAlone(q)
 		return outcome{}, false

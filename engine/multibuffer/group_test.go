@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,6 +167,69 @@ func TestFullBatchOfGoroutinesHasItsOwnLeader(t *testing.T) {
 	wantAll(t, rest)
 	wantAll(t, more)
 	wantSizes(t, e, map[int]uint64{1: 1, 8: 2})
+	wantGroupIdle(t, e)
+}
+
+// Eight of one size do not wait behind fewer of another size that came before them.
+func TestFullBatchBehindAnotherSize(t *testing.T) {
+	testkit.CheckLeaks(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	e := newEngine(t, Config{}) // its clock stands still, so that nobody is late
+	small, large := newKey(t, e, "2048a"), newKey(t, e, "3072")
+	g := newHolder()
+	e.holdAt(g)
+	first := spawnSigns(small, 1)
+	testkit.Receive(t, g.entered)
+	before := spawnSigns(large, 1)
+	testkit.Eventually(t, "a request waits", func() bool { return e.waiting() == 1 })
+	rest := spawnSigns(small, 8)
+	if n := testkit.Receive(t, g.entered); n != 8 { // while the first is still computed
+		t.Errorf("the second batch has %d", n)
+	}
+	more := spawnSigns(small, 8) // both processors are taken
+	testkit.Eventually(t, "9 requests wait", func() bool { return e.waiting() == 9 })
+	g.goOn <- struct{}{} // one of them is free
+	if n := testkit.Receive(t, g.entered); n != 8 {
+		t.Errorf("the third batch has %d", n)
+	}
+	go func() { testkit.Receive(t, g.entered) }()
+	close(g.goOn)
+	wantAll(t, first)
+	wantAll(t, before)
+	wantAll(t, rest)
+	wantAll(t, more)
+	wantSizes(t, e, map[int]uint64{1: 2, 8: 2})
+	wantGroupIdle(t, e)
+}
+
+// Nor does a late one wait for as long as there are eight of another size.
+func TestLateBeforeFullBatch(t *testing.T) {
+	testkit.CheckLeaks(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	e := newEngine(t, Config{})
+	var clock atomic.Int64
+	e.now = func() time.Duration { return time.Duration(clock.Load()) }
+	small, large := newKey(t, e, "2048a"), newKey(t, e, "3072")
+	var sizes []int
+	g := newHolder()
+	e.holdAt(g)
+	first := spawnSigns(small, 1)
+	testkit.Receive(t, g.entered)
+	late := spawnSigns(large, 1)
+	testkit.Eventually(t, "a request waits", func() bool { return e.waiting() == 1 })
+	clock.Add(int64(maxLead))
+	rest := spawnSigns(small, 8)
+	testkit.Eventually(t, "9 requests wait", func() bool { return e.waiting() == 9 })
+	close(g.goOn)
+	for range 2 {
+		sizes = append(sizes, testkit.Receive(t, g.entered))
+	}
+	if !slices.Equal(sizes, []int{1, 8}) {
+		t.Errorf("batches of %v, want the late one first", sizes)
+	}
+	wantAll(t, first)
+	wantAll(t, late)
+	wantAll(t, rest)
 	wantGroupIdle(t, e)
 }
 
