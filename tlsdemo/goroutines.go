@@ -24,6 +24,7 @@ type goroutineServer struct {
 	onHandshake      func(tlsConn, time.Duration, error)
 	log              *slog.Logger
 	ln               net.Listener
+	accepted         chan struct{} // closed when no more connections will be
 
 	mu       sync.Mutex
 	open     map[*goroutineConn]struct{}
@@ -38,7 +39,7 @@ const (
 	lingerSize    = 1 << 20          // bytes read from the peer meanwhile
 
 	// stopTimeout replaces lingerTimeout while the server stops. A client that has
-	// just connected may take that long to send its first request.
+	// just connected may take that long to send its hello, and then its first request.
 	stopTimeout = 500 * time.Millisecond
 )
 
@@ -52,7 +53,7 @@ func newGoroutineServer(r *responder, config *tls.Config, handshakeTimeout time.
 	config.NextProtos = protocols
 	return &goroutineServer{
 		responder: r, config: config, handshakeTimeout: handshakeTimeout, onHandshake: onHandshake, log: log,
-		open: make(map[*goroutineConn]struct{}), drained: make(chan struct{}),
+		open: make(map[*goroutineConn]struct{}), accepted: make(chan struct{}), drained: make(chan struct{}),
 	}
 }
 
@@ -77,6 +78,7 @@ func (s *goroutineServer) listen(addr string) (net.Addr, error) {
 
 // run accepts connections until the listener is closed.
 func (s *goroutineServer) run() error {
+	defer close(s.accepted)
 	var pause time.Duration
 	for {
 		raw, err := s.ln.Accept()
@@ -104,7 +106,7 @@ func (s *goroutineServer) start(raw net.Conn) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping || s.closed {
+	if s.closed {
 		raw.Close()
 		return
 	}
@@ -130,9 +132,10 @@ func (s *goroutineServer) conns() uint64 {
 
 func (s *goroutineServer) stopAccepting() { s.ln.Close() }
 
-// shutdown must be called only once.
+// shutdown must be called only once, while run runs.
 func (s *goroutineServer) shutdown(ctx context.Context) error {
 	s.stopAccepting()
+	<-s.accepted // now all that were accepted are among the open ones
 	s.mu.Lock()
 	s.stopping = true
 	for c := range s.open {
@@ -234,9 +237,9 @@ func (c *goroutineConn) setDeadline() {
 	now := time.Now()
 	var deadline time.Time
 	switch {
-	case c.stopping && (c.state == connNew || c.state == connIdle):
+	case c.stopping && c.state == connIdle:
 		deadline = now
-	case c.stopping && (c.state == connFresh || c.state == connLingering):
+	case c.stopping && (c.state == connNew || c.state == connFresh || c.state == connLingering):
 		deadline = now.Add(stopTimeout)
 	case c.state <= connHandshake:
 		deadline = c.began.Add(c.srv.handshakeTimeout)

@@ -321,6 +321,66 @@ func TestGoroutinesLeaveNothing(t *testing.T) {
 	}
 }
 
+// lateListener accepts a last connection when it is closed.
+type lateListener struct {
+	net.Listener
+	last   chan net.Conn
+	closed chan struct{}
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	<-l.closed
+	select {
+	case c := <-l.last:
+		return c, nil
+	default:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *lateListener) Close() error {
+	close(l.closed)
+	return l.Listener.Close()
+}
+
+// A client that was accepted when the server was about to stop gets its answer.
+func TestGoroutinesLastCall(t *testing.T) {
+	s, _, _ := goroutinesHere(t, &tls.Config{Certificates: []tls.Certificate{*testCertificate(t, "ecdsa-p256")}})
+	ln := &lateListener{s.ln, make(chan net.Conn, 1), make(chan struct{})}
+	late := newGoroutineServer(s.responder, s.config, time.Minute, s.onHandshake, s.log)
+	late.ln = ln
+	s.close()
+	<-s.accepted
+
+	raw, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	client, err := net.Dial("tcp", raw.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := raw.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.last <- server
+	go late.run()
+	s.closing.Store(true)
+	done := make(chan error, 1)
+	go func() { done <- late.shutdown(context.Background()) }()
+	c := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+	if resp := visit(t, c, bufio.NewReader(c)); resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	c.Close()
+	if err := testkit.Receive(t, done); err != nil {
+		t.Error(err)
+	}
+}
+
 // When the time to drain is over, close ends everything at once.
 func TestGoroutinesCutOff(t *testing.T) {
 	s, _, _ := goroutinesHere(t, &tls.Config{Certificates: []tls.Certificate{*testCertificate(t, "ecdsa-p256")}})
