@@ -108,7 +108,7 @@ func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, 
 	n.rest.owner, n.reviews.owner = n, (*reviewTimer)(n)
 	_, n.tcp = ln.(*net.TCPListener)
 	n.queue = admission.New(l.cfg.MaxWait)
-	fd, err := dupListener(ln)
+	fd, err := dupSocket(ln)
 	if err == nil && l.cfg.Backlog > 0 {
 		if err = sysBacklog(fd, l.cfg.Backlog); err != nil {
 			sysClose(fd)
@@ -446,6 +446,7 @@ type deal struct {
 	local, remote sockaddr
 	began         int64 // when it was made; all loops share one clock
 	tcp           bool
+	attached      bool // given to the loop by Attach: it counts nowhere
 	handler       Handler
 }
 
@@ -453,12 +454,16 @@ type deal struct {
 // goroutine, or a loop that has ended.
 func (d *deal) drop(l *Loop) {
 	sysClose(d.fd)
-	l.leave(d.remote)
+	if !d.attached {
+		l.leave(d.remote)
+	}
 }
 
 func (l *Loop) takeDeal(d *deal) {
-	l.dealt.Add(-1)
-	l.load.Add(-1)
+	if !d.attached {
+		l.dealt.Add(-1)
+		l.load.Add(-1)
+	}
 	l.serveAccepted(d)
 }
 
@@ -469,10 +474,12 @@ func (l *Loop) serveAccepted(d *deal) {
 	c, err := l.newConn(d.fd, d.local, d.remote, d.tcp)
 	if err != nil {
 		l.warn("cannot serve a connection", slog.Any("error", err))
-		l.leave(d.remote)
+		if !d.attached {
+			l.leave(d.remote)
+		}
 		return
 	}
-	c.counted = true
+	c.counted = !d.attached
 	c.began, c.waited = d.began, max(l.now-d.began, 0) // the other loop's turn may have begun later
 	if h, ok := d.handler.(*TLSHandler); ok && h.valid() == nil {
 		c.next = h.adopt(c) // without a job

@@ -95,11 +95,11 @@ func acceptError(err error) acceptOutcome {
 	return acceptLater // EMFILE, ENFILE, ENOBUFS, ENOMEM and unknown errors
 }
 
-// dupListener returns a duplicate of ln's descriptor.
-func dupListener(ln net.Listener) (int, error) {
-	sc, ok := ln.(syscall.Conn)
+// dupSocket returns a duplicate of the descriptor of a listener or connection.
+func dupSocket(s any) (int, error) {
+	sc, ok := s.(syscall.Conn)
 	if !ok {
-		return -1, fmt.Errorf("loop: listener %T has no descriptor", ln)
+		return -1, fmt.Errorf("loop: %T has no descriptor", s)
 	}
 	rc, err := sc.SyscallConn()
 	if err != nil {
@@ -242,6 +242,23 @@ func sysLocalAddr(fd int) sockaddr {
 		return nil
 	}
 	return sa
+}
+
+// sysRemoteAddr returns the address of the other end of a connection.
+func sysRemoteAddr(fd int) (sockaddr, error) {
+	sa, err := unix.Getpeername(fd)
+	return sa, os.NewSyscallError("getpeername", err)
+}
+
+// sysNetConn returns a connection of package net with a duplicate of fd.
+func sysNetConn(fd int) (net.Conn, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	f := os.NewFile(uintptr(dup), "")
+	defer f.Close() // FileConn makes another duplicate
+	return net.FileConn(f)
 }
 
 // isWildcard reports whether connections to a listener at sa have other local

@@ -45,6 +45,7 @@ type TLSConn struct {
 	reading   bool  // a job is in Read, possibly paused
 	writing   bool
 	over      bool // Read has reported the end
+	detached  bool // crypto/tls belongs to somebody else
 	answers   int  // bytes that crypto/tls has queued by itself since c.out was last empty
 
 	// What was read ahead to find out whether there is anything to read: a byte of
@@ -240,7 +241,7 @@ func (t *TLSConn) Readable() bool {
 // fill reports whether there is something to read: plaintext, the peer's end or
 // an error. It keeps the byte or the error that it has read for the next Read.
 func (t *TLSConn) fill() (something bool) {
-	if t.hasPeek || t.peekErr != nil {
+	if t.hasPeek || t.peekErr != nil || t.detached {
 		return true
 	}
 	something = true // the result if there is a panic

@@ -42,7 +42,7 @@ func interrupted(error) bool            { return false }
 func acceptError(error) acceptOutcome   { return acceptFailed }
 
 func accept(int) (int, sockaddr, error)                        { return -1, nil, ErrUnsupported }
-func dupListener(net.Listener) (int, error)                    { return -1, ErrUnsupported }
+func dupSocket(any) (int, error)                               { return -1, ErrUnsupported }
 func sysRead(int, []byte) (int, error)                         { return 0, ErrUnsupported }
 func sysWrite(int, []byte) (int, error)                        { return 0, ErrUnsupported }
 func sysPeek(int) bool                                         { return false }
@@ -60,6 +60,8 @@ func setBuffer(int, bool, int) error                           { return ErrUnsup
 func setLinger(int, int) error                                 { return ErrUnsupported }
 func sysSocketError(int) syscall.Errno                         { return 0 }
 func sysLocalAddr(int) sockaddr                                { return nil }
+func sysRemoteAddr(int) (sockaddr, error)                      { return nil, ErrUnsupported }
+func sysNetConn(int) (net.Conn, error)                         { return nil, ErrUnsupported }
 func isWildcard(sockaddr) bool                                 { return false }
 func netAddr(sockaddr) net.Addr                                { return nil }
 func inetSockaddr(netip.AddrPort) sockaddr                     { return nil }

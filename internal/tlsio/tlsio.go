@@ -128,6 +128,15 @@ func (c *Conn) Seal(dst, p []byte) (_ []byte, n int, err error) {
 	return w.sealed, n, err
 }
 
+// Detach returns the crypto/tls connection, which from now on reads, writes and closes
+// nc instead of the Transport, and waits as nc does. Records that have been read are
+// kept. The handshake must have ended, and nothing else but State may be called
+// afterwards.
+func (c *Conn) Detach(nc net.Conn) *tls.Conn {
+	c.wire.net, c.wire.Transport = nc, detached{nc}
+	return c.tls
+}
+
 // CloseWrite queues a close_notify alert (RFC 8446, section 6.1). Nothing can be
 // written afterwards.
 func (c *Conn) CloseWrite() error { return c.tls.CloseWrite() }
@@ -135,13 +144,17 @@ func (c *Conn) CloseWrite() error { return c.tls.CloseWrite() }
 // wire is the Transport as crypto/tls sees it.
 type wire struct {
 	Transport
-	open    bool // the handshake has ended
+	net     net.Conn // after Detach
+	open    bool     // the handshake has ended
 	sealing bool
 	sealed  []byte
 }
 
 func (w *wire) Read(p []byte) (int, error) {
-	if !w.open {
+	switch {
+	case w.net != nil:
+		return w.net.Read(p)
+	case !w.open:
 		return w.Transport.Read(p)
 	}
 	return w.ReadNow(p)
@@ -149,6 +162,8 @@ func (w *wire) Read(p []byte) (int, error) {
 
 func (w *wire) Write(p []byte) (int, error) {
 	switch {
+	case w.net != nil:
+		return w.net.Write(p)
 	case w.sealing:
 		w.sealed = append(w.sealed, p...)
 	case !w.open:
@@ -161,9 +176,34 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// crypto/tls sets deadlines for its alerts. They have no effect, because sending an
-// alert does not wait.
+// crypto/tls sets deadlines for its alerts. They have no effect before Detach, because
+// sending an alert does not wait.
 
-func (w *wire) SetDeadline(time.Time) error      { return nil }
-func (w *wire) SetReadDeadline(time.Time) error  { return nil }
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+func (w *wire) SetDeadline(t time.Time) error {
+	if w.net != nil {
+		return w.net.SetDeadline(t)
+	}
+	return nil
+}
+
+func (w *wire) SetReadDeadline(t time.Time) error {
+	if w.net != nil {
+		return w.net.SetReadDeadline(t)
+	}
+	return nil
+}
+
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	if w.net != nil {
+		return w.net.SetWriteDeadline(t)
+	}
+	return nil
+}
+
+// detached is a connection of package net as the Transport after Detach. ReadNow and
+// Queue are not called any more.
+type detached struct{ net.Conn }
+
+func (d detached) NetConn() net.Conn             { return d.Conn }
+func (d detached) ReadNow(p []byte) (int, error) { return d.Read(p) }
+func (d detached) Queue(p []byte) error          { _, err := d.Write(p); return err }
