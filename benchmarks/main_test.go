@@ -68,7 +68,7 @@ func TestQuickRun(t *testing.T) {
 		rows []string // in the tables, with figures
 	}{
 		{"echo --quick --servers gnetjobs,gnetjobs-job,goroutines,gnet", []string{"gnetjobs", "gnetjobs-job", "goroutines", "gnet"}},
-		{"handshakes --rounds 1 --warmup 100ms --duration 1s --load none --key rsa2048 --tls 1.3 --resume full --servers gnetjobs,gnetjobs-job,gnetjobs-multibuffer,goroutines", []string{"gnetjobs", "gnetjobs-job", "goroutines"}},
+		{"handshakes --rounds 1 --warmup 100ms --duration 1s --load none --key rsa2048 --tls 1.3 --resume full --servers gnetjobs,gnetjobs-job,gnetjobs-multibuffer,goroutines,grpc", []string{"gnetjobs", "gnetjobs-job", "goroutines", "grpc"}},
 		{"idle --quick --servers gnetjobs,gnet", []string{"gnetjobs", "gnet"}},
 	} {
 		scenario, _, _ := strings.Cut(tt.args, " ")

@@ -76,8 +76,8 @@ func (k Kind) Args() []string {
 var ErrNotResumed = errors.New("not resumed")
 
 // Agreement is the version, cipher suite and curve that all servers must agree on
-// with the client in handshakes of one kind. The zero Agreement takes those of the
-// first server that is checked.
+// with the client in handshakes of one kind, whatever application protocol they
+// have. The zero Agreement takes those of the first server that is checked.
 type Agreement struct {
 	who  string
 	what load.Negotiated
@@ -85,9 +85,10 @@ type Agreement struct {
 
 // Check returns an error if a load was not what it should have been: if any of
 // its handshakes was with another server than the one whose certificate has this
-// hash, was not of this kind, or differs from those of other servers. A load in
-// which no handshake succeeded passes. who names the server in errors.
-func (a *Agreement) Check(who string, k Kind, r *load.Result, sha256 string) error {
+// hash, was not of this kind, did not agree on this application protocol (ALPN; "":
+// on none), or differs from those of other servers. A load in which no handshake
+// succeeded passes. who names the server in errors.
+func (a *Agreement) Check(who string, k Kind, alpn string, r *load.Result, sha256 string) error {
 	switch certs := r.Certificates; {
 	case r.Handshakes == 0:
 		return nil
@@ -100,6 +101,10 @@ func (a *Agreement) Check(who string, k Kind, r *load.Result, sha256 string) err
 	if err != nil {
 		return err
 	}
+	if what.ALPN != alpn {
+		return fmt.Errorf("its handshakes agreed on the application protocol %q instead of %q", what.ALPN, alpn)
+	}
+	what.ALPN = "" // it differs between protocols
 	if a.who == "" {
 		a.who, a.what = who, what
 	}

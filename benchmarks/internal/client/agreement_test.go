@@ -21,7 +21,7 @@ func TestCurve(t *testing.T) {
 	}
 	for curve, ok := range map[string]bool{"X25519MLKEM768": true, "X25519": false} {
 		r := &load.Result{Handshakes: 1, Negotiated: []load.Negotiated{{Version: "TLS 1.3", Cipher: "C", Curve: curve, Handshakes: 1}}, Certificates: []load.Certificate{{SHA256: "cafe", Handshakes: 1}}}
-		if err := new(Agreement).Check("x", k, r, "cafe"); (err == nil) != ok {
+		if err := new(Agreement).Check("x", k, "", r, "cafe"); (err == nil) != ok {
 			t.Errorf("agreed on %s: %v", curve, err)
 		}
 	}
@@ -78,24 +78,60 @@ func TestAgreement(t *testing.T) {
 		{"another version", full, func(r *load.Result) { r.Negotiated[0].Version = "TLS 1.2" }, "TLS 1.2 instead of TLS 1.3"},
 		{"another cipher", full, func(r *load.Result) { r.Negotiated[0].Cipher = "OTHER" }, "its handshakes agreed on TLS 1.3, OTHER, X25519, but first's on TLS 1.3, TLS_AES_128_GCM_SHA256, X25519"},
 		{"another curve", full, func(r *load.Result) { r.Negotiated[0].Curve = "P-256" }, "P-256, but first's on"},
-		{"another protocol", full, func(r *load.Result) { r.Negotiated[0].ALPN = "h2" }, "h2"},
+		{"another protocol", full, func(r *load.Result) { r.Negotiated[0].ALPN = "h2" }, `agreed on the application protocol "h2" instead of ""`},
+		{"two protocols", full, func(r *load.Result) { split(r, 999, func(n *load.Negotiated) { n.ALPN = "h2" }) }, "but also on TLS 1.3, TLS_AES_128_GCM_SHA256, X25519, h2"},
 		{"nearly all resumed", resumed, func(r *load.Result) { split(r, 990, func(n *load.Negotiated) { n.Resumed = false }) }, ""},
 		{"too few resumed", resumed, func(r *load.Result) { split(r, 989, func(n *load.Negotiated) { n.Resumed = false }) }, "not resumed: 989 of 1000"},
 		{"none resumed", resumed, func(r *load.Result) { r.Negotiated[0].Resumed = false }, "not resumed: 0 of 1000"},
 	}
 	for _, tt := range tests {
 		var same Agreement
-		if err := same.Check("first", tt.what, goodLoad(tt.what), "cafe"); err != nil {
+		if err := same.Check("first", tt.what, "", goodLoad(tt.what), "cafe"); err != nil {
 			t.Fatal(err)
 		}
 		r := goodLoad(tt.what)
 		tt.spoil(r)
-		err := same.Check("x", tt.what, r, "cafe")
+		err := same.Check("x", tt.what, "", r, "cafe")
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
 		if errors.Is(err, ErrNotResumed) != strings.HasPrefix(tt.want, "not resumed") {
 			t.Errorf("%s: %v is ErrNotResumed: %t", tt.name, err, errors.Is(err, ErrNotResumed))
+		}
+	}
+}
+
+// Servers of different application protocols agree if all else is the same. Each
+// must have chosen its own.
+func TestAgreementAcrossProtocols(t *testing.T) {
+	full := Full("rsa2048")
+	chose := func(alpn, curve string) *load.Result {
+		r := goodLoad(full)
+		r.Negotiated[0].ALPN, r.Negotiated[0].Curve = alpn, curve
+		return r
+	}
+	for _, first := range []string{"", "h2"} {
+		for _, tt := range []struct {
+			alpn        string // that must be chosen
+			chose, with string // what was chosen
+			want        string // in the error; none if empty
+		}{
+			{"h2", "h2", "X25519", ""},
+			{"", "", "X25519", ""},
+			{"h2", "", "X25519", `agreed on the application protocol "" instead of "h2"`},
+			{"h2", "http/1.1", "X25519", `agreed on the application protocol "http/1.1" instead of "h2"`},
+			{"", "h2", "X25519", `agreed on the application protocol "h2" instead of ""`},
+			{"h2", "h2", "P-256", "P-256, but first's on"},
+			{"", "", "P-256", "P-256, but first's on"},
+		} {
+			var same Agreement
+			if err := same.Check("first", full, first, chose(first, "X25519"), "cafe"); err != nil {
+				t.Fatal(err)
+			}
+			err := same.Check("x", full, tt.alpn, chose(tt.chose, tt.with), "cafe")
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("after %q, %+v: %v", first, tt, err)
+			}
 		}
 	}
 }

@@ -19,7 +19,7 @@ func TestGoroutines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := new(Agreement).Check("x", Full("rsa2048"), &r, target.SHA256); err != nil || r.Handshakes < 2 || r.Total.Handshakes != r.Handshakes || r.Negotiated[0].Curve != curve {
+		if err := new(Agreement).Check("x", Full("rsa2048"), "", &r, target.SHA256); err != nil || r.Handshakes < 2 || r.Total.Handshakes != r.Handshakes || r.Negotiated[0].Curve != curve {
 			t.Errorf("%s: %+v, %v", flag, r, err)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"log"
 	"net"
 	"os"
-	"runtime/debug"
 
 	"github.com/panjf2000/gnet/v2"
 )
@@ -23,16 +22,7 @@ func init() {
 }
 
 // GnetVersion is the version of gnet that is measured.
-func GnetVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, d := range info.Deps {
-			if d.Path == "github.com/panjf2000/gnet/v2" {
-				return d.Version
-			}
-		}
-	}
-	return "unknown"
-}
+func GnetVersion() string { return moduleVersion("github.com/panjf2000/gnet/v2") }
 
 // gnetHandler is the handler of the servers on gnet, with TLS and without.
 type gnetHandler struct {

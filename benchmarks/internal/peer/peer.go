@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -50,7 +51,17 @@ const (
 	HTTPS     Protocol = "https"      // it answers every request with a few lines, over TLS
 	TLSEcho   Protocol = "tls-echo"   // it echoes, over TLS
 	PlainEcho Protocol = "plain-echo" // it echoes, without TLS
+	GRPC      Protocol = "grpc"       // it has gRPC's health service, over TLS
 )
+
+// ALPN is the application protocol that clients offer and the server must choose.
+// If it is "", they offer none.
+func (p Protocol) ALPN() string {
+	if p == GRPC {
+		return "h2"
+	}
+	return ""
+}
 
 // Options are the same for all peers. With fills in defaults where they are 0.
 type Options struct {
@@ -145,6 +156,18 @@ func Runnable(names []string, key string) (can []Peer, notes []string) {
 
 // Ours says whether the peer of this name is this project's.
 func Ours(name string) bool { return peers[name] != nil && peers[name].Ours() }
+
+// moduleVersion is the version of a library that is measured.
+func moduleVersion(path string) string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range info.Deps {
+			if d.Path == path {
+				return d.Version
+			}
+		}
+	}
+	return "unknown"
+}
 
 // multibufferRuns says whether the multi-buffer engine can sign with such a key.
 func multibufferRuns(key string) error {

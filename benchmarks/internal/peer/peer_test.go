@@ -34,19 +34,7 @@ func TestPeersSpeak(t *testing.T) {
 				o := options(t, keyFor(t, p))
 				o.Protocol, o.Free = protocol, true
 				err := With(t.Context(), p, o, func(s *Server) error {
-					c, err := s.Target().Dial(t.Context(), new(net.Dialer)) // it compares the certificate
-					if err != nil {
-						return err
-					}
-					defer c.Close()
-					if _, over := c.(*tls.Conn); over != (protocol != PlainEcho) {
-						t.Errorf("the connection is a %T", c)
-					}
-					if protocol == HTTPS {
-						err = ask(c, 2)
-					} else {
-						err = errors.Join(echo(c), echo(c))
-					}
+					err := talk(t, s)
 					if err != nil {
 						return err
 					}
@@ -69,13 +57,56 @@ func TestPeersSpeak(t *testing.T) {
 	}
 }
 
+// talk connects to a server and has it do what its protocol is, twice.
+func talk(t *testing.T, s *Server) error {
+	t.Helper()
+	if s.Protocol == GRPC {
+		state, err := checkHealth(t.Context(), dialGRPC(t, s, 0, nil), s, 2)
+		if err == nil && state.NegotiatedProtocol != "h2" {
+			t.Errorf("it chose the protocol %q", state.NegotiatedProtocol)
+		}
+		return err
+	}
+	c, err := s.Target().Dial(t.Context(), new(net.Dialer)) // it compares the certificate
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, over := c.(*tls.Conn); over != (s.Protocol != PlainEcho) {
+		t.Errorf("the connection is a %T", c)
+	}
+	if s.Protocol == HTTPS {
+		return ask(c, 2)
+	}
+	return errors.Join(echo(c), echo(c))
+}
+
+// visit makes a connection and requests, with a version of TLS and, if there are
+// some, a session. It says whether that was resumed.
+func visit(t *testing.T, s *Server, version uint16, sessions tls.ClientSessionCache, requests int) (resumed bool, err error) {
+	t.Helper()
+	if s.Protocol == GRPC {
+		c := dialGRPC(t, s, version, sessions)
+		defer c.Close()
+		state, err := checkHealth(t.Context(), c, s, requests)
+		if err == nil && state.Version != version {
+			t.Errorf("it chose %s", tls.VersionName(state.Version))
+		}
+		return state.DidResume, err
+	}
+	c := dialTLS(t, s.Addr, version, sessions)
+	defer c.Close()
+	return c.ConnectionState().DidResume, ask(c, requests)
+}
+
 // Every peer counts what a client did: full handshakes and resumed ones, in both
 // versions, and requests.
 func TestPeersCount(t *testing.T) {
-	for _, name := range Names(HTTPS) {
+	for _, name := range Names(HTTPS, GRPC) {
 		t.Run(name, func(t *testing.T) {
 			p := peers[name]
 			o := options(t, keyFor(t, p))
+			o.Protocol = Speak(p, HTTPS, GRPC)
 			o.Tickets, o.Metrics = true, true
 			err := With(t.Context(), p, o, func(s *Server) error {
 				for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -85,11 +116,9 @@ func TestPeersCount(t *testing.T) {
 					}
 					sessions := tls.NewLRUClientSessionCache(1)
 					for range 3 {
-						c := dialTLS(t, s.Addr, version, sessions)
-						if err := ask(c, 2); err != nil {
+						if _, err := visit(t, s, version, sessions, 2); err != nil {
 							return err
 						}
-						c.Close()
 					}
 					after, err := s.Counts(t.Context())
 					if got := after.Since(before); err != nil || got != (Counts{3, 3, 2, 6}) {
@@ -107,20 +136,20 @@ func TestPeersCount(t *testing.T) {
 
 // Without tickets no session is resumed.
 func TestPeersDoNotResume(t *testing.T) {
-	for _, name := range []string{"goroutines", "gnetjobs", "nethttp", "fasthttp", "nginx", "haproxy"} {
+	for _, name := range []string{"goroutines", "gnetjobs", "nethttp", "fasthttp", "grpc", "nginx", "haproxy"} {
 		t.Run(name, func(t *testing.T) {
 			o := options(t, keyFor(t, peers[name]))
+			o.Protocol = Speak(peers[name], HTTPS, GRPC)
 			err := With(t.Context(), peers[name], o, func(s *Server) error {
 				sessions := tls.NewLRUClientSessionCache(1)
 				for range 2 {
-					c := dialTLS(t, s.Addr, tls.VersionTLS13, sessions)
-					if c.ConnectionState().DidResume {
-						t.Error("a session was resumed")
-					}
-					if err := ask(c, 1); err != nil {
+					resumed, err := visit(t, s, tls.VersionTLS13, sessions, 1)
+					if err != nil {
 						return err
 					}
-					c.Close()
+					if resumed {
+						t.Error("a session was resumed")
+					}
 				}
 				return nil
 			})
@@ -190,10 +219,13 @@ func TestNames(t *testing.T) {
 	if got := Names(TLSEcho, PlainEcho); !slices.IsSorted(got) || !slices.Contains(got, "gnet") || !slices.Contains(got, "goroutines") || slices.Contains(got, "nginx") {
 		t.Error(got)
 	}
-	if got := Names(HTTPS); slices.Contains(got, "gnet") || !slices.Contains(got, "jobloop") {
+	if got := Names(HTTPS); slices.Contains(got, "gnet") || slices.Contains(got, "grpc") || !slices.Contains(got, "jobloop") {
 		t.Error(got)
 	}
-	for name, want := range map[string]bool{"jobloop": true, "gnetjobs-job": true, "gnet": false, "nginx": false, "nobody": false} {
+	if got := Names(GRPC); !slices.Equal(got, []string{"grpc", "grpc-multibuffer"}) {
+		t.Error(got)
+	}
+	for name, want := range map[string]bool{"jobloop": true, "gnetjobs-job": true, "grpc-multibuffer": true, "grpc": false, "gnet": false, "nginx": false, "nobody": false} {
 		if Ours(name) != want {
 			t.Errorf("%s is ours: %t", name, !want)
 		}

@@ -19,15 +19,15 @@ import (
 
 // Server is a process under measurement.
 type Server struct {
-	Name    string
-	Addr    string
-	Said    string                                // the line of output that named the address
-	Cert    *Certificate                          // nil: without TLS
-	Metrics string                                // URL of its metrics, if it has any in Prometheus's format
-	Counts  func(context.Context) (Counts, error) // nil: its counters cannot be read
-	Free    func(context.Context) error           // makes it collect garbage and give memory back; nil: it cannot be told to
+	Name     string
+	Protocol Protocol
+	Addr     string
+	Said     string                                // the line of output that named the address
+	Cert     *Certificate                          // nil: without TLS
+	Metrics  string                                // URL of its metrics, if it has any in Prometheus's format
+	Counts   func(context.Context) (Counts, error) // nil: its counters cannot be read
+	Free     func(context.Context) error           // makes it collect garbage and give memory back; nil: it cannot be told to
 
-	echo    bool
 	cpu     int
 	goodbye syscall.Signal // tells it to end
 	cmd     *process.Cmd
@@ -41,9 +41,9 @@ func (s *Server) PID() int { return s.cmd.Process.Pid }
 // Watch says which process a client has to watch.
 func (s *Server) Watch() client.Server { return client.Server{PID: s.PID(), CPU: s.cpu} }
 
-// Target says which server a client has to load.
+// Target says which server a client has to load. There is no such client of gRPC.
 func (s *Server) Target() client.Target {
-	t := client.Target{Addr: s.Addr, Echo: s.echo}
+	t := client.Target{Addr: s.Addr, Echo: s.Protocol == TLSEcho || s.Protocol == PlainEcho}
 	if s.Cert != nil {
 		t.SHA256 = s.Cert.SHA256
 	}
@@ -61,7 +61,7 @@ const startTimeout = 30 * time.Second
 // Go gets no more threads than serve, so that none only waits for the core.
 func start(ctx context.Context, name string, o Options, addr, program string, args ...string) (*Server, error) {
 	s := &Server{
-		Name: name, Addr: addr, Cert: o.Cert, echo: o.Protocol != HTTPS, cpu: o.CPU,
+		Name: name, Protocol: o.Protocol, Addr: addr, Cert: o.Cert, cpu: o.CPU,
 		cmd: process.Command(ctx, name, program, args...), goodbye: syscall.SIGTERM, exited: make(chan struct{}),
 	}
 	if o.Protocol == PlainEcho {

@@ -156,7 +156,7 @@ func (t testedClient) check(kind client.Kind, res *load.Result, sha256 string, s
 	case res.Handshakes == 0:
 		return errors.New("it does not tell of its handshakes")
 	}
-	if err := same.Check(t.name, kind, res, sha256); err != nil {
+	if err := same.Check(t.name, kind, "", res, sha256); err != nil {
 		return err
 	}
 	if got := res.Negotiated[0].Curve; got != t.curve {

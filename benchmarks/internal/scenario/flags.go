@@ -40,7 +40,7 @@ func Vars() map[string]string {
 	return map[string]string{
 		"scenarios": list(names), "usual": list(usual),
 		"keys": "rsa2048,rsa3072,rsa4096,ecdsa-p256", "rsakeys": "rsa2048,rsa3072,rsa4096",
-		"https": list(peer.Names(peer.HTTPS)), "echo": list(peer.Names(peer.TLSEcho, peer.PlainEcho)), "peers": list(peer.Names(peer.HTTPS, peer.TLSEcho, peer.PlainEcho)),
+		"https": list(peer.Names(peer.HTTPS)), "tls_handshakes": list(peer.Names(peer.HTTPS, peer.GRPC)), "echo": list(peer.Names(peer.TLSEcho, peer.PlainEcho)), "peers": list(peer.Names(peer.HTTPS, peer.TLSEcho, peer.PlainEcho)),
 	}
 }
 

@@ -38,9 +38,9 @@ type handshakes struct {
 	Rounds   int           `default:"5" min:"1" help:"Rounds; in each, every server is measured once."`
 	Duration time.Duration `default:"5s" min:"1ns" help:"How long each load of a server is measured in a round."`
 	Warmup   time.Duration `default:"1s" min:"0s" help:"Load before that. Before twice the rate it is at least 5s, unless --quick is given: the steady overload is measured, and not its beginning."`
-	Request  bool          `default:"true" negatable:"" help:"Make one request after each handshake: its answer proves that the server has finished the handshake too."`
+	Request  bool          `default:"true" negatable:"" help:"Make one request after each handshake: its answer proves that the server has finished the handshake too. gRPC's servers get none."`
 	Load     []string      `enum:"half,twice,none" default:"half,twice" help:"At which parts of the saturation rate to measure latency, with clients that come on schedule: ${enum}."`
-	Servers  []string      `enum:"${https}" default:"jobloop-multibuffer,jobloop,jobloop-offload,goroutines,nginx,haproxy" help:"What to measure: any of ${enum}."`
+	Servers  []string      `enum:"${tls_handshakes}" default:"jobloop-multibuffer,jobloop,jobloop-offload,goroutines,nginx,haproxy" help:"What to measure: any of ${enum}."`
 }
 
 // schedules are the loads by schedule, as parts of the rate at saturation.
@@ -208,10 +208,8 @@ func (l *loader) loads(ctx context.Context, before []*handshakeRound, round *han
 
 // load loads the server in one way.
 func (l *loader) load(ctx context.Context, warmup time.Duration, args ...string) (*client.Loaded, error) {
-	args = append(args, "--reset", "--warmup", warmup.String(), "--duration", l.Duration.String())
-	if l.Request {
-		args = append(args, "--request", "/")
-	}
+	args = append(args, "--warmup", warmup.String(), "--duration", l.Duration.String())
+	args = append(args, visitArgs(l.server.Protocol, l.Request)...)
 	loaded, err := l.run.watched(ctx, l.server, l.kind, args...)
 	if err != nil {
 		return nil, err

@@ -143,9 +143,9 @@ func TestHandshakeRound(t *testing.T) {
 		begin := "load --quiet --json - --tls 1.3 --insecure --curve X25519 --resume none"
 		most := fmt.Sprintf(" --connections %d --timeout 2s", min(16000, load.MaxConnections()))
 		want := []string{
-			begin + " --connections 64 --reset --warmup 100ms --duration 1s --request / " + s.Addr,
-			begin + " --rate 1000.0" + most + " --reset --warmup 100ms --duration 1s --request / " + s.Addr, // half of the median, 2000
-			begin + " --rate 4000.0" + most + " --reset --warmup 5s --duration 1s --request / " + s.Addr,
+			begin + " --connections 64 --warmup 100ms --duration 1s --request / --reset " + s.Addr,
+			begin + " --rate 1000.0" + most + " --warmup 100ms --duration 1s --request / --reset " + s.Addr, // half of the median, 2000
+			begin + " --rate 4000.0" + most + " --warmup 5s --duration 1s --request / --reset " + s.Addr,
 		}
 		if strings.Join(calls, "\n") != strings.Join(want, "\n") {
 			t.Errorf("calls\n%s\nwant\n%s", strings.Join(calls, "\n"), strings.Join(want, "\n"))

@@ -54,7 +54,12 @@ func flags[S Scenario](t *testing.T, name string, args ...string) (S, error) {
 // withServer starts a real server, to whose certificate fakeLoad can refer.
 func withServer(t *testing.T, r *run, key string, f func(*peer.Server)) {
 	t.Helper()
-	peers, err := r.peers([]string{"goroutines"}, key)
+	withServerNamed(t, r, "goroutines", key, f)
+}
+
+func withServerNamed(t *testing.T, r *run, name, key string, f func(*peer.Server)) {
+	t.Helper()
+	peers, err := r.peers([]string{name}, key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,9 @@ func (r *run) peers(names []string, key string) ([]peer.Peer, error) {
 	if slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "gnet") }) {
 		r.noteOnce("gnet " + peer.GnetVersion() + ".")
 	}
+	if slices.ContainsFunc(can, func(p peer.Peer) bool { return peer.Speak(p, peer.GRPC) != "" }) {
+		r.noteOnce("gRPC's servers (grpc-go " + peer.GRPCVersion() + ") are measured with handshakes without a request: their clients speak HTTP/2. Their latency ends with the client's part of the handshake. The client closes these connections and does not reset them.")
+	}
 	return can, nil
 }
 
@@ -62,7 +65,7 @@ func (r *run) with(ctx context.Context, p peer.Peer, key string, o peer.Options,
 		return err
 	}
 	if o.Protocol == "" {
-		o.Protocol = peer.HTTPS
+		o.Protocol = peer.Speak(p, peer.HTTPS, peer.GRPC)
 	}
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = time.Minute
@@ -92,7 +95,24 @@ func (r *run) check(s *peer.Server, kind client.Kind, res *load.Result) error {
 	if r.same[kind] == nil {
 		r.same[kind] = new(client.Agreement)
 	}
-	return r.same[kind].Check(s.Name, kind, res, s.Cert.SHA256)
+	return r.same[kind].Check(s.Name, kind, s.Protocol.ALPN(), res, s.Cert.SHA256)
+}
+
+// visitArgs are the arguments of "tlsdemo load" that say what it offers a server of
+// this protocol, and what follows a handshake: a request, if there is to be one, and
+// a reset, so that the local ports last.
+//
+// "tlsdemo load" speaks HTTP/1.1 only, so a gRPC server gets no request. Its
+// connections are not reset either: no answer has shown that the server has finished
+// the handshake, and a reset could overtake the client's last message.
+func visitArgs(p peer.Protocol, request bool) []string {
+	switch {
+	case p == peer.GRPC:
+		return []string{"--alpn", p.ALPN(), "--no-reset"}
+	case request:
+		return []string{"--request", "/", "--reset"}
+	}
+	return []string{"--reset"}
 }
 
 // cpuDuring returns the CPU time that a server and its workers use while f runs.

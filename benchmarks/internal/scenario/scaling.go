@@ -36,7 +36,7 @@ type scaling struct {
 	Handshakes  int           `default:"5000" min:"1" help:"Handshakes of a server in a round; more where there would be fewer than two for each connection."`
 	Rounds      int           `default:"3" min:"1" help:"Rounds; in each, every server is measured once."`
 	Timeout     time.Duration `default:"1m" min:"1ns" help:"How long a client waits, and how long the servers let a handshake take (HAProxy at least 1m, fasthttp for ever)."`
-	Servers     []string      `enum:"${https}" default:"jobloop-multibuffer,jobloop,goroutines,nginx,haproxy" help:"What to measure: any of ${enum}."`
+	Servers     []string      `enum:"${tls_handshakes}" default:"jobloop-multibuffer,jobloop,goroutines,nginx,haproxy" help:"What to measure: any of ${enum}."`
 }
 
 // scalingResult is what one server did in one round.
@@ -140,8 +140,9 @@ func (s *scaling) one(ctx context.Context, r *run, srv *peer.Server, p *scalingP
 	kind := client.Full(p.Key)
 	var res *load.Result
 	cpu, err := cpuDuring(srv, func() (err error) {
-		res, err = r.client.Run(ctx, append(kind.Args(), "--connections", strconv.Itoa(p.Connections), "--count", strconv.Itoa(max(s.Handshakes, 2*p.Connections)),
-			"--warmup", "0s", "--ramp", "0s", "--timeout", s.Timeout.String(), "--request", "/", srv.Addr)...)
+		args := []string{"--connections", strconv.Itoa(p.Connections), "--count", strconv.Itoa(max(s.Handshakes, 2*p.Connections)),
+			"--warmup", "0s", "--ramp", "0s", "--timeout", s.Timeout.String()}
+		res, err = r.client.Run(ctx, slices.Concat(kind.Args(), args, visitArgs(srv.Protocol, true), []string{srv.Addr})...)
 		return err
 	})
 	if err != nil {
