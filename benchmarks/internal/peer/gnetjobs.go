@@ -49,6 +49,11 @@ func (c counted) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	return c.EventHandler.OnOpen(conn)
 }
 
+func (c counted) OnClose(conn gnet.Conn, err error) gnet.Action {
+	c.s.counts.closed.Add(1)
+	return c.EventHandler.OnClose(conn, err)
+}
+
 // jobHandler serves each connection by the goroutine server's code, in a job.
 type jobHandler struct{ *gnetHandler }
 
@@ -65,6 +70,7 @@ func (s *Serve) gather() error {
 	if err != nil {
 		return err
 	}
+	s.engine.Store(eng)
 	cert := s.config.Certificates[0]
 	if cert.PrivateKey, err = eng.Key(cert.PrivateKey.(crypto.Signer)); err != nil {
 		return err

@@ -39,6 +39,7 @@ func init() {
 func (s *Serve) wrapKey() (err error) {
 	key := &s.config.Certificates[0].PrivateKey
 	*key, err = multibuffer.Wrap(*key)
+	s.engine.Store(multibuffer.Shared())
 	return err
 }
 

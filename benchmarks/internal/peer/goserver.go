@@ -12,6 +12,8 @@ import (
 	"os"
 	"runtime/debug"
 	"sync/atomic"
+
+	"github.com/jobloop/jobloop/engine/multibuffer"
 )
 
 // goPeer is a peer that is written here, in the way in which its library's
@@ -43,12 +45,13 @@ func (p *goPeer) Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	if o.Metrics {
-		s.Counts = func(ctx context.Context) (c Counts, _ error) {
-			b, err := get(ctx, "http://"+control+"/counts")
-			if err == nil {
-				err = json.Unmarshal(b, &c)
-			}
+		s.Counts = func(ctx context.Context) (c Counts, err error) {
+			err = getJSON(ctx, "http://"+control+"/counts", &c)
 			return c, err
+		}
+		s.State = func(ctx context.Context) (m State, err error) {
+			err = getJSON(ctx, "http://"+control+"/state", &m)
+			return m, err
 		}
 	}
 	if o.Free {
@@ -64,15 +67,16 @@ func (p *goPeer) Start(ctx context.Context, o Options) (*Server, error) {
 type Serve struct {
 	Name    string `arg:""`
 	JSON    string `arg:""` // the Options
-	Control string `arg:""` // address where it tells the counters and gives memory back; empty: none
+	Control string `arg:""` // address where it tells the counters and its state, and gives memory back; empty: none
 
 	Options `kong:"-"`
 	config  *tls.Config // nil with PlainEcho
 	counts  counters
+	engine  atomic.Pointer[multibuffer.Engine] // that makes the key's signatures, if there is one
 }
 
 // counters is what a server counts of its clients.
-type counters struct{ connections, handshakes, resumed, requests atomic.Int64 }
+type counters struct{ connections, closed, handshakes, resumed, requests atomic.Int64 }
 
 // Run serves until ctx is done.
 func (s *Serve) Run(ctx context.Context) error {
@@ -130,13 +134,15 @@ func (s *Serve) configure() error {
 	return nil
 }
 
-// control is the handler that reports the counters and gives memory back.
+// control is the handler that reports the counters and the state, and gives memory
+// back.
 func (s *Serve) control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/counts", func(w http.ResponseWriter, _ *http.Request) {
 		c := &s.counts
 		json.NewEncoder(w).Encode(Counts{c.connections.Load(), c.handshakes.Load(), c.resumed.Load(), c.requests.Load()})
 	})
+	mux.HandleFunc("/state", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(s.state()) })
 	mux.HandleFunc("/free", func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() })
 	return mux
 }
@@ -154,22 +160,39 @@ func (s *Serve) listen(ctx context.Context) (net.Listener, error) {
 	context.AfterFunc(ctx, func() { ln.Close() })
 	s.listening(ln.Addr())
 	if s.Metrics {
-		return countingListener{ln, &s.counts.connections}, nil
+		return countingListener{ln, &s.counts}, nil
 	}
 	return ln, nil
 }
 
+// countingListener counts its connections.
 type countingListener struct {
 	net.Listener
-	accepted *atomic.Int64
+	counts *counters
 }
 
 func (l countingListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if err == nil {
-		l.accepted.Add(1)
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	l.counts.connections.Add(1)
+	return &countedConn{Conn: c, counts: l.counts}, nil
+}
+
+// countedConn counts its end once: servers close a connection more than once.
+type countedConn struct {
+	net.Conn
+	counts *counters
+	closed atomic.Bool
+}
+
+func (c *countedConn) Close() error {
+	err := c.Conn.Close()
+	if !c.closed.Swap(true) {
+		c.counts.closed.Add(1)
+	}
+	return err
 }
 
 // answerBody is as long as that of tlsdemo.

@@ -63,6 +63,7 @@ func (j *jobloop) Start(ctx context.Context, o Options) (*Server, error) {
 			m, err := Scrape(ctx, metrics)
 			return jobloopCounts(m), err
 		}
+		s.State = func(ctx context.Context) (State, error) { return scrapeState(ctx, metrics, j.engine) }
 	}
 	// It serves without the engine too, if it has to.
 	if !strings.Contains(s.Said, "engine: "+j.engine+" ") {

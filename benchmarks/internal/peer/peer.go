@@ -6,9 +6,10 @@
 //   - peer.go is what a peer is
 //   - server.go starts one as a process, and stops it
 //   - goserver.go is the process of the peers that are written here, in Go
-//   - configured.go starts those that have a configuration file
+//   - configfile.go starts those that have a configuration file
 //   - certificate.go makes their certificates
-//   - counts.go reads what they count
+//   - servercounts.go reads what they count
+//   - serverstate.go is what they hold, for those that tell
 //   - install.go fetches those that are programs of the system
 package peer
 

@@ -26,6 +26,7 @@ type Server struct {
 	Cert     *Certificate                          // nil: without TLS
 	Metrics  string                                // URL of its metrics, if it has any in Prometheus's format
 	Counts   func(context.Context) (Counts, error) // nil: its counters cannot be read
+	State    func(context.Context) (State, error)  // nil: it cannot be read
 	Free     func(context.Context) error           // makes it collect garbage and give memory back; nil: it cannot be told to
 
 	cpu     int

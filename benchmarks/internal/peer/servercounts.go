@@ -5,6 +5,7 @@ package peer
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,6 +43,15 @@ func Scrape(ctx context.Context, url string) (map[string]float64, error) {
 	return parseMetrics(bytes.NewReader(b))
 }
 
+// getJSON reads a page into v.
+func getJSON(ctx context.Context, url string, v any) error {
+	b, err := get(ctx, url)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
 // get reads a page. It keeps no connection, which would be counted among the
 // server's.
 func get(ctx context.Context, url string) ([]byte, error) {
@@ -66,7 +76,8 @@ const maxPage = 1 << 20
 
 // parseMetrics reads the Prometheus text format: the values of counters and
 // gauges. Series of one name that differ in their labels are added up under the
-// name. Each is there under the name with its labels, too.
+// name. Each is there under the name with its labels, too. Of histograms, there is
+// the number of values, under the name and "_count".
 func parseMetrics(r io.Reader) (map[string]float64, error) {
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(r)
@@ -76,6 +87,10 @@ func parseMetrics(r io.Reader) (map[string]float64, error) {
 	m := make(map[string]float64)
 	for name, f := range families {
 		for _, metric := range f.Metric {
+			if h := metric.GetHistogram(); h != nil {
+				m[name+"_count"] += float64(h.GetSampleCount())
+				continue
+			}
 			v := metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + metric.GetUntyped().GetValue()
 			m[name] += v
 			var labels []string

@@ -26,6 +26,11 @@ jobloop_connections{loop="1"} 4
 tlsdemo_handshakes_total{result="a} b",version="1.3"} 1e+06 1700000000
 
 go_goroutines 17
+# TYPE jobloop_multibuffer_batch_size histogram
+jobloop_multibuffer_batch_size_bucket{le="1"} 3
+jobloop_multibuffer_batch_size_bucket{le="+Inf"} 5
+jobloop_multibuffer_batch_size_sum 12
+jobloop_multibuffer_batch_size_count 5
 `
 	m, err := parseMetrics(strings.NewReader(in))
 	if err != nil {
@@ -33,7 +38,7 @@ go_goroutines 17
 	}
 	for name, want := range map[string]float64{
 		"jobloop_connections": 7, `jobloop_connections{loop="1"}`: 4, "tlsdemo_handshakes_total": 1e6,
-		`tlsdemo_handshakes_total{result="a} b",version="1.3"}`: 1e6, "go_goroutines": 17,
+		`tlsdemo_handshakes_total{result="a} b",version="1.3"}`: 1e6, "go_goroutines": 17, "jobloop_multibuffer_batch_size_count": 5,
 	} {
 		if got, ok := m[name]; !ok || got != want {
 			t.Errorf("%s = %v, %t, want %v", name, got, ok, want)

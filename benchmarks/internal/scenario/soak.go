@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,7 @@ type soak struct {
 	Clients    int    `default:"128" min:"1" help:"Connections at a time, without those that have fallen silent."`
 	Silent     int    `default:"500" min:"0" help:"The most connections at a time that have fallen silent."`
 	Key        string `enum:"${keys}" default:"ecdsa-p256" help:"The server's key: ${enum}."`
-	Server     string `enum:"jobloop,jobloop-multibuffer,jobloop-offload" default:"jobloop" help:"Which of our servers: ${enum}."`
+	Server     string `enum:"jobloop,jobloop-multibuffer,jobloop-offload,goroutines,goroutines-multibuffer,nethttp,nethttp-multibuffer" default:"jobloop" help:"Which server: ${enum}."`
 	Seed       uint64 `help:"Seed of the random choices; 0 takes one from the clock."`
 }
 
@@ -47,31 +48,24 @@ const soakLimit = 30 * time.Second
 // last collected. A leak of 1 KB a connection exceeds it within 50,000.
 const rssSlack = 48 << 20
 
-// soakState is what is looked at before and after, by name.
-type soakState map[string]float64
+// soakState is what is looked at before and after, by name: a peer.State, and what
+// the kernel says.
+type soakState peer.State
 
-// What is looked at.
+// The kernel says these.
 const (
 	rss         = "RSS, MB"
 	descriptors = "descriptors"
-	goroutines  = "goroutines"
-	connections = "connections"
-	coroutines  = "coroutines in the pool"
-	alive       = "jobs started and not finished"
-	started     = "jobs started"
-	panicked    = "jobs panicked"
 )
 
-// soakMetrics are the server's metrics of what is looked at.
-var soakMetrics = map[string]string{
-	goroutines: "go_goroutines", connections: "jobloop_connections", "jobs paused": "jobloop_jobs_paused", "jobs queued": "jobloop_jobs_queued",
-	started: "jobloop_jobs_started_total", "jobs finished": "jobloop_jobs_finished_total", panicked: "jobloop_jobs_panicked_total", coroutines: "jobloop_pool_size",
-}
-
 // soakCounts must be no more afterwards than before.
-var soakCounts = []string{descriptors, goroutines, connections, "jobs paused", "jobs queued", alive, coroutines}
+var soakCounts = []string{descriptors, peer.Goroutines, peer.Connections, peer.JobsPaused, peer.JobsQueued, peer.JobsAlive, peer.Coroutines}
+
+// soakTotals only grow. They tell what the clients made the server do.
+var soakTotals = []string{peer.JobsStarted, peer.JobsPanicked, peer.Operations, peer.Batches, peer.Fallbacks, peer.Unbound}
 
 type soakResult struct {
+	Server  string         `json:"server"`
 	Seed    uint64         `json:"seed"`
 	Elapsed time.Duration  `json:"elapsed_ns"`
 	Left    map[string]int `json:"left"` // by moment and way
@@ -89,8 +83,8 @@ func (s *soak) measure(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	res := &soakResult{Seed: s.Seed, Left: make(map[string]int)}
-	o := peer.Options{IdleTimeout: soakIdleTimeout, Metrics: true}
+	res := &soakResult{Server: s.Server, Seed: s.Seed, Left: make(map[string]int)}
+	o := peer.Options{IdleTimeout: soakIdleTimeout, Metrics: true, Free: true}
 	if err := r.with(ctx, peers[0], s.Key, o, func(srv *peer.Server) error { return s.look(ctx, srv, res) }); err != nil {
 		return fmt.Errorf("seed %d: %w", s.Seed, err)
 	}
@@ -103,8 +97,8 @@ func (s *soak) measure(ctx context.Context, r *run) error {
 
 // look lets clients come and go, between two looks at the server.
 func (s *soak) look(ctx context.Context, srv *peer.Server, res *soakResult) (err error) {
-	// The first look is at a server that has had one client. Memory is compared with
-	// what the server has after a warm-up with all clients.
+	// The first look is at a server that has had one client. Memory and totals are
+	// compared with what the server has after a warm-up with all clients.
 	first := &client.Visit{Moment: client.Moments[len(client.Moments)-1], Way: client.CloseBoth, Target: srv.Target()}
 	if err := first.Run(ctx); err != nil {
 		return err
@@ -119,7 +113,11 @@ func (s *soak) look(ctx context.Context, srv *peer.Server, res *soakResult) (err
 	if err != nil {
 		return err
 	}
-	res.Before[rss], res.Before[started] = warm[rss], warm[started]
+	for _, name := range slices.Concat(soakTotals, []string{rss}) {
+		if v, ok := warm[name]; ok {
+			res.Before[name] = v
+		}
+	}
 	begin := time.Now()
 	if err := s.clients(ctx, srv.Target(), s.Handshakes, res.Left); err != nil {
 		return err
@@ -183,13 +181,18 @@ func quietState(ctx context.Context, srv *peer.Server, before soakState) (soakSt
 		if err != nil {
 			return nil, err
 		}
-		quiet := s[connections] == 0 && s[alive] == 0
+		quiet := s[peer.Connections] == 0 && s[peer.JobsAlive] == 0
 		if before != nil {
 			quiet = quiet && s.leftover(before) == nil
 		} else { // goroutines of the warm-up are still going
-			quiet = quiet && s[goroutines] == last[goroutines] && s[descriptors] == last[descriptors]
+			quiet = quiet && s[peer.Goroutines] == last[peer.Goroutines] && s[descriptors] == last[descriptors]
 		}
 		if quiet || time.Now().After(end) {
+			if srv.Free != nil { // garbage is no leak
+				if err := srv.Free(ctx); err != nil {
+					return nil, err
+				}
+			}
 			bytes, err := process.SettledRSS(ctx, srv.PID(), soakLimit)
 			s[rss] = float64(bytes) / 1e6
 			return s, err
@@ -202,20 +205,17 @@ func quietState(ctx context.Context, srv *peer.Server, before soakState) (soakSt
 }
 
 func takeState(ctx context.Context, srv *peer.Server) (soakState, error) {
-	m, err := peer.Scrape(ctx, srv.Metrics)
+	m, err := srv.State(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := make(soakState)
-	for name, metric := range soakMetrics {
-		v, ok := m[metric]
-		if !ok {
-			return nil, fmt.Errorf("%s has no %s", srv.Metrics, metric)
+	s := soakState(m)
+	for _, name := range []string{peer.Goroutines, peer.Connections} {
+		if _, ok := s[name]; !ok {
+			return nil, fmt.Errorf("%s does not tell its %s", srv.Name, name)
 		}
-		s[name] = v
 	}
-	s[alive] = s[started] - s["jobs finished"]
-	// The scrape's own connection may take a moment to go.
+	// The connection that asked may take a moment to go.
 	if err := process.Sleep(ctx, 50*time.Millisecond); err != nil {
 		return nil, err
 	}
@@ -238,15 +238,20 @@ func (s soakState) leftover(before soakState) error {
 func (r *soakResult) check() error {
 	var errs []error
 	// A server without clients has these.
-	none := soakState{descriptors: r.Before[descriptors], goroutines: r.Before[goroutines], coroutines: r.Before[coroutines]}
+	none := soakState{descriptors: r.Before[descriptors], peer.Goroutines: r.Before[peer.Goroutines], peer.Coroutines: r.Before[peer.Coroutines]}
 	if err := r.Before.leftover(none); err != nil {
 		errs = append(errs, fmt.Errorf("left over from the first client: %w", err))
 	}
 	if err := r.After.leftover(r.Before); err != nil {
 		errs = append(errs, fmt.Errorf("left over: %w", err))
 	}
-	if n := r.After[panicked]; n > 0 {
-		errs = append(errs, fmt.Errorf("%v jobs panicked", n))
+	for _, name := range []string{peer.JobsPanicked, peer.Fallbacks, peer.Unbound} {
+		if n := r.After[name]; n > 0 {
+			errs = append(errs, fmt.Errorf("%s: %v", name, n))
+		}
+	}
+	if _, engine, has := strings.Cut(r.Server, "-"); has && r.After[peer.Operations] <= r.Before[peer.Operations] {
+		errs = append(errs, fmt.Errorf("the engine %s has made no signature", engine))
 	}
 	if before, after := r.Before[rss], r.After[rss]; after > before+rssSlack/1e6 {
 		errs = append(errs, fmt.Errorf("memory grew from %.0f to %.0f MB", before, after))
@@ -271,8 +276,10 @@ func momentTable(res *soakResult) *report.Table {
 
 func stateTable(res *soakResult) *report.Table {
 	t := &report.Table{Header: []string{"server", "before", "after"}}
-	for _, name := range append(slices.Clone(soakCounts), started, panicked, rss) {
-		t.Add(name, report.Figure(res.Before[name]), report.Figure(res.After[name]))
+	for _, name := range slices.Concat(soakCounts, soakTotals, []string{rss}) {
+		if before, ok := res.Before[name]; ok {
+			t.Add(name, report.Figure(before), report.Figure(res.After[name]))
+		}
 	}
 	return t
 }
