@@ -11,6 +11,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -601,4 +602,103 @@ func ExampleLoop_BeforeSleep() {
 	// served
 	// served
 	// served
+}
+
+// A server of net/http whose handshakes are made on event loops.
+func ExampleListenTLS() {
+	cert, err := tls.LoadX509KeyPair("cert.pem", "key.pem")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := loop.ListenTLS("tcp", ":8443", &tls.Config{
+		// With engine/multibuffer, bind its key by engine.GetCertificate instead.
+		Certificates: []tls.Certificate{cert},
+		NextProtos:   []string{"h2", "http/1.1"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "hello over", r.Proto)
+	})))
+}
+
+// Idle connections stay on the loop. One that asks for something that needs
+// goroutines leaves it.
+func ExampleConn_Detach() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := l.Listen("tcp", "127.0.0.1:0", loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		ask := make([]byte, len("upgrade\n"))
+		if _, err := io.ReadFull(c, ask); err != nil {
+			return err
+		}
+		nc, err := c.Detach()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer nc.Close()
+			io.Copy(nc, nc) // as any code on package net
+		}()
+		return nil
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		defer l.Close()
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, "upgrade\nhello\n")
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		fmt.Print(line)
+	}()
+	l.Run(context.Background())
+	// Output: hello
+}
+
+// A connection of package net joins the loop.
+func ExampleLoop_Attach() {
+	l, err := loop.New(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		defer l.Close()
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer c.Close()
+		b, err := io.ReadAll(c)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s\n", b)
+	}()
+	go func() {
+		defer ln.Close()
+		c, err := ln.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := l.Attach(c, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+			_, err := io.WriteString(c, "served by a job")
+			return err
+		})); err != nil {
+			log.Fatal(err)
+		}
+	}()
+	l.Run(context.Background())
+	// Output: served by a job
 }

@@ -35,6 +35,7 @@ type handshakes struct {
 	Resume   []string      `enum:"full,resumed" default:"full,resumed" help:"Kinds of handshakes: any of ${enum}."`
 	Curve    string        `enum:"X25519,X25519MLKEM768" default:"X25519" help:"The key exchange that the client offers in TLS 1.3: ${enum}. Browsers, and clients in Go since 1.24, offer the second first; nginx and HAProxy need OpenSSL 3.5 for it."`
 	Clients  int           `default:"64" min:"1" help:"Connections at a time; 1 for the latency of a client that is alone."`
+	Threads  int           `default:"1" min:"1" help:"Loops of our server, GOMAXPROCS of those in Go, threads of haproxy, workers of nginx. With more than one, a server may use any core, the client's too."`
 	Rounds   int           `default:"5" min:"1" help:"Rounds; in each, every server is measured once."`
 	Duration time.Duration `default:"5s" min:"1ns" help:"How long each load of a server is measured in a round."`
 	Warmup   time.Duration `default:"1s" min:"0s" help:"Load before that. Before twice the rate it is at least 5s, unless --quick is given: the steady overload is measured, and not its beginning."`
@@ -149,7 +150,7 @@ func (h *handshakes) warmup(schedule string, quick bool) time.Duration {
 // rounds measures all servers with one kind of handshake.
 func (h *handshakes) rounds(ctx context.Context, r *run, res *handshakeResults, peers []peer.Peer) error {
 	return rounds(ctx, h.Rounds, peers, func(p peer.Peer) error {
-		return r.with(ctx, p, res.What.Key, peer.Options{Tickets: res.What.Resumed()}, func(s *peer.Server) error {
+		return r.with(ctx, p, res.What.Key, peer.Options{Tickets: res.What.Resumed(), Threads: h.Threads}, func(s *peer.Server) error {
 			round, err := (&loader{h, r, res.What, s}).round(ctx, res.Rounds[p.Name()])
 			if err == nil || round.Saturation != nil {
 				res.Rounds[p.Name()] = append(res.Rounds[p.Name()], round)

@@ -5,6 +5,7 @@ package scenario
 import (
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -45,6 +46,13 @@ func (h *handshakes) notes(quick bool) []string {
 	notes := []string{fmt.Sprintf("Saturation: %d clients at a time; %s of %v for each server in turn: median (least–greatest).", h.Clients, roundsText(h.Rounds), h.Duration)}
 	if h.Request {
 		notes = append(notes, "Figures are of a handshake with one request and its answer.")
+	}
+	if h.Threads > 1 {
+		text := fmt.Sprintf("The servers had %d threads", h.Threads)
+		if cores := runtime.NumCPU(); clientShares(h.Threads, cores) {
+			text += fmt.Sprintf(". There are %d cores, and the client shared its own with the server: rate and latency are of both", cores)
+		}
+		notes = append(notes, text+".")
 	}
 	if h.Clients == 1 {
 		return append(notes, "One client at a time: the server is idle while the client computes, and handshakes/s says nothing of the server's limit.")
