@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/http1"
 )
 
 // goroutineServer serves with a goroutine for each connection, on blocking
@@ -168,12 +170,10 @@ func (s *goroutineServer) close() {
 // serveHTTP answers requests until there are none left.
 func (s *goroutineServer) serveHTTP(c *goroutineConn) error {
 	session := newSession(c.tls)
-	x := exchanges.Get().(*exchange)
-	x.conn = c.tls
-	x.bw.Reset(c.tls)
-	defer x.release()
+	x := http1.NewExchange(c.tls)
+	defer x.Release()
 	for c.enter(connFresh); ; c.enter(connIdle) {
-		if _, err := x.br.Peek(1); err != nil {
+		if err := x.Wait(); err != nil {
 			return goodbye(err)
 		}
 		c.enter(connBusy)

@@ -10,6 +10,8 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"testing"
+
+	"github.com/jobloop/jobloop/internal/http1"
 )
 
 // ask writes raw requests and reads a response for each method.
@@ -149,7 +151,7 @@ func TestRequests(t *testing.T) {
 			t.Errorf("%q", body)
 		}
 	})
-	big := strings.Repeat("x", maxBody+1)
+	big := strings.Repeat("x", http1.MaxBody+1)
 	for _, test := range []struct {
 		name, raw string
 		status    int
@@ -158,7 +160,7 @@ func TestRequests(t *testing.T) {
 		{"no host", "GET / HTTP/1.1\r\n\r\n", 400},
 		{"bad length", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400},
 		{"bad chunk", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
-		{"big header", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", maxHeader) + "\r\n\r\n", 431},
+		{"big header", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", http1.MaxHeader) + "\r\n\r\n", 431},
 		{"big body", fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(big), big), 413},
 		{"big chunked body", fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(big), big), 413},
 		{"big expected body", fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(big)), 413},

@@ -1,0 +1,167 @@
+// Package http1 reads the requests of HTTP/1.1 and writes the responses, in fasthttp's
+// types, on any connection. Servers on loops and on goroutines share it.
+//
+// It is stricter than fasthttp about what RFC 9112 leaves to the server where that can
+// be misused: a request that two servers in a row could understand differently is
+// refused, or is the connection's last. What it refuses gets an answer at once.
+package http1
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	MaxHeader = 8 << 10 // bytes of a request line and header
+	MaxBody   = 1 << 20 // bytes of a request body
+)
+
+// Exchange has the buffers that a connection needs while it handles requests. A
+// connection that waits for the next request can do without.
+type Exchange struct {
+	Req     fasthttp.Request
+	Resp    fasthttp.Response
+	Scratch []byte // for what the user makes responses of
+
+	conn io.ReadWriter
+	br   *bufio.Reader // reads from the Exchange
+	bw   *bufio.Writer
+	head head
+}
+
+var exchanges = sync.Pool{New: func() any {
+	x := new(Exchange)
+	x.br = bufio.NewReaderSize(x, MaxHeader)
+	x.bw = bufio.NewWriterSize(nil, 4<<10)
+	return x
+}}
+
+// NewExchange returns an Exchange for a connection. Release it.
+func NewExchange(conn io.ReadWriter) *Exchange {
+	x := exchanges.Get().(*Exchange)
+	x.conn = conn
+	x.bw.Reset(conn)
+	return x
+}
+
+// Release gives the buffers to others. There must be nothing in them.
+func (x *Exchange) Release() {
+	x.conn = nil
+	x.br.Reset(x)
+	x.bw.Reset(nil)
+	x.Req.Reset()
+	x.Resp.Reset()
+	exchanges.Put(x)
+}
+
+// Read reads for the Exchange's own buffer. It first sends the buffered responses: it
+// may have to wait, and the peer may be waiting for them.
+func (x *Exchange) Read(p []byte) (int, error) {
+	if err := x.Flush(); err != nil {
+		return 0, err
+	}
+	return x.conn.Read(p)
+}
+
+// Flush sends the buffered responses.
+func (x *Exchange) Flush() error { return x.bw.Flush() }
+
+// Wait waits for the first byte of the next request. When it returns an error, the
+// responses have been sent.
+func (x *Exchange) Wait() error {
+	_, err := x.br.Peek(1)
+	if err != nil {
+		x.Flush() // the end may have come together with the last request
+	}
+	return err
+}
+
+// Buffered reports whether bytes of the next request have been read.
+func (x *Exchange) Buffered() bool { return x.br.Buffered() > 0 }
+
+// ReadRequest reads a whole request into memory. After an error, which Refuse can
+// answer, the connection is of no further use.
+func (x *Exchange) ReadRequest() error {
+	x.Req.Reset()
+	if err := x.readHead(); err != nil {
+		return err
+	}
+	if err := x.Req.Header.Read(x.br); err != nil {
+		return err
+	}
+	if err := x.head.check(&x.Req.Header); err != nil {
+		return err
+	}
+	if x.head.expects {
+		if x.Req.Header.ContentLength() > MaxBody {
+			return fasthttp.ErrBodyTooLarge
+		}
+		if _, err := x.bw.WriteString("HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
+			return err
+		}
+	}
+	return x.Req.ContinueReadBody(x.br, MaxBody, false)
+}
+
+// Last reports whether the connection has to be closed after the response to the
+// request: because the client wants that, or because its next request might not begin
+// where it seems to.
+func (x *Exchange) Last() bool { return x.head.last }
+
+// Respond writes the response. With last it says that the connection is closed
+// afterwards, and is sent at once.
+func (x *Exchange) Respond(last bool) error {
+	x.Resp.SkipBody = x.Req.Header.IsHead()
+	switch {
+	case last:
+		x.Resp.SetConnectionClose()
+	case !x.head.http11:
+		x.Resp.Header.Set("Connection", "keep-alive")
+	}
+	err := x.Resp.Write(x.bw)
+	if err == nil && last {
+		err = x.Flush()
+	}
+	return err
+}
+
+// Refuse prepares the response to a request that could not be read. The caller calls
+// Respond and closes the connection. ok is false if the connection itself has ended or
+// failed, so that there is nothing to answer. Earlier responses have then been sent.
+func (x *Exchange) Refuse(err error) (ok bool) {
+	var network net.Error
+	var small *fasthttp.ErrSmallBuffer
+	r := refusal{code: fasthttp.StatusBadRequest}
+	switch {
+	case errors.As(err, &r):
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		x.Flush()
+		return false
+	case errors.As(err, &small):
+		r.code = fasthttp.StatusRequestHeaderFieldsTooLarge
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		r.code = fasthttp.StatusRequestEntityTooLarge
+	}
+	text := fasthttp.StatusMessage(r.code)
+	if r.reason != "" {
+		text += ": " + r.reason
+	}
+	x.Resp.Reset()
+	x.Resp.SetStatusCode(r.code)
+	x.Resp.SetBodyString(text + "\n")
+	x.Resp.Header.SetContentType("text/plain; charset=utf-8")
+	return true
+}
+
+// refusal is the error of a request that is refused.
+type refusal struct {
+	code   int
+	reason string
+}
+
+func (r refusal) Error() string { return "http1: request refused: " + r.reason }
