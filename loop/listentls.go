@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/jobloop/jobloop/internal/plainhttp"
 )
 
 // A net.Listener whose connections come from loops: for net/http and all other servers
@@ -61,8 +63,8 @@ const (
 )
 
 // TLSListener is a net.Listener. The connections that it accepts are *tls.Conn, whose
-// handshakes have succeeded. Those that fail are not seen. Its methods may be called
-// from any goroutine.
+// handshakes have succeeded. Those that fail are not seen; a client that speaks HTTP
+// without TLS is told so. Its methods may be called from any goroutine.
 type TLSListener struct {
 	group   *Group
 	ln      *GroupListener
@@ -128,9 +130,15 @@ func (cfg *TLSListenConfig) start(listen func(*Group, Handler) (*GroupListener, 
 		return nil, err
 	}
 	n.group = g
-	n.ln, err = listen(g, &TLSHandler{
-		Config: cfg.TLS, HandshakeTimeout: cfg.HandshakeTimeout, Handler: n.deliver, OnHandshake: cfg.OnHandshake,
-	})
+	h := &TLSHandler{Config: cfg.TLS, HandshakeTimeout: cfg.HandshakeTimeout, Handler: n.deliver}
+	onHandshake := cfg.OnHandshake
+	h.OnHandshake = func(c *TLSConn, took time.Duration, err error) {
+		plainhttp.Answer(err) // net/http would, but does not see this connection
+		if onHandshake != nil {
+			onHandshake(c, took, err)
+		}
+	}
+	n.ln, err = listen(g, h)
 	if err != nil {
 		g.Close()
 		return nil, err

@@ -1,6 +1,7 @@
 package loop_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -132,6 +133,9 @@ func TestListenTLSHalfOpen(t *testing.T) {
 	}
 	garbage := testkit.Dial(t, ln.Addr())
 	send(t, garbage, "GET / HTTP/1.1\r\n\r\n")
+	if resp, err := http.ReadResponse(bufio.NewReader(garbage), nil); err != nil || resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("HTTP without TLS: %v, %v", resp, err)
+	}
 	testkit.Eventually(t, "all connections are accepted", func() bool { return ln.Stats().Accepted == 202 })
 	testkit.Eventually(t, "the garbage is refused", func() bool { mu.Lock(); defer mu.Unlock(); return failed == 1 })
 	testkit.Eventually(t, "there are no goroutines but jobs", func() bool { return others() <= before })

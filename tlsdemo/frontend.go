@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/plainhttp"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -46,7 +47,10 @@ func newLoopServer(c *serveCmd, r *responder, config *tls.Config, onHandshake fu
 	}
 	srv := newServer(r, group.Loops(), config)
 	srv.HandshakeTimeout = c.HandshakeTimeout
-	srv.OnHandshake = func(c *loop.TLSConn, took time.Duration, err error) { onHandshake(c, took, err) }
+	srv.OnHandshake = func(c *loop.TLSConn, took time.Duration, err error) {
+		plainhttp.Answer(err)
+		onHandshake(c, took, err)
+	}
 	return &loopServer{server: srv, group: group}, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/internal/http1"
+	"github.com/jobloop/jobloop/internal/plainhttp"
 )
 
 // goroutineServer serves with a goroutine for each connection, on blocking
@@ -302,6 +303,7 @@ func (c *goroutineConn) handshake() error {
 	err := errPanicked
 	defer func() { c.srv.onHandshake(c.tls, time.Since(c.began), err) }()
 	err = c.tls.Handshake()
+	plainhttp.Answer(err)
 	switch {
 	case err == nil:
 		return nil

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -174,6 +175,29 @@ func TestRequests(t *testing.T) {
 		})
 	}
 	s.stop()
+}
+
+// A client that speaks HTTP without TLS is told so.
+func TestPlainHTTP(t *testing.T) {
+	for _, flags := range [][]string{nil, {"--goroutines"}} {
+		s := serve(t, append([]string{"--key", "ecdsa-p256"}, flags...)...)
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		br := bufio.NewReader(c)
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(resp.Body); resp.StatusCode != http.StatusBadRequest || err != nil || !strings.Contains(string(b), "HTTPS") {
+			t.Errorf("%s, %q, %v", resp.Status, b, err)
+		}
+		wantEOF(t, "plain HTTP", br)
+		s.stop()
+	}
 }
 
 func TestTimeouts(t *testing.T) {
