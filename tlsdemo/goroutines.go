@@ -138,7 +138,10 @@ func (s *goroutineServer) stopAccepting() { s.ln.Close() }
 // shutdown must be called only once, while run runs.
 func (s *goroutineServer) shutdown(ctx context.Context) error {
 	s.stopAccepting()
-	<-s.accepted // now all that were accepted are among the open ones
+	select {
+	case <-s.accepted: // now all that were accepted are among the open ones
+	case <-ctx.Done(): // run waits until there are descriptors again
+	}
 	s.mu.Lock()
 	s.stopping = true
 	for c := range s.open {

@@ -15,6 +15,9 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
+// maxBody is the most bytes of a request's body.
+const maxBody = 1 << 20
+
 // responder answers requests. It is the part of a server that does not depend on
 // what the server runs on: event loops or goroutines.
 type responder struct {
@@ -66,7 +69,7 @@ func (srv *server) serveHTTP(ctx context.Context, c *loop.TLSConn, s *session) e
 // handle reads a request and answers it. last says that the connection is to be
 // closed; all answers have then been sent.
 func (r *responder) handle(x *http1.Exchange, s *session, at place) (last bool, err error) {
-	if err := x.ReadRequest(); err != nil {
+	if err := x.ReadRequest(maxBody, false); err != nil {
 		if !x.Refuse(err) {
 			return true, goodbye(err)
 		}

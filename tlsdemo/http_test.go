@@ -152,7 +152,7 @@ func TestRequests(t *testing.T) {
 			t.Errorf("%q", body)
 		}
 	})
-	big := strings.Repeat("x", http1.MaxBody+1)
+	big := strings.Repeat("x", maxBody+1)
 	for _, test := range []struct {
 		name, raw string
 		status    int

@@ -42,7 +42,7 @@ type group struct {
 	queues    [len(keySizes)]queue
 	arrivals  uint64
 	gathering *request // whose goroutine leads and has not begun to compute; nil: there is none
-	leaders   int      // gathering or computing; signNow may make them more than processors
+	leaders   int      // gathering or computing; no more than processors
 	hurry     int      // batches left to compute without yielding
 	free      freeList
 	batches   []*batch // not in use; at most as many as processors
@@ -126,9 +126,12 @@ func (g *group) signNow(r *request) {
 	q.push(r)
 	t := g.batch()
 	t.fill(&q)
-	g.leaders++
 	g.mu.Unlock()
-	g.tell(g.compute(t))
+	t.compute()
+	g.mu.Lock()
+	o := g.settle(t)
+	g.mu.Unlock()
+	g.tell(o)
 }
 
 // take gives the lead to r. If another has it and has not begun to compute, r has it
@@ -215,8 +218,11 @@ func (g *group) lead(r *request, yield bool) (o outcome, computed bool) {
 	t.fill(q)
 	g.handOver()
 	g.mu.Unlock()
-	o = g.compute(t)
+	t.compute()
 	g.mu.Lock()
+	o = g.settle(t)
+	g.leaders--
+	g.handOver()
 	return o, true
 }
 
@@ -245,10 +251,8 @@ func (g *group) batch() *batch {
 	return &batch{engine: g.engine}
 }
 
-// compute computes a batch, wakes its goroutines, and hands the lead over.
-func (g *group) compute(t *batch) outcome {
-	t.compute()
-	g.mu.Lock()
+// settle wakes the goroutines of a computed batch, and keeps its memory.
+func (g *group) settle(t *batch) outcome {
 	report, failure := t.settle(func(r *request) {
 		if r.abandoned {
 			g.free.put(r)
@@ -261,9 +265,6 @@ func (g *group) compute(t *batch) outcome {
 		g.batches[n-1] = nil
 		g.batches = g.batches[:n-1]
 	}
-	g.leaders--
-	g.handOver()
-	g.mu.Unlock()
 	return outcome{report, failure}
 }
 

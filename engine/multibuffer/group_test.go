@@ -202,6 +202,28 @@ func TestFullBatchBehindAnotherSize(t *testing.T) {
 	wantGroupIdle(t, e)
 }
 
+// A key that signs in a job without being bound leads nobody: goroutines do not wait for
+// it.
+func TestUnboundKeepsNobodyWaiting(t *testing.T) {
+	testkit.CheckLeaks(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	e := newEngine(t, Config{})
+	k := newKey(t, e, "2048a")
+	g := newHolder()
+	e.holdAt(g)
+	l := looptest.New(t, loop.Config{Logger: slog.New(slog.DiscardHandler)})
+	unbound := looptest.Spawn(t, l, func(context.Context) error { return signs(context.Background(), k) })
+	testkit.Receive(t, g.entered) // it holds the loop's thread
+	other := spawnSigns(k, 1)
+	testkit.Receive(t, g.entered)
+	close(g.goOn)
+	wantAll(t, other)
+	if err := testkit.Receive(t, unbound); err != nil {
+		t.Error(err)
+	}
+	wantGroupIdle(t, e)
+}
+
 // Nor does a late one wait for as long as there are eight of another size.
 func TestLateBeforeFullBatch(t *testing.T) {
 	testkit.CheckLeaks(t)

@@ -40,15 +40,15 @@
 //   - when its oldest request has waited for 10 ms, on a loop that is too busy to
 //     sleep.
 //
-// In a batch each request takes two lanes, one for each prime of its key. So up to four
-// requests take half as long as eight, and five to seven are computed as four and
-// the rest. One or two requests would leave most lanes empty: theirs are filled with
-// the limbs of their own numbers instead. Jobs continue in the order in which their
-// requests came.
+// Three requests or more take two lanes each, one for each prime of the key. So up to
+// four requests take half as long as eight, and five to seven are computed as four and
+// the rest. One or two requests would leave most lanes empty. So another kernel computes
+// them, which spreads the limbs of each number over the lanes. Jobs continue in the order
+// in which their requests came.
 //
 // Computing a batch blocks a loop, but not for longer than one signature of crypto/rsa.
-// For keys of 2048, 3072 and 4096 bits, one signature took 0.28, 0.72 and 1.4 ms, eight
-// took 0.95, 2.9 and 6.0 ms, and one of crypto/rsa took 1.05, 3.2 and 6.3 ms. (Intel
+// For keys of 2048, 3072 and 4096 bits, one signature took 0.28, 0.67 and 1.5 ms, eight
+// took 0.87, 2.6 and 6.1 ms, and one of crypto/rsa took 0.95, 2.9 and 6.9 ms. (Intel
 // Xeon, 2026-11-26; scenario "signatures" of the benchmarks.) So batches pay off from
 // the first request. With [Config].Worker another thread computes while the loop serves
 // other jobs, which is useful if a processor is free for it.

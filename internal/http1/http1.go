@@ -8,6 +8,7 @@ package http1
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -16,17 +17,16 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-const (
-	MaxHeader = 8 << 10 // bytes of a request line and header
-	MaxBody   = 1 << 20 // bytes of a request body
-)
+// MaxHeader is the most bytes of a request line and header.
+const MaxHeader = 8 << 10
 
 // Exchange has the buffers that a connection needs while it handles requests. A
 // connection that waits for the next request can do without.
 type Exchange struct {
-	Req     fasthttp.Request
-	Resp    fasthttp.Response
-	Scratch []byte // for what the user makes responses of
+	Ctx     fasthttp.RequestCtx
+	Req     *fasthttp.Request  // of Ctx
+	Resp    *fasthttp.Response // of Ctx
+	Scratch []byte             // for what the user makes responses of
 
 	conn io.ReadWriter
 	br   *bufio.Reader // reads from the Exchange
@@ -36,6 +36,7 @@ type Exchange struct {
 
 var exchanges = sync.Pool{New: func() any {
 	x := new(Exchange)
+	x.Req, x.Resp = &x.Ctx.Request, &x.Ctx.Response
 	x.br = bufio.NewReaderSize(x, MaxHeader)
 	x.bw = bufio.NewWriterSize(nil, 4<<10)
 	return x
@@ -52,6 +53,7 @@ func NewExchange(conn io.ReadWriter) *Exchange {
 // Release gives the buffers to others. There must be nothing in them.
 func (x *Exchange) Release() {
 	x.conn = nil
+	x.Ctx.Init2(nil, nil, true)
 	x.br.Reset(x)
 	x.bw.Reset(nil)
 	x.Req.Reset()
@@ -84,9 +86,10 @@ func (x *Exchange) Wait() error {
 // Buffered reports whether bytes of the next request have been read.
 func (x *Exchange) Buffered() bool { return x.br.Buffered() > 0 }
 
-// ReadRequest reads a whole request into memory. After an error, which Refuse can
-// answer, the connection is of no further use.
-func (x *Exchange) ReadRequest() error {
+// ReadRequest reads a request, with a body of up to maxBody bytes, into memory. With
+// stream it leaves the body to whoever reads Req.BodyStream; see EndBody. After an error,
+// which Refuse can answer, the connection is of no further use.
+func (x *Exchange) ReadRequest(maxBody int, stream bool) error {
 	x.Req.Reset()
 	if err := x.readHead(); err != nil {
 		return err
@@ -98,14 +101,18 @@ func (x *Exchange) ReadRequest() error {
 		return err
 	}
 	if x.head.expects {
-		if x.Req.Header.ContentLength() > MaxBody {
+		if !stream && x.Req.Header.ContentLength() > maxBody {
 			return fasthttp.ErrBodyTooLarge
 		}
 		if _, err := x.bw.WriteString("HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
 			return err
 		}
 	}
-	return x.Req.ContinueReadBody(x.br, MaxBody, false)
+	if stream {
+		x.streamBody()
+		return nil
+	}
+	return x.Req.ContinueReadBody(x.br, maxBody, false)
 }
 
 // Last reports whether the connection has to be closed after the response to the
@@ -128,6 +135,21 @@ func (x *Exchange) Respond(last bool) error {
 		err = x.Flush()
 	}
 	return err
+}
+
+// RespondRaw sends the response as it is. The connection then speaks another protocol.
+func (x *Exchange) RespondRaw() error {
+	x.Resp.SkipBody = x.Resp.StatusCode() == fasthttp.StatusSwitchingProtocols
+	if err := x.Resp.Write(x.bw); err != nil {
+		return err
+	}
+	return x.Flush()
+}
+
+// Ahead returns a copy of what has been read behind the last request.
+func (x *Exchange) Ahead() []byte {
+	b, _ := x.br.Peek(x.br.Buffered())
+	return bytes.Clone(b)
 }
 
 // Refuse prepares the response to a request that could not be read. The caller calls

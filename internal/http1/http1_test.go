@@ -64,7 +64,7 @@ func serveHere(ln net.Listener) {
 			x := NewExchange(c)
 			defer x.Release()
 			for x.Wait() == nil {
-				if err := x.ReadRequest(); err != nil {
+				if err := x.ReadRequest(maxBody, false); err != nil {
 					if x.Refuse(err) {
 						x.Respond(true)
 					}
@@ -84,7 +84,7 @@ func serveHere(ln net.Listener) {
 
 func serveNetHTTP(ln net.Listener) {
 	s := &http.Server{ErrorLog: log.New(io.Discard, "", 0), MaxHeaderBytes: 4 << 10, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		if err != nil {
 			w.Header().Set("Connection", "close")
 			w.WriteHeader(http.StatusBadRequest)
@@ -94,6 +94,8 @@ func serveNetHTTP(ln net.Listener) {
 	})}
 	s.Serve(ln)
 }
+
+const maxBody = 1 << 20
 
 const next = "GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -327,7 +329,7 @@ func TestRefusedAtOnce(t *testing.T) {
 		go func() {
 			x := NewExchange(server)
 			defer x.Release()
-			err := x.ReadRequest()
+			err := x.ReadRequest(maxBody, false)
 			if err == nil || !x.Refuse(err) {
 				t.Errorf("%.60q is not refused: %v", raw, err)
 			}
@@ -356,7 +358,7 @@ func TestNobodyToAnswer(t *testing.T) {
 			io.Reader
 			io.Writer
 		}{strings.NewReader(raw), io.Discard})
-		if err := x.ReadRequest(); err == nil || x.Refuse(err) {
+		if err := x.ReadRequest(maxBody, false); err == nil || x.Refuse(err) {
 			t.Errorf("%q: %v is answered", raw, err)
 		}
 		x.Release()
@@ -383,7 +385,7 @@ func TestEndWithTheLastRequest(t *testing.T) {
 	for _, rest := range []string{"", "GET /half HTT"} {
 		var out strings.Builder
 		x := NewExchange(&together{"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + rest, &out})
-		if err := errors.Join(x.Wait(), x.ReadRequest()); err != nil {
+		if err := errors.Join(x.Wait(), x.ReadRequest(maxBody, false)); err != nil {
 			t.Fatal(err)
 		}
 		x.Resp.SetBodyString("answer")
@@ -392,7 +394,7 @@ func TestEndWithTheLastRequest(t *testing.T) {
 		}
 		err := x.Wait()
 		if err == nil {
-			if err = x.ReadRequest(); x.Refuse(err) {
+			if err = x.ReadRequest(maxBody, false); x.Refuse(err) {
 				t.Errorf("%v is answered", err)
 			}
 		}

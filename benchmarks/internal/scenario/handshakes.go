@@ -35,7 +35,7 @@ type handshakes struct {
 	Resume   []string      `enum:"full,resumed" default:"full,resumed" help:"Kinds of handshakes: any of ${enum}."`
 	Curve    string        `enum:"X25519,X25519MLKEM768" default:"X25519" help:"The key exchange that the client offers in TLS 1.3: ${enum}. Browsers, and clients in Go since 1.24, offer the second first; nginx and HAProxy need OpenSSL 3.5 for it."`
 	Clients  int           `default:"64" min:"1" help:"Connections at a time; 1 for the latency of a client that is alone."`
-	Threads  int           `default:"1" min:"1" help:"Loops of our server, GOMAXPROCS of those in Go, threads of haproxy, workers of nginx. With more than one, a server may use any core, the client's too."`
+	Threads  int           `default:"1" min:"1" help:"Loops of our server, GOMAXPROCS of those in Go, threads of haproxy; not for nginx. With more than one, a server may use any core, the client's too."`
 	Rounds   int           `default:"5" min:"1" help:"Rounds; in each, every server is measured once."`
 	Duration time.Duration `default:"5s" min:"1ns" help:"How long each load of a server is measured in a round."`
 	Warmup   time.Duration `default:"1s" min:"0s" help:"Load before that. Before twice the rate it is at least 5s, unless --quick is given: the steady overload is measured, and not its beginning."`
@@ -97,6 +97,11 @@ func (h *handshakes) quick() {
 func (h *handshakes) check() error {
 	if len(h.Load) > 1 && slices.Contains(h.Load, "none") {
 		return errors.New("--load: it has none and others; choose")
+	}
+	for _, name := range h.Servers {
+		if h.Threads > 1 && strings.HasPrefix(name, "nginx") {
+			return fmt.Errorf("--threads: %s has a process for each, and only one process can be watched here; see the scenario scaling", name)
+		}
 	}
 	return nil
 }

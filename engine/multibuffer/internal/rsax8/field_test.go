@@ -148,11 +148,11 @@ func checkField(t *testing.T, f *field, m []*big.Int, a, b [Lanes]*big.Int) {
 }
 
 // One operand may be anything less than R if the other is less than m: so does
-// recombine multiply the other prime's result.
+// recombine multiply the other prime's result, and verify a result that is wrong.
 func TestMulWithOperandUpToR(t *testing.T) {
 	needKernel(t)
 	r := mathrand.New(mathrand.NewPCG(3, 4))
-	for _, s := range allShapes[:3] {
+	for _, s := range allShapes {
 		f := testField(s)
 		m := moduli(r, s)[:Lanes]
 		var a, b [Lanes]*big.Int
@@ -163,16 +163,27 @@ func TestMulWithOperandUpToR(t *testing.T) {
 			b[l] = new(big.Int).Sub(m[l], big.NewInt(1))
 		}
 		dst := num(alignedVecs(s.limbs()))
-		f.mul(dst, newNum(s.limbs(), a), newNum(s.limbs(), b))
-		for l := range Lanes {
-			got := dst.big(l)
-			if got.Cmp(new(big.Int).Lsh(m[l], 1)) >= 0 {
-				t.Errorf("%d limbs, lane %d: not less than 2m", s.limbs(), l)
+		check := func(what string) {
+			t.Helper()
+			for l := range Lanes {
+				got := dst.big(l)
+				if got.Cmp(new(big.Int).Lsh(m[l], 1)) >= 0 {
+					t.Errorf("%s, %d limbs, lane %d: not less than 2m", what, s.limbs(), l)
+				}
+				got.Lsh(got, uint(s.limbs()*limbBits)).Sub(got, new(big.Int).Mul(a[l], b[l]))
+				if got.Mod(got, m[l]).Sign() != 0 {
+					t.Errorf("%s, %d limbs, lane %d: wrong", what, s.limbs(), l)
+				}
 			}
-			got.Lsh(got, uint(s.limbs()*limbBits)).Sub(got, new(big.Int).Mul(a[l], b[l]))
-			if got.Mod(got, m[l]).Sign() != 0 {
-				t.Errorf("%d limbs, lane %d: wrong", s.limbs(), l)
-			}
+		}
+		x, y := newNum(s.limbs(), a), newNum(s.limbs(), b)
+		f.mul(dst, x, y)
+		check("lanes")
+		for _, w := range wideFieldsFor(s.limbs()) {
+			inWide(t, w, f, x, y, dst)
+			check("wide")
+			inWide(t, w, f, y, x, dst)
+			check("wide, the other way round")
 		}
 	}
 }

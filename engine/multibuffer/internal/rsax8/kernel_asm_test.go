@@ -2,6 +2,7 @@ package rsax8
 
 import (
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,6 +43,52 @@ func TestAssemblyIsConstantTime(t *testing.T) {
 	}
 }
 
+// wipeRegisters leaves nothing in any register.
+func TestWipeRegistersWipesAll(t *testing.T) {
+	needKernel(t)
+	text, err := os.ReadFile("kernel_amd64.s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, ok := strings.Cut(string(text), "TEXT ·wipeRegisters(SB)")
+	if !ok {
+		t.Fatal("there is no wipeRegisters")
+	}
+	got := make(map[string]bool)
+	for line := range strings.Lines(body) {
+		got[strings.Join(strings.Fields(line), " ")] = true
+	}
+	for i := range 32 {
+		if want := fmt.Sprintf("VPXORQ Z%d, Z%d, Z%d", i, i, i); !got[want] {
+			t.Errorf("no %s", want)
+		}
+	}
+	for i := range 8 {
+		if want := fmt.Sprintf("KXORQ K%d, K%d, K%d", i, i, i); !got[want] {
+			t.Errorf("no %s", want)
+		}
+	}
+}
+
+// Do wipes the registers, after a panic too.
+func TestDoWipesRegisters(t *testing.T) {
+	needKernel(t)
+	defer func(was func()) { wipeAll = was }(wipeAll)
+	wiped := 0
+	wipeAll = func() { wiped++ }
+	k, key := newKey(t, 2048)
+	u := NewUnit(2048)
+	r, _ := request(k, key, big.NewInt(2))
+	u.Do([]*Request{r})
+	func() {
+		defer func() { recover() }()
+		u.Do([]*Request{{Key: key, In: r.In[:1], Out: r.Out}, nil})
+	}()
+	if wiped != 2 {
+		t.Errorf("wiped %d times, want 2", wiped)
+	}
+}
+
 // What the check is there for does not pass it.
 func TestAssemblyCheckFindsFaults(t *testing.T) {
 	const begin = "TEXT ·f(SB), NOSPLIT, $0-24\n\tMOVQ t+0(FP), DI\n\tMOVQ limbs+8(FP), CX\n"
@@ -64,6 +111,10 @@ func TestAssemblyCheckFindsFaults(t *testing.T) {
 		"KORTESTQ K1, K1",          // a mask in the flags
 		"ADDQ $0x08, CX",           // a count that grows
 		"MOVQ $0x03, DI\n\tVMOVDQU64 (DI), Z1",
+		"MOVQ $0x01, CX\n\tDECQ CX\n\tJNZ loop", "DECQ CX\nhere:\n\tJNZ loop",
+		"VPBROADCASTQ (R9), Z1", "VPBROADCASTQ CX, Z1", "VALIGNQ $0x01, (CX), Z1, Z2", // as above, in other instructions
+		"VPSUBQ (DI), Z1, K1, Z2", "VPSRLQ.Z $0x34, (DI), K1, Z1", // masked loads
+		"VPCMPGTQ (CX), Z1, K1", "KADDQ K1, AX, K2", "KMOVQ (DI), K1",
 		"VPGATHERQQ (DI)(Z1*8), K1, Z2", // addresses from a vector
 		"VMOVDQU64 (DI), K1, Z1",        // a masked load
 		"VMOVDQU64 Z1, K1, (DI)",        // a masked store
@@ -109,7 +160,11 @@ func checkAssembly(text string) (n int, bad []string) {
 	previous := ""
 	for number, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "//") || strings.HasPrefix(line, "#include") || strings.HasSuffix(line, ":") {
+		if line == "" || strings.HasPrefix(line, "//") || strings.HasPrefix(line, "#include") {
+			continue
+		}
+		if strings.HasSuffix(line, ":") {
+			previous = "" // there is another way to what follows
 			continue
 		}
 		if strings.HasPrefix(line, "TEXT") {

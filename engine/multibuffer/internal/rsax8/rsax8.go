@@ -26,8 +26,8 @@
 //     branches may depend only on arguments and counts.
 //   - TestTraceIsTheSame traces operations instruction by instruction, including
 //     the Go code. It expects the same trace for different keys and messages, with
-//     2048 and 3072 bits, and with few requests and many. By default it uses short exponents, for which the loops
-//     are the same.
+//     2048 and 3072 bits, and with few requests and many. By default it uses short
+//     exponents, for which the loops are the same.
 //   - BenchmarkTiming compares the time of whole operations statistically.
 //
 // Two things have to be checked by reading: that the Go code indexes only by loop
@@ -135,8 +135,11 @@ func (u *Unit) Do(reqs []*Request) {
 
 func (u *Unit) wipe() {
 	clear(u.memory)
-	wipeRegisters()
+	wipeAll()
 }
+
+// wipeAll is wipeRegisters. Tests replace it.
+var wipeAll = wipeRegisters
 
 // exponentiate sets the lanes of the halves' results to In^d modulo the prime.
 func (u *Unit) exponentiate(halves []half, wide bool) {
@@ -216,7 +219,6 @@ func (u *Unit) verify(reqs []*Request) {
 	} else {
 		u.raisePublic(reqs)
 	}
-	u.sPower.subtractIfNotLess(f.m, u.other)
 	less := u.other.difference(u.s, f.m) // s must also be less than N
 	for i, r := range reqs {
 		r.OK = u.sPower.equalLane(u.c, i) && less[i] == 1
@@ -228,7 +230,8 @@ func (u *Unit) verify(reqs []*Request) {
 	}
 }
 
-// raisePublic sets sPower to s^e mod N, or to N instead of 0.
+// raisePublic sets sPower to s^e mod N. It may be N instead of 0, if s is N: but then s is
+// not less than N.
 func (u *Unit) raisePublic(reqs []*Request) {
 	f := &u.modulus
 	f.mul(u.sMont, u.s, f.r3)           // s * R^2

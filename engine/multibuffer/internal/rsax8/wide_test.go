@@ -2,6 +2,7 @@ package rsax8
 
 import (
 	"fmt"
+	"math/big"
 	"testing"
 )
 
@@ -43,6 +44,25 @@ func inWide(t *testing.T, w *wideField, f *field, x, y, dst num) {
 				}
 			}
 		}
+	}
+}
+
+// Two requests of 2048 bits are computed at once: the memory for two is used.
+func TestTwoAtOnce(t *testing.T) {
+	needKernel(t)
+	k, key := newKey(t, 2048)
+	u := NewUnit(2048)
+	used := false
+	two := &u.wide.two
+	kernel := two.kernel.amm
+	two.kernel.amm = func(dst, a, b, m, k *vec, rows int) {
+		used = true
+		kernel(dst, a, b, m, k, rows)
+	}
+	r1, _ := request(k, key, big.NewInt(2))
+	r2, _ := request(k, key, big.NewInt(3))
+	if u.Do([]*Request{r1, r2}); !used || !r1.OK || !r2.OK {
+		t.Errorf("at once %v, results %v and %v", used, r1.OK, r2.OK)
 	}
 }
 

@@ -1,0 +1,84 @@
+package http1
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net/http/httputil"
+)
+
+// body is a request's body that is read as it arrives. It is not fasthttp's own: that one
+// goes back to a pool when a response that streams it has been written, while the request
+// still has it.
+type body struct {
+	br   *bufio.Reader
+	r    io.Reader         // of br, without the framing
+	left *io.LimitedReader // nil: chunked
+	err  error             // of the last Read
+}
+
+// streamBody lets Req.BodyStream read the body.
+func (x *Exchange) streamBody() {
+	b := &body{br: x.br}
+	switch n := x.Req.Header.ContentLength(); {
+	case n > 0:
+		b.left = &io.LimitedReader{R: x.br, N: int64(n)}
+		b.r = b.left
+		x.Req.SetBodyStream(b, n)
+	case n == -1:
+		b.r = httputil.NewChunkedReader(x.br)
+		x.Req.SetBodyStream(b, -1)
+	}
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil || len(p) == 0 {
+		return 0, b.err
+	}
+	n, err := b.r.Read(p)
+	switch {
+	case b.left == nil && err == io.EOF:
+		err = b.trailer()
+	case b.left != nil && b.left.N == 0:
+		err = io.EOF
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	}
+	b.err = err
+	return n, err
+}
+
+var errTrailer = errors.New("http1: the trailer of a body is too long")
+
+// trailer skips the fields behind the last chunk (RFC 9112, section 7.1.2).
+func (b *body) trailer() error {
+	for size := 0; size <= MaxHeader; {
+		line, err := b.br.ReadSlice('\n')
+		if err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		if len(line) == 2 && line[0] == '\r' || len(line) == 1 {
+			return io.EOF
+		}
+		size += len(line)
+	}
+	return errTrailer
+}
+
+// maxDrain is how much of a body EndBody skips.
+const maxDrain = 256 << 10
+
+// EndBody skips what is left of a body that is streamed. If that is more than 256 KB, or
+// cannot be read, the connection has to be closed after the response.
+func (x *Exchange) EndBody() {
+	b, ok := x.Req.BodyStream().(*body)
+	if !ok || x.head.last {
+		return
+	}
+	if n, err := io.CopyN(io.Discard, b, maxDrain); n == maxDrain && b.err == nil || err != nil && err != io.EOF {
+		x.head.last = true
+	}
+}
