@@ -124,6 +124,7 @@ func (c *Conn) gone() bool {
 // side is one direction of a Conn.
 type side struct {
 	ready    bool  // as far as is known; edge-triggered readiness is remembered
+	busy     int32 // jobs inside Read or Write, perhaps paused
 	deadline int64 // as set by the user; 0: none
 	limit    int64 // when the wait in progress has to end; 0: none
 	waiters  *task // linked through task.waitNext

@@ -18,11 +18,13 @@ import (
 //
 // It must be called on the loop's goroutine, usually inside the connection's job, which
 // goes on. To the loop the connection is closed: c's methods return net.ErrClosed, and
-// Config.MaxConns does not count it any more. Its deadlines do not go with it.
+// Config.MaxConns does not count it any more. Its deadlines do not go with it, and its
+// keep-alive and no-delay are package net's defaults, which are on.
 //
-// Detach returns ErrInUse if another job reads or writes. If it returns any other error
-// than net.ErrClosed, c is what it was. For a connection with TLS on it, use
-// TLSConn.Detach.
+// Detach needs two descriptors for a moment, for which the loop keeps a reserve. It
+// returns ErrInUse if another job is inside Read or Write, and net.ErrClosed after Close.
+// If there are no descriptors (EMFILE), c is what it was. If the peer has reset the
+// connection, the error says so. For a connection with TLS on it, use TLSConn.Detach.
 func (c *Conn) Detach() (net.Conn, error) {
 	if c.tls != nil && c.tls.shaken() {
 		return nil, c.opError("detach", errTLSOnIt)
@@ -40,7 +42,7 @@ func (c *Conn) mayDetach() error {
 		return c.opError("detach", ErrNotInJob)
 	case c.state.Load() >= connClosing:
 		return c.opError("detach", net.ErrClosed)
-	case c.rd.waiters != nil || c.wr.waiters != nil:
+	case c.rd.waiters != nil || c.wr.waiters != nil || c.rd.busy > 0 || c.wr.busy > 0:
 		return c.opError("detach", ErrInUse)
 	}
 	for len(c.out) > 0 {
@@ -53,26 +55,64 @@ func (c *Conn) mayDetach() error {
 		}
 	}
 	if c.gone() {
-		errno, ok := c.reason.(syscall.Errno)
-		if !ok { // a call has reported it
-			errno = errnoEPIPE
-		}
-		return c.failed("detach", errno) // the socket does not tell it a second time
+		errno, _ := c.reason.(syscall.Errno)
+		return c.detachReset(errno)
 	}
 	return nil
 }
 
+// detachReset is the error for a connection that the peer has reset. errno is 0 if that
+// has been reported.
+func (c *Conn) detachReset(errno syscall.Errno) error {
+	if errno == 0 {
+		errno = errnoEPIPE
+	}
+	return c.failed("detach", errno)
+}
+
 // detach hands the descriptor over.
-func (c *Conn) detach() (net.Conn, error) {
-	nc, err := sysNetConn(c.fd)
+func (c *Conn) detach() (_ net.Conn, err error) {
+	l, fd, state := c.l, c.fd, c.state.Load()
+	if state >= connClosing || !c.state.CompareAndSwap(state, connClosing) {
+		return nil, c.opError("detach", net.ErrClosed) // Close came first, on another goroutine
+	}
+	l.spareDescriptors(false)
+	nc, err := sysNetConn(fd)
+	if err == nil && nc.RemoteAddr() == nil { // the peer has reset it, and the kernel has forgotten the address
+		nc.Close()
+		c.state.Store(state)
+		return nil, c.detachReset(sysSocketError(fd))
+	}
 	if err != nil {
+		c.state.Store(state)
+		l.spareDescriptors(true)
 		return nil, c.opError("detach", err)
 	}
-	fd := c.fd
-	c.l.poller.remove(fd) // the duplicate keeps the registration alive
-	c.l.claim(fd)
-	sysClose(fd)
+	taken := false
+	defer func() { // even if a hook ends the goroutine
+		sysClose(fd)
+		l.spareDescriptors(true)
+		if !taken {
+			nc.Close()
+		}
+	}()
+	l.poller.remove(fd) // the duplicate keeps the registration alive
+	l.claim(fd)
+	taken = true
 	return nc, nil
+}
+
+// spareDescriptors opens or closes the loop's reserve of two descriptors. A loop accepts
+// until there are none left, and a connection whose handshake is done would be lost.
+func (l *Loop) spareDescriptors(open bool) {
+	for i, fd := range l.spare {
+		if open && fd == 0 {
+			l.spare[i] = sysSpare()
+		} else if !open && fd > 0 {
+			sysClose(fd)
+			l.spare[i] = 0
+		}
+	}
 }
 
 // Detach is Conn.Detach for TLS. The connection that it returns is the same TLS
@@ -83,7 +123,8 @@ func (c *Conn) detach() (net.Conn, error) {
 // TLSConn.Readable and Park read ahead, to know whether there is anything to read. What
 // they have read cannot be put back. So after Readable has returned true, or in a
 // handler that was called because there is something to read, call Read before Detach.
-// Otherwise Detach returns an error, and t is what it was.
+// Otherwise Detach returns an error, and t is what it was. After CloseWrite it cannot be
+// detached.
 //
 // NetConn of the returned connection is not a *net.TCPConn.
 func (t *TLSConn) Detach() (*tls.Conn, error) {
@@ -97,7 +138,7 @@ func (t *TLSConn) Detach() (*tls.Conn, error) {
 	case t.hasPeek || t.peekErr != nil:
 		return nil, c.opError("detach", errReadAhead)
 	case t.werr != nil:
-		return nil, t.werr
+		return nil, c.opError("detach", t.werr)
 	}
 	t.reading, t.writing = true, true // while it waits
 	err := c.mayDetach()
@@ -115,6 +156,7 @@ func (t *TLSConn) Detach() (*tls.Conn, error) {
 
 var (
 	errTLSOnIt   = errors.New("loop: there is TLS on the connection: use TLSConn.Detach")
+	errNoStream  = errors.New("not a stream socket")
 	errReadAhead = errors.New("loop: something to read has been found: call Read first")
 )
 
@@ -146,16 +188,17 @@ func (l *Loop) Attach(nc net.Conn, h Handler) error {
 	if d.fd, err = dupSocket(nc); err != nil {
 		return fmt.Errorf("loop: attach: %w", err)
 	}
-	switch a := nc.RemoteAddr().(type) {
-	case *net.TCPAddr:
-		d.tcp = true
-	case *net.UnixAddr:
-	default:
-		sysClose(d.fd)
-		return fmt.Errorf("loop: attach: %T is not a connection of TCP or of a Unix stream socket (its address is a %T)", nc, a)
-	}
 	if d.remote, err = sysRemoteAddr(d.fd); err == nil {
-		err = l.sendBounded(message{deal: d})
+		_, d.tcp = netAddr(d.remote).(*net.TCPAddr)
+		if !sysIsStream(d.fd) {
+			err = errNoStream
+		}
+	}
+	if err == nil {
+		// Despite any other error than these the message has arrived.
+		if err = l.sendBounded(message{deal: d}); !errors.Is(err, ErrClosed) && !errors.Is(err, ErrQueueFull) {
+			err = nil
+		}
 	}
 	if err != nil {
 		sysClose(d.fd)

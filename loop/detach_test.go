@@ -81,12 +81,18 @@ func TestDetach(t *testing.T) {
 		t.Errorf("the loop has %d connections", s.Conns)
 	}
 	echoed := make(chan error, 1)
-	go func() { _, err := io.Copy(nc, nc); echoed <- err }()
+	go func() { echoed <- copyBack(nc) }()
 	echoes(t, client, random(1<<20))
 	client.Close()
 	if err := testkit.Receive(t, echoed); err != nil {
 		t.Error(err)
 	}
+}
+
+// copyBack is io.Copy without splice(2), whose pipes the runtime keeps.
+func copyBack(c net.Conn) error {
+	_, err := io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+	return err
 }
 
 func second[T any](_ T, err error) error { return err }
@@ -273,6 +279,80 @@ func TestDetachErrors(t *testing.T) {
 	tc := tls.Client(testkit.Dial(t, addr), clientConfig())
 	defer tc.Close()
 	echoes(t, tc, []byte("still there"))
+}
+
+// A job that yields in the middle of a Write is inside it.
+func TestDetachDuringWrite(t *testing.T) {
+	testkit.CheckLeaks(t)
+	l := looptest.New(t, loop.Config{})
+	tried := make(chan error, 1)
+	const writes = 200 // more than a job may do without yielding
+	client, done := pair(t, l, func(ctx context.Context, c *loop.Conn) error {
+		if err := l.Go(func(context.Context) error {
+			_, err := c.Detach()
+			tried <- err
+			return nil
+		}); err != nil {
+			return err
+		}
+		for range writes {
+			if _, err := c.Write([]byte{0}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	expectZeros(t, client, writes)
+	testkit.WantErr(t, testkit.Receive(t, tried), loop.ErrInUse)
+	if err := testkit.Receive(t, done); err != nil {
+		t.Error(err)
+	}
+}
+
+// Of Close on another goroutine and Detach, one fails.
+func TestDetachOrClose(t *testing.T) {
+	testkit.CheckLeaks(t)
+	l := looptest.New(t, loop.Config{})
+	for range 200 {
+		both := make(chan error, 1)
+		client, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
+			go func() { both <- c.Close() }()
+			nc, err := c.Detach()
+			if err == nil {
+				nc.Close()
+			}
+			return err
+		})
+		closed, detached := testkit.Receive(t, both), testkit.Receive(t, done)
+		if (closed == nil) == (detached == nil) {
+			t.Errorf("Close: %v, Detach: %v", closed, detached)
+		}
+		client.Close()
+	}
+}
+
+// The address of a connection that the peer has reset is not nil: there is no
+// connection.
+func TestDetachReset(t *testing.T) {
+	testkit.CheckLeaks(t)
+	l := looptest.New(t, loop.Config{})
+	begun, gone := make(chan struct{}), make(chan struct{})
+	client, done := pair(t, l, func(_ context.Context, c *loop.Conn) error {
+		close(begun)
+		<-gone // the loop does not see it
+		nc, err := c.Detach()
+		if err == nil {
+			nc.Close()
+			t.Errorf("detached, from %v", nc.RemoteAddr())
+		}
+		return nil
+	})
+	testkit.Receive(t, begun)
+	testkit.Reset(client)
+	close(gone)
+	if err := testkit.Receive(t, done); err != nil {
+		t.Error(err)
+	}
 }
 
 // A connection of package net is served by the loop: plain, with TLS, of a Unix socket.

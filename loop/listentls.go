@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -16,8 +17,9 @@ import (
 // A net.Listener whose connections come from loops: for net/http and all other servers
 // that have a goroutine for each connection.
 
-// ListenTLS is tls.Listen with the handshakes on event loops. A client costs no
-// goroutine before its handshake is done, and the keys of engines gather signatures:
+// ListenTLS is tls.Listen with the handshakes on event loops. A client that connects
+// costs neither a goroutine nor a job before its first bytes, handshakes are bounded and
+// in the loops' order of service, and the keys of engines gather signatures:
 //
 //	ln, err := loop.ListenTLS("tcp", ":443", config)
 //	...
@@ -49,8 +51,9 @@ type TLSListenConfig struct {
 	// Config.MaxJobs, and then nothing is accepted from the kernel.
 	MaxPending int
 
-	// DrainTimeout is how long handshakes in progress have, after Close, to be done
-	// and accepted; 0 means 5 seconds, negative none.
+	// DrainTimeout is how long handshakes in progress have, after Close, to be done and
+	// accepted; 0 means a second, negative none. Close and Shutdown of an http.Server
+	// wait for that, whatever their context, because Accept does not fail before.
 	DrainTimeout time.Duration
 
 	// OnHandshake, if not nil, is called as that of TLSHandler.
@@ -59,7 +62,7 @@ type TLSListenConfig struct {
 
 const (
 	defaultMaxPending   = 128
-	defaultDrainTimeout = 5 * time.Second
+	defaultDrainTimeout = time.Second
 )
 
 // TLSListener is a net.Listener. The connections that it accepts are *tls.Conn, whose
@@ -108,6 +111,8 @@ func (cfg *TLSListenConfig) start(listen func(*Group, Handler) (*GroupListener, 
 	switch {
 	case cfg.TLS == nil:
 		return nil, fmt.Errorf("%w: TLSListenConfig.TLS is nil", ErrInvalidConfig)
+	case len(cfg.TLS.Certificates) == 0 && cfg.TLS.GetCertificate == nil && cfg.TLS.GetConfigForClient == nil:
+		return nil, fmt.Errorf("%w: TLSListenConfig.TLS has no certificate, GetCertificate or GetConfigForClient", ErrInvalidConfig)
 	case cfg.Loops < 0:
 		return nil, fmt.Errorf("%w: TLSListenConfig.Loops is %d", ErrInvalidConfig, cfg.Loops)
 	case cfg.MaxPending < 0:
@@ -144,6 +149,15 @@ func (cfg *TLSListenConfig) start(listen func(*Group, Handler) (*GroupListener, 
 		return nil, err
 	}
 	go n.run()
+	for _, l := range g.Loops() { // Close would drop whoever waits for a loop that does not run yet
+		running := make(chan struct{})
+		if l.Post(func() { close(running) }) == nil {
+			select {
+			case <-running:
+			case <-n.ended:
+			}
+		}
+	}
 	return n, nil
 }
 
@@ -152,7 +166,7 @@ func (n *TLSListener) run() {
 	err := n.group.Run(context.Background())
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if err == nil {
+	if err == nil || errors.Is(err, ErrClosed) {
 		err = net.ErrClosed
 	}
 	n.err = n.opError("accept", err)
@@ -165,18 +179,32 @@ func (n *TLSListener) deliver(ctx context.Context, c *TLSConn) error {
 	if err := n.takePlace(ctx); err != nil {
 		return err
 	}
-	nc, err := c.Detach()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.held--
-	if err != nil {
-		n.freePlace()
-		return err
+	var nc *tls.Conn
+	defer func() { // even if a hook ends the goroutine
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.held--; nc == nil {
+			n.freePlace()
+			return
+		}
+		n.conns = append(n.conns, nc)
+		n.changed.Signal()
+	}()
+	for wait := time.Millisecond; ; wait *= 2 {
+		var err error
+		if nc, err = c.Detach(); err == nil || wait > maxDescriptorWait || !isDescriptorLimit(err) {
+			return err
+		}
+		c.Loop().closeLingering()
+		if err := Sleep(ctx, wait); err != nil {
+			return err
+		}
 	}
-	n.conns = append(n.conns, nc)
-	n.changed.Signal()
-	return nil
 }
+
+// maxDescriptorWait is the longest of the waits for descriptors that a connection has,
+// each twice as long as the one before.
+const maxDescriptorWait = 500 * time.Millisecond
 
 // takePlace pauses the job until there is a place among the pending.
 func (n *TLSListener) takePlace(ctx context.Context) error {
@@ -261,6 +289,9 @@ func (n *TLSListener) Close() error {
 		return n.opError("close", net.ErrClosed)
 	}
 	err := n.ln.Close()
+	if errors.Is(err, net.ErrClosed) { // the loops have failed
+		err = nil
+	}
 	go n.end()
 	return err
 }

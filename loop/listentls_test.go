@@ -256,10 +256,33 @@ func TestListenTLSClose(t *testing.T) {
 	}
 }
 
+// Accept's error after Close is net.ErrClosed, and a client that has just connected is
+// served, however soon Close comes.
+func TestListenTLSCloseAtOnce(t *testing.T) {
+	for range 20 {
+		ln := listenTLS(t, loop.TLSListenConfig{DrainTimeout: time.Minute})
+		raw := testkit.Dial(t, ln.Addr())
+		shaken := make(chan error, 1)
+		go func() { shaken <- tls.Client(raw, clientConfig()).Handshake() }()
+		ln.Close()
+		c, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if err := testkit.Receive(t, shaken); err != nil {
+			t.Error(err)
+		}
+		_, err = ln.Accept()
+		testkit.WantErr(t, err, net.ErrClosed)
+	}
+}
+
 func TestListenTLSInvalid(t *testing.T) {
 	testkit.CheckLeaks(t)
 	for what, cfg := range map[string]loop.TLSListenConfig{
 		"no TLS":     {},
+		"no cert":    {TLS: &tls.Config{}},
 		"loops":      {TLS: serverConfig(), Loops: -1},
 		"pending":    {TLS: serverConfig(), MaxPending: -1},
 		"the loop's": {TLS: serverConfig(), Loop: loop.Config{MaxJobs: -1}},

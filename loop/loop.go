@@ -77,6 +77,7 @@ type Loop struct {
 	wakeCallback   func(any) error // wakeTask as a value, made once
 	added, deleted []int           // scratch space of learn
 	scratch        []byte          // see scratchBuffer
+	spare          [2]int          // see spareDescriptors; 0: none
 	events         [256]event
 
 	in        inbox

@@ -12,6 +12,8 @@ import (
 // io.EOF when the peer has closed its side.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.unread = false
+	c.rd.busy++
+	defer func() { c.rd.busy-- }()
 	for {
 		n, err := c.readNow(p)
 		if n > 0 {

@@ -210,6 +210,7 @@ func (l *Loop) release() {
 			m.listen.release()
 		}
 	}
+	l.spareDescriptors(false)
 	if err := l.poller.close(); err != nil {
 		l.log(slog.LevelError, "cannot close the poller", slog.Any("error", err))
 	}

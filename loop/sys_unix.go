@@ -30,6 +30,11 @@ const (
 
 func isErrno(err error, errno syscall.Errno) bool { return errors.Is(err, errno) }
 
+// isDescriptorLimit reports whether the process or the system has no descriptors left.
+func isDescriptorLimit(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+}
+
 func wouldBlock(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }
 
 func interrupted(err error) bool { return err == unix.EINTR }
@@ -259,6 +264,21 @@ func sysNetConn(fd int) (net.Conn, error) {
 	f := os.NewFile(uintptr(dup), "")
 	defer f.Close() // FileConn makes another duplicate
 	return net.FileConn(f)
+}
+
+// sysIsStream reports whether fd is a stream socket.
+func sysIsStream(fd int) bool {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && kind == unix.SOCK_STREAM
+}
+
+// sysSpare returns a descriptor that is good for nothing, or 0.
+func sysSpare() int {
+	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	return fd
 }
 
 // isWildcard reports whether connections to a listener at sa have other local

@@ -38,6 +38,7 @@ const (
 
 func isErrno(error, syscall.Errno) bool { return false }
 func wouldBlock(error) bool             { return false }
+func isDescriptorLimit(error) bool      { return false }
 func interrupted(error) bool            { return false }
 func acceptError(error) acceptOutcome   { return acceptFailed }
 
@@ -61,6 +62,8 @@ func setLinger(int, int) error                                 { return ErrUnsup
 func sysSocketError(int) syscall.Errno                         { return 0 }
 func sysLocalAddr(int) sockaddr                                { return nil }
 func sysRemoteAddr(int) (sockaddr, error)                      { return nil, ErrUnsupported }
+func sysIsStream(int) bool                                     { return false }
+func sysSpare() int                                            { return 0 }
 func sysNetConn(int) (net.Conn, error)                         { return nil, ErrUnsupported }
 func isWildcard(sockaddr) bool                                 { return false }
 func netAddr(sockaddr) net.Addr                                { return nil }

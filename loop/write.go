@@ -14,6 +14,8 @@ import (
 // fewer than len(p) bytes, it returns an error. Writes by several jobs at the same
 // time may be interleaved.
 func (c *Conn) Write(p []byte) (int, error) {
+	c.wr.busy++
+	defer func() { c.wr.busy-- }()
 	done := 0
 	for {
 		n, err := c.writeNow(p[done:])

@@ -53,8 +53,12 @@ func TestMetrics(t *testing.T) {
 	ask(t, s, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET")
 	_, _, rest := ask(t, s, "nonsense\r\n\r\n", "GET")
 	wantEOF(t, "nonsense", rest)
-	if _, err := http.Get("http://" + s.addr); err == nil {
-		t.Error("HTTP without TLS was answered")
+	resp, err := http.Get("http://" + s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("HTTP without TLS: %s", resp.Status)
 	}
 	got := fetch(t, base, "/metrics")
 	wantMetrics(t, got,

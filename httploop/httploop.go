@@ -1,0 +1,141 @@
+// Package httploop serves HTTP/1.1 on event loops, over TLS or plain, with the request
+// and response types of fasthttp.
+//
+//	server := &httploop.Server{Handler: func(rc *fasthttp.RequestCtx) {
+//		fmt.Fprintf(rc, "hello %s\n", rc.Path())
+//	}}
+//	h, err := server.LoopHandler()
+//	...
+//	_, err = group.Listen("tcp", ":8080", h)
+//	...
+//	err = group.Run(ctx)
+//
+// A request is answered in a job of its connection's loop. Where the handler has to
+// wait, it pauses: with loop.Dial, loop.Sleep or loop.Await, which want the job's context
+// (see [Context]). What blocks the thread blocks all connections of the loop. Between
+// requests, a connection has no job and no buffers.
+//
+// fasthttp's own server is not used. So a handler must not use what belongs to it: for
+// RequestCtx.Hijack there is [Hijack] here, and RequestCtx.TimeoutError and Response
+// streams with a goroutine of their own (SetBodyStreamWriter) do not work.
+// Response.SetBodyStream works: the stream is read in the job, as fast as the client
+// takes it.
+//
+// # Which requests are refused
+//
+// Requests are read as net/http reads them. Where RFC 9112 leaves it to the server and
+// two servers in a row could understand a request differently, it is refused: bare line
+// feeds, a field in several lines, a length given twice. After a request with both
+// Content-Length and Transfer-Encoding the connection is closed. CONNECT is answered
+// with 501.
+package httploop
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/jobloop/jobloop/internal/plainhttp"
+	"github.com/jobloop/jobloop/loop"
+)
+
+// Server configures how requests are served. Handler is required; for all others the
+// zero value is a good choice. A Server must not be changed after LoopHandler.
+type Server struct {
+	// Handler answers a request, inside a job. If it panics, the panic is logged by the
+	// loop, and the connection is closed.
+	Handler fasthttp.RequestHandler
+
+	// TLS is the server's configuration; nil means plain HTTP. If its NextProtos is
+	// empty, LoopHandler uses a copy that offers http/1.1.
+	TLS *tls.Config
+
+	// HandshakeTimeout is that of loop.TLSHandler.
+	HandshakeTimeout time.Duration
+
+	// RequestTimeout bounds the time from a request's first byte to the last that is
+	// read of it; 0 means a minute, negative no limit except loop.Config.IdleTimeout for
+	// each read.
+	RequestTimeout time.Duration
+
+	// IdleTimeout bounds the wait for the next request; 0 means a minute, negative no
+	// limit except loop.Config.IdleTimeout. It is for the whole wait, not for each byte.
+	IdleTimeout time.Duration
+
+	// MaxBody is the most bytes of a request's body; 0 means 4 MiB. Larger ones are
+	// answered with 413. With StreamBody it does not apply.
+	MaxBody int
+
+	// StreamBody leaves bodies to the handler, which reads RequestCtx.RequestBodyStream
+	// if that is not nil, as they arrive.
+	StreamBody bool
+
+	// MaxRequests is how many requests a connection may make; 0 means no limit.
+	MaxRequests int
+
+	// OnHandshake, if not nil, is called as that of loop.TLSHandler.
+	OnHandshake func(c *loop.TLSConn, took time.Duration, err error)
+}
+
+const (
+	defaultTimeout = time.Minute
+	defaultMaxBody = 4 << 20
+)
+
+// LoopHandler returns the handler for Loop.Listen, Group.Listen and Loop.Attach. It may
+// serve any number of listeners and loops.
+func (s *Server) LoopHandler() (loop.Handler, error) {
+	switch {
+	case s.Handler == nil:
+		return nil, errors.New("httploop: Server without Handler")
+	case s.MaxBody < 0:
+		return nil, errors.New("httploop: Server.MaxBody is negative")
+	case s.MaxRequests < 0:
+		return nil, errors.New("httploop: Server.MaxRequests is negative")
+	}
+	// The first response of the process makes fasthttp start a goroutine, which keeps
+	// the time for Date headers. Start it here and not in a job.
+	new(fasthttp.Response).WriteTo(io.Discard)
+	srv := &server{Server: *s}
+	for _, t := range []*time.Duration{&srv.RequestTimeout, &srv.IdleTimeout} {
+		if *t == 0 {
+			*t = defaultTimeout
+		}
+	}
+	if srv.MaxBody == 0 {
+		srv.MaxBody = defaultMaxBody
+	}
+	if s.TLS == nil {
+		return loop.HandlerFunc(srv.servePlain), nil
+	}
+	if len(srv.TLS.NextProtos) == 0 {
+		srv.TLS = srv.TLS.Clone()
+		srv.TLS.NextProtos = []string{"http/1.1"}
+	}
+	return &loop.TLSHandler{
+		Config: srv.TLS, HandshakeTimeout: s.HandshakeTimeout, Handler: srv.serveTLS,
+		OnHandshake: func(c *loop.TLSConn, took time.Duration, err error) {
+			plainhttp.Answer(err)
+			if s := srv.OnHandshake; s != nil {
+				s(c, took, err)
+			}
+		},
+	}, nil
+}
+
+// contextKey is the user value with the job's context.
+type contextKey struct{}
+
+// Context returns the context of the job in which a request is answered, for loop.Dial
+// and whatever else has to wait. It is never done.
+func Context(rc *fasthttp.RequestCtx) context.Context {
+	ctx, ok := rc.UserValue(contextKey{}).(context.Context)
+	if !ok {
+		return rc
+	}
+	return ctx
+}

@@ -1,0 +1,328 @@
+package httploop_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/jobloop/jobloop/httploop"
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/internal/testkit/looptest"
+	"github.com/jobloop/jobloop/loop"
+)
+
+var certificate = sync.OnceValue(func() *tls.Certificate {
+	return testkit.Certificate(testkit.ECDSAKey(), testkit.ECDSAKey(), "localhost")
+})
+
+func serverConfig() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{*certificate()}} }
+
+func clientConfig() *tls.Config {
+	return &tls.Config{RootCAs: testkit.Roots(certificate()), ServerName: "localhost"}
+}
+
+// serve serves on a loop of its own until the test ends.
+func serve(t *testing.T, s *httploop.Server, cfg loop.Config) (*loop.Loop, net.Addr) {
+	t.Helper()
+	h, err := s.LoopHandler() // starts a goroutine of fasthttp's that stays
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := looptest.New(t, cfg)
+	return l, looptest.Listen(t, l, h)
+}
+
+// dial connects, with TLS if the server has it.
+func dial(t *testing.T, s *httploop.Server, addr net.Addr) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	c := testkit.Dial(t, addr)
+	if s.TLS != nil {
+		c = tls.Client(c, clientConfig())
+	}
+	t.Cleanup(func() { c.Close() })
+	return c, bufio.NewReader(c)
+}
+
+// ask sends raw bytes and reads a response.
+func ask(t *testing.T, c io.Writer, br *bufio.Reader, raw string) (*http.Response, string) {
+	t.Helper()
+	go io.WriteString(c, raw)
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil {
+		t.Fatalf("no response to %.60q: %v", raw, err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+func wantEnd(t *testing.T, r io.Reader) {
+	t.Helper()
+	if b, err := io.ReadAll(r); len(b) > 0 || err != nil {
+		t.Errorf("%q, %v, want the end", b, err)
+	}
+}
+
+const get = "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+// echo answers with what it has got.
+func echo(rc *fasthttp.RequestCtx) {
+	fmt.Fprintf(rc, "%s %s %t ", rc.Method(), rc.Path(), rc.IsTLS())
+	rc.Write(rc.Request.Body())
+}
+
+// both runs a test with TLS and without.
+func both(t *testing.T, f func(t *testing.T, s *httploop.Server)) {
+	for name, cfg := range map[string]*tls.Config{"plain": nil, "TLS": serverConfig()} {
+		t.Run(name, func(t *testing.T) { f(t, &httploop.Server{Handler: echo, TLS: cfg}) })
+	}
+}
+
+// Clients of net/http get their answers, and idle connections have no job.
+func TestServe(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		l, addr := serve(t, s, loop.Config{})
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: clientConfig(), MaxIdleConnsPerHost: 10}}
+		scheme := map[bool]string{false: "http://", true: "https://"}[s.TLS != nil]
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				for j := range 20 {
+					body := strings.Repeat("x", i*j*500)
+					resp, err := client.Post(scheme+addr.String()+"/path", "text/plain", strings.NewReader(body))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					b, err := io.ReadAll(resp.Body)
+					resp.Body.Close()
+					if want := fmt.Sprint("POST /path ", s.TLS != nil, " ", body); string(b) != want || err != nil {
+						t.Errorf("%.60q, %v, want %.60q", b, err, want)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if s := looptest.Settle(t, l); s.Conns == 0 || s.JobsPaused != 0 {
+			t.Errorf("%d connections, %d paused jobs", s.Conns, s.JobsPaused)
+		}
+		client.CloseIdleConnections()
+	})
+}
+
+// Bodies are bounded in memory.
+func TestMaxBody(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		s.MaxBody = 10
+		_, addr := serve(t, s, loop.Config{})
+		c, br := dial(t, s, addr)
+		if resp, _ := ask(t, c, br, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n0123456789"); resp.StatusCode != 200 {
+			t.Error(resp.Status)
+		}
+		if resp, _ := ask(t, c, br, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n0123456789a"); resp.StatusCode != 413 || !resp.Close {
+			t.Error(resp.Status)
+		}
+		wantEnd(t, br)
+	})
+}
+
+// A body of any size goes through a handler as it comes, and no faster than it is taken.
+func TestStreams(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		s.StreamBody = true
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			if body := rc.RequestBodyStream(); body != nil && string(rc.Path()) == "/echo" {
+				rc.SetBodyStream(body, -1)
+			}
+		}
+		l, addr := serve(t, s, loop.Config{})
+		c, br := dial(t, s, addr)
+		data := make([]byte, 32<<20) // more than sockets hold
+		rand.Read(data)
+		fmt.Fprintf(c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(data))
+		written := make(chan error, 1)
+		go func() { _, err := c.Write(data); written <- err }()
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The client does not read, so the server stops reading, and its loop serves others.
+		testkit.Eventually(t, "the job waits", func() bool { return l.Stats().JobsPaused == 1 })
+		other, obr := dial(t, s, addr)
+		ask(t, other, obr, get)
+		if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		if err := testkit.Receive(t, written); err != nil {
+			t.Error(err)
+		}
+		// What the handler leaves of a body is skipped, if it is not too much.
+		ask(t, c, br, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+		ask(t, c, br, get)
+		if resp, _ := ask(t, c, br, fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", 1<<20, data[:1<<20])); !resp.Close {
+			t.Error("the connection goes on behind a megabyte that nobody has read")
+		}
+	})
+}
+
+// The times and numbers of requests are bounded.
+func TestLimits(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		s.MaxRequests = 2
+		_, addr := serve(t, s, loop.Config{})
+		c, br := dial(t, s, addr)
+		if resp, _ := ask(t, c, br, get); resp.Close {
+			t.Error("closed after the first")
+		}
+		if resp, _ := ask(t, c, br, get); !resp.Close {
+			t.Error("not closed after the second")
+		}
+		wantEnd(t, br)
+	})
+	both(t, func(t *testing.T, s *httploop.Server) {
+		s.IdleTimeout, s.RequestTimeout = 50*time.Millisecond, 50*time.Millisecond
+		_, addr := serve(t, s, loop.Config{})
+		for _, raw := range []string{"", "GET / HTTP/1.1\r\nHost:", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab"} {
+			c, br := dial(t, s, addr)
+			if _, err := io.WriteString(c, raw); err != nil {
+				t.Error(err)
+			}
+			wantEnd(t, br)
+		}
+	})
+}
+
+// Shutdown says goodbye to idle connections at once, and lets a request end.
+func TestShutdown(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			if string(rc.Path()) == "/slow" {
+				close(begun)
+				if err := loop.Await(httploop.Context(rc), func(done func()) { go func() { <-goOn; done() }() }); err != nil {
+					t.Error(err)
+				}
+			}
+			rc.WriteString("done")
+		}
+		l, addr := serve(t, s, loop.Config{})
+		idle, ibr := dial(t, s, addr)
+		ask(t, idle, ibr, get)
+		slow, sbr := dial(t, s, addr)
+		io.WriteString(slow, strings.Replace(get, "/x", "/slow", 1))
+		testkit.Receive(t, begun)
+		down := make(chan error, 1)
+		go func() { down <- l.Shutdown(context.Background()) }()
+		wantEnd(t, ibr)
+		close(goOn)
+		if resp, body := ask(t, io.Discard, sbr, ""); body != "done" || !resp.Close {
+			t.Errorf("%q, close %v", body, resp.Close)
+		}
+		wantEnd(t, sbr)
+		slow.Close()
+		idle.Close()
+		if err := testkit.Receive(t, down); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A connection that is hijacked speaks another protocol: on the loop, or on a goroutine
+// after it has been detached. Nothing that came early is lost.
+func TestHijack(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		ended := make(chan error, 2)
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			rc.SetStatusCode(fasthttp.StatusSwitchingProtocols)
+			rc.Response.Header.Set("Connection", "Upgrade")
+			rc.Response.Header.Set("Upgrade", "echo")
+			detach := string(rc.Path()) == "/detach"
+			httploop.Hijack(rc, func(_ context.Context, c *httploop.HijackedConn) error {
+				if !detach {
+					_, err := io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+					ended <- err
+					return err
+				}
+				nc, err := c.Detach()
+				if err != nil {
+					ended <- err
+					return err
+				}
+				go func() {
+					defer nc.Close()
+					_, err := io.Copy(struct{ io.Writer }{nc}, struct{ io.Reader }{nc})
+					ended <- err
+				}()
+				return nil
+			})
+		}
+		l, addr := serve(t, s, loop.Config{})
+		for _, path := range []string{"/stay", "/detach"} {
+			c, br := dial(t, s, addr)
+			io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly ")
+			resp, err := http.ReadResponse(br, nil)
+			if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatalf("%s: %v, %v", path, resp, err)
+			}
+			testkit.WantRead(t, br, "early ")
+			io.WriteString(c, "late")
+			testkit.WantRead(t, br, "late")
+			if path == "/detach" {
+				if s := looptest.Settle(t, l); s.Conns != 0 {
+					t.Errorf("the loop has %d connections", s.Conns)
+				}
+			}
+			c.Close()
+			if err := testkit.Receive(t, ended); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	})
+}
+
+// A panic of the handler ends its connection, and no other.
+func TestHandlerPanics(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			if string(rc.Path()) == "/panic" {
+				panic("for once")
+			}
+		}
+		_, addr := serve(t, s, loop.Config{Logger: slog.New(slog.DiscardHandler)})
+		good, gbr := dial(t, s, addr)
+		ask(t, good, gbr, get)
+		bad, bbr := dial(t, s, addr)
+		io.WriteString(bad, strings.Replace(get, "/x", "/panic", 1))
+		if b, _ := io.ReadAll(bbr); len(b) > 0 {
+			t.Errorf("answered %q", b)
+		}
+		ask(t, good, gbr, get)
+	})
+}
+
+func TestInvalidServer(t *testing.T) {
+	for what, s := range map[string]*httploop.Server{
+		"no handler":        {},
+		"negative body":     {Handler: echo, MaxBody: -1},
+		"negative requests": {Handler: echo, MaxRequests: -1},
+	} {
+		if _, err := s.LoopHandler(); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+}
