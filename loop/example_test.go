@@ -106,10 +106,10 @@ func ExampleLoop() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	go func() { // Post, Go and Shutdown are for any goroutine
-		l.Post(func() { fmt.Println("on the loop's thread") })
-		l.Shutdown(context.Background())
-	}()
+	l.Post(func() { // when the loop runs
+		fmt.Println("on the loop's thread")
+		go l.Shutdown(context.Background()) // Post, Go and Shutdown are for any goroutine
+	})
 	for _, s := range []string{"one", "two"} {
 		l.Go(func(ctx context.Context) error {
 			fmt.Println(s, "begins")

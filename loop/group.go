@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // Group is several loops, each on a thread of its own. It is made by NewGroup.
 // A connection stays on the loop it was given to.
 type Group struct {
 	loops []*Loop
+	ran   atomic.Bool // Run has been called
 }
 
 // NewGroup returns a group of n loops with the same configuration. It returns
@@ -40,6 +42,7 @@ func (g *Group) Loops() []*Loop { return g.loops }
 // one fails, the others are closed. If ctx ends, Run returns context.Cause(ctx);
 // otherwise it returns the loops' errors, joined.
 func (g *Group) Run(ctx context.Context) error {
+	g.ran.Store(true)
 	errs := make([]error, len(g.loops))
 	var wg sync.WaitGroup
 	for i, l := range g.loops {
@@ -74,7 +77,16 @@ func (g *Group) Shutdown(ctx context.Context) error {
 	errs := make([]error, len(g.loops))
 	var wg sync.WaitGroup
 	for i, l := range g.loops {
-		wg.Go(func() { errs[i] = l.Shutdown(ctx) })
+		wg.Go(func() {
+			if g.ran.Load() { // a loop that does not run yet would be closed
+				select {
+				case <-l.began:
+				case <-l.done:
+				case <-ctx.Done():
+				}
+			}
+			errs[i] = l.Shutdown(ctx)
+		})
 	}
 	wg.Wait()
 	for _, err := range errs {

@@ -95,6 +95,7 @@ type Loop struct {
 
 	mu      sync.Mutex // guards the following
 	running bool
+	began   chan struct{} // closed when Run has been called
 	done    chan struct{} // closed when the loop has ended
 	ended   bool
 }
@@ -128,7 +129,7 @@ func New(cfg Config) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loop: %w", err)
 	}
-	l := &Loop{cfg: cfg, poller: p, epoch: start, census: new(census), done: make(chan struct{})}
+	l := &Loop{cfg: cfg, poller: p, epoch: start, census: new(census), began: make(chan struct{}), done: make(chan struct{})}
 	l.queue = admission.New(cfg.MaxWait)
 	l.wakeCallback = l.wakeTask
 	return l, nil
@@ -155,6 +156,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	l.running = true
+	close(l.began)
 	l.goroutine.Store(goroutine.ID())
 	l.mu.Unlock()
 
