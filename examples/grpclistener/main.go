@@ -65,7 +65,9 @@ func run(ctx context.Context, addr, certFile, keyFile string, listening func(net
 
 // handshaken are the server's credentials for connections whose handshake is done. All
 // else is as in those that it embeds.
-type handshaken struct{ credentials.TransportCredentials }
+type handshaken struct {
+	credentials.TransportCredentials
+}
 
 // ServerHandshake tells gRPC about the handshake. Services find the client's certificate
 // in their peer.Peer, as with the credentials of gRPC's own.
