@@ -3,6 +3,7 @@ module github.com/jobloop/jobloop/examples
 go 1.25.0
 
 require (
+	github.com/gorilla/websocket v1.5.3
 	github.com/jobloop/jobloop v0.0.0
 	google.golang.org/grpc v1.79.1
 )
