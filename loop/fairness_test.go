@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"testing"
@@ -56,6 +57,49 @@ func TestFastPeerIsNotAlone(t *testing.T) {
 			}
 			looptest.Must(t, l, func(ctx context.Context) error { return loop.Sleep(ctx, 1) })
 			testkit.Reset(peer)
+			testkit.Receive(t, ended)
+		})
+	}
+}
+
+// TestFastPeerIsNotAlone with TLS.
+func TestTLSFastPeerIsNotAlone(t *testing.T) {
+	for name, serve := range map[string]func(c *loop.TLSConn, b []byte) (int, error){
+		"reads":  (*loop.TLSConn).Read,
+		"writes": (*loop.TLSConn).Write,
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := looptest.New(t, loop.Config{})
+			began := make(chan bool, 1)
+			busy := looptest.Listen(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
+				began <- true
+				for b := make([]byte, 1); ; {
+					if _, err := serve(c, b); err != nil {
+						return err
+					}
+				}
+			}})
+			peer := tls.Client(testkit.Dial(t, busy), clientConfig())
+			if err := peer.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan bool)
+			go func() { // fast enough
+				defer close(ended)
+				if name == "reads" {
+					for b := make([]byte, 64<<10); ; {
+						if _, err := peer.Write(b); err != nil {
+							return
+						}
+					}
+				}
+				io.Copy(io.Discard, peer)
+			}()
+			testkit.Receive(t, began)
+			for range 50 {
+				looptest.Call(t, l, func() {})
+			}
+			testkit.Reset(peer.NetConn())
 			testkit.Receive(t, ended)
 		})
 	}

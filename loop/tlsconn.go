@@ -317,13 +317,13 @@ func (t *TLSConn) write(p []byte) (int, error) {
 			return done, err
 		}
 		t.answers = 0
-		if done += n; done == len(p) {
-			return done, nil
-		}
 		if j := c.l.current; j != nil {
 			j.ops += n >> 14 // as if each record were sent by itself
 		}
 		c.moved()
+		if done += n; done == len(p) {
+			return done, nil
+		}
 	}
 }
 
