@@ -1,14 +1,16 @@
 module github.com/jobloop/jobloop/examples
 
-go 1.25.0
+go 1.26
 
 require (
+	github.com/gobwas/ws v1.5.0
 	github.com/gorilla/websocket v1.5.3
 	github.com/jobloop/jobloop v0.0.0
 	google.golang.org/grpc v1.79.1
 )
 
 require (
+	github.com/gobwas/httphead v0.1.0 // indirect
 	golang.org/x/net v0.48.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/text v0.41.0 // indirect

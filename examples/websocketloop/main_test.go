@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/jobloop/jobloop/examples/internal/testcert"
+	"github.com/jobloop/jobloop/internal/testkit"
+)
+
+// start runs the server until stop is called.
+func start(t *testing.T) (dial func() *websocket.Conn, stop func()) {
+	t.Helper()
+	certFile, keyFile, roots := testcert.RSA(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	at := make(chan net.Addr, 1)
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, "127.0.0.1:0", certFile, keyFile, 2, func(a net.Addr) { at <- a }) }()
+	var addr string
+	select {
+	case a := <-at:
+		addr = a.String()
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	dialer := websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}}
+	dial = func() *websocket.Conn {
+		c, _, err := dialer.DialContext(t.Context(), "wss://"+addr, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetReadDeadline(time.Now().Add(testkit.Patience))
+		return c
+	}
+	return dial, sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Clients get back what they send, and pongs. When the server stops, they are told so.
+func TestServer(t *testing.T) {
+	testkit.CheckLeaks(t)
+	dial, stop := start(t)
+	defer stop()
+	var open []*websocket.Conn
+	for i := range 5 {
+		c := dial()
+		open = append(open, c)
+		ponged := false
+		c.SetPongHandler(func(string) error { ponged = true; return nil })
+		for kind, want := range map[int][]byte{
+			websocket.TextMessage:   fmt.Append(nil, "hello from ", i),
+			websocket.BinaryMessage: bytes.Repeat([]byte{byte(i)}, maxMessage),
+		} {
+			if err := errors.Join(c.WriteControl(websocket.PingMessage, []byte("?"), time.Now().Add(testkit.Patience)), c.WriteMessage(kind, want)); err != nil {
+				t.Error(err)
+			}
+			if k, got, err := c.ReadMessage(); k != kind || !bytes.Equal(got, want) || err != nil {
+				t.Errorf("got kind %d with %d bytes, %v; want kind %d, %d bytes", k, len(got), err, kind, len(want))
+			}
+		}
+		if !ponged {
+			t.Error("a ping was not answered")
+		}
+	}
+	told := make(chan error, len(open))
+	for _, c := range open {
+		go func() {
+			_, _, err := c.ReadMessage()
+			told <- err
+		}()
+	}
+	stop()
+	for range open {
+		if err := testkit.Receive(t, told); !websocket.IsCloseError(err, websocket.CloseGoingAway) {
+			t.Errorf("told %v, want that the server goes away", err)
+		}
+	}
+}
+
+// Too large a message ends its connection, and no other.
+func TestTooLarge(t *testing.T) {
+	testkit.CheckLeaks(t)
+	dial, stop := start(t)
+	defer stop()
+	good, bad := dial(), dial()
+	go bad.WriteMessage(websocket.BinaryMessage, make([]byte, maxMessage+1))
+	if _, _, err := bad.ReadMessage(); err == nil {
+		t.Error("it came back")
+	}
+	if err := good.WriteMessage(websocket.TextMessage, []byte("still here")); err != nil {
+		t.Error(err)
+	}
+	if _, got, err := good.ReadMessage(); string(got) != "still here" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	good.Close()
+	bad.Close()
+}
