@@ -13,7 +13,8 @@
 // A request is answered in a job of its connection's loop. Where the handler has to
 // wait, it pauses: with loop.Dial, loop.Sleep or loop.Await, which want the job's context
 // (see [Context]). What blocks the thread blocks all connections of the loop. Between
-// requests, a connection has no job and no buffers.
+// requests, a connection has no job and no buffers. A handler must not use its RequestCtx
+// after it has returned.
 //
 // fasthttp's own server is not used. So a handler must not use what belongs to it: for
 // RequestCtx.Hijack there is [Hijack] here, and RequestCtx.TimeoutError and Response
@@ -27,7 +28,8 @@
 // two servers in a row could understand a request differently, it is refused: bare line
 // feeds, a field in several lines, a length given twice. After a request with both
 // Content-Length and Transfer-Encoding the connection is closed. CONNECT is answered
-// with 501.
+// with 501, and a request line and header of more than 8 KiB with 431. HTTP/2 is not
+// spoken: see loop.ListenTLS.
 package httploop
 
 import (
@@ -35,6 +37,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -96,6 +99,8 @@ func (s *Server) LoopHandler() (loop.Handler, error) {
 		return nil, errors.New("httploop: Server.MaxBody is negative")
 	case s.MaxRequests < 0:
 		return nil, errors.New("httploop: Server.MaxRequests is negative")
+	case s.TLS != nil && slices.Contains(s.TLS.NextProtos, "h2"):
+		return nil, errors.New("httploop: Server.TLS.NextProtos offers h2, which is not spoken here")
 	}
 	// The first response of the process makes fasthttp start a goroutine, which keeps
 	// the time for Date headers. Start it here and not in a job.

@@ -320,6 +320,7 @@ func TestInvalidServer(t *testing.T) {
 		"no handler":        {},
 		"negative body":     {Handler: echo, MaxBody: -1},
 		"negative requests": {Handler: echo, MaxRequests: -1},
+		"HTTP/2":            {Handler: echo, TLS: &tls.Config{NextProtos: []string{"h2", "http/1.1"}}},
 	} {
 		if _, err := s.LoopHandler(); err == nil {
 			t.Errorf("%s: no error", what)
