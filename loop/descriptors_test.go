@@ -3,6 +3,7 @@
 package loop_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"os/exec"
@@ -75,6 +76,75 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		}
 	}
 	wantOneLine(t, &out, "level=WARN", addr.String())
+}
+
+// A loop that has detached a connection before can do so without any descriptor left.
+// Another cannot, and its connection is what it was.
+func TestDetachWithoutDescriptors(t *testing.T) {
+	const env = "LOOP_TEST_DETACH_WITHOUT_DESCRIPTORS"
+	if os.Getenv(env) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestDetachWithoutDescriptors$", "-test.timeout=60s")
+		cmd.Env = append(os.Environ(), env+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	prepared, other := looptest.New(t, loop.Config{}), looptest.New(t, loop.Config{})
+	detach := func(l *loop.Loop) (client net.Conn, goOn chan struct{}, out chan net.Conn, done <-chan error) {
+		goOn, out = make(chan struct{}), make(chan net.Conn, 1)
+		client, done = pair(t, l, func(ctx context.Context, c *loop.Conn) error {
+			if err := loop.Await(ctx, func(done func()) { go func() { <-goOn; done() }() }); err != nil {
+				return err
+			}
+			nc, err := c.Detach()
+			if err == nil {
+				out <- nc
+				return nil
+			}
+			testkit.WantErr(t, err, unix.EMFILE)
+			close(out)
+			return echoOnce(c)
+		})
+		return client, goOn, out, done
+	}
+	_, goOn, out, done := detach(prepared)
+	close(goOn)
+	first := testkit.Receive(t, out)
+	if err := testkit.Receive(t, done); err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	c1, goOn1, out1, done1 := detach(prepared)
+	c2, goOn2, out2, done2 := detach(prepared)
+	c3, goOn3, out3, done3 := detach(other)
+
+	restore := exhaust(t)
+	for i, c := range []struct {
+		client net.Conn
+		goOn   chan struct{}
+		out    chan net.Conn
+		done   <-chan error
+		works  bool
+	}{{c1, goOn1, out1, done1, true}, {c2, goOn2, out2, done2, true}, {c3, goOn3, out3, done3, false}} {
+		close(c.goOn)
+		nc := testkit.Receive(t, c.out)
+		if (nc != nil) != c.works {
+			t.Errorf("connection %d: detached %v, want %v", i, nc != nil, c.works)
+		}
+		if nc != nil {
+			defer nc.Close()
+			send(t, nc, "detached")
+			testkit.WantRead(t, c.client, "detached")
+		} else {
+			send(t, c.client, "still there")
+			testkit.WantRead(t, c.client, "still there")
+		}
+		if err := testkit.Receive(t, c.done); err != nil {
+			t.Error(err)
+		}
+	}
+	restore()
 }
 
 // exhaust leaves the process without descriptors, until restore is called.

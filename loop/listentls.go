@@ -151,7 +151,7 @@ func (cfg *TLSListenConfig) start(listen func(*Group, Handler) (*GroupListener, 
 	go n.run()
 	for _, l := range g.Loops() { // Close would drop whoever waits for a loop that does not run yet
 		running := make(chan struct{})
-		if l.Post(func() { close(running) }) == nil {
+		if l.Post(func() { l.spareDescriptors(true); close(running) }) == nil {
 			select {
 			case <-running:
 			case <-n.ended:
