@@ -8,7 +8,9 @@
 // several cores, make a [Group] of loops. [Loop.Go] starts a job that belongs to
 // no connection. Inside a job, [Sleep] and [Dial] wait without blocking the
 // thread. A [Conn] is a net.Conn. Libraries that take a net.Conn and start no
-// goroutines of their own work on it unchanged.
+// goroutines of their own work on it unchanged. For others, such as net/http,
+// [ListenTLS] makes only the TLS handshakes on loops, [Conn.Detach] takes a connection
+// off its loop, and [Loop.Attach] brings one in.
 //
 // # Rules
 //
