@@ -423,7 +423,19 @@ func TestAttachErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer udp.Close()
+	path := filepath.Join(t.TempDir(), "s")
+	receiver, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer receiver.Close()
+	datagrams, err := net.Dial("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer datagrams.Close()
 	for what, err := range map[string]error{
+		"datagrams":     l.Attach(datagrams, h),
 		"UDP":           l.Attach(udp, h),
 		"a pipe":        l.Attach(a, h),
 		"TLS":           l.Attach(tls.Server(server, serverConfig()), h),

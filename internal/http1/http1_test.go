@@ -297,6 +297,7 @@ func TestRequestsAgainstNetHTTP(t *testing.T) {
 			add("GET / HTTP/1.1\r\nHost: x\r\nFoo: b"+c+"r\r\n\r\n", want, "")
 		}
 	}
+	t.Log(len(rows), "requests")
 	if len(rows) < 200 {
 		t.Errorf("%d requests", len(rows))
 	}
