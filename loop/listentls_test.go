@@ -207,6 +207,34 @@ func TestListenTLSClientLeaves(t *testing.T) {
 	}
 }
 
+// A hook that ends the goroutine while a connection leaves its loop costs that
+// connection, and neither a place nor a descriptor.
+func TestListenTLSHookEnds(t *testing.T) {
+	calls := 0
+	ln := listenTLS(t, loop.TLSListenConfig{MaxPending: 1, Loops: 1, Loop: loop.Config{Closed: func(net.Addr) {
+		if calls++; calls <= 2 {
+			runtime.Goexit()
+		}
+	}}})
+	for range 2 {
+		c, err := tls.Dial("tcp", ln.Addr().String(), clientConfig())
+		if err == nil {
+			if _, err = c.Read(make([]byte, 1)); err == nil {
+				t.Error("the client reads something")
+			}
+			c.Close()
+		}
+	}
+	client := tls.Client(testkit.Dial(t, ln.Addr()), clientConfig())
+	defer client.Close()
+	go client.Handshake()
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
 // Close serves those who have connected, and then ends. What nobody accepts is closed.
 func TestListenTLSClose(t *testing.T) {
 	ln := listenTLS(t, loop.TLSListenConfig{DrainTimeout: time.Minute, MaxPending: 1})
