@@ -77,6 +77,7 @@ func (c *Conn) detach() (_ net.Conn, err error) {
 		return nil, c.opError("detach", net.ErrClosed) // Close came first, on another goroutine
 	}
 	l.spareDescriptors(false)
+	defer l.spareDescriptors(true)
 	nc, err := sysNetConn(fd)
 	if err == nil && nc.RemoteAddr() == nil { // the peer has reset it, and the kernel has forgotten the address
 		nc.Close()
@@ -85,13 +86,11 @@ func (c *Conn) detach() (_ net.Conn, err error) {
 	}
 	if err != nil {
 		c.state.Store(state)
-		l.spareDescriptors(true)
 		return nil, c.opError("detach", err)
 	}
 	taken := false
 	defer func() { // even if a hook ends the goroutine
 		sysClose(fd)
-		l.spareDescriptors(true)
 		if !taken {
 			nc.Close()
 		}

@@ -19,7 +19,8 @@ import (
 
 // ListenTLS is tls.Listen with the handshakes on event loops. A client that connects
 // costs neither a goroutine nor a job before its first bytes, handshakes are bounded and
-// in the loops' order of service, and the keys of engines gather signatures:
+// in the loops' order of service. A key of an engine has to be bound to its job, by
+// engine.GetCertificate.
 //
 //	ln, err := loop.ListenTLS("tcp", ":443", config)
 //	...
