@@ -17,10 +17,10 @@
 // after it has returned.
 //
 // fasthttp's own server is not used. So a handler must not use what belongs to it: for
-// RequestCtx.Hijack there is [Hijack] here, and RequestCtx.TimeoutError and Response
-// streams with a goroutine of their own (SetBodyStreamWriter) do not work.
-// Response.SetBodyStream works: the stream is read in the job, as fast as the client
-// takes it.
+// RequestCtx.Hijack there is [Hijack] here, RequestCtx.TimeoutError and Response streams
+// with a goroutine of their own (SetBodyStreamWriter) do not work, and RequestCtx.Time and
+// its numbers of connections and requests say nothing. Response.SetBodyStream works: the
+// stream is read in the job, as fast as the client takes it.
 //
 // # Which requests are refused
 //
@@ -28,20 +28,23 @@
 // two servers in a row could understand a request differently, it is refused: bare line
 // feeds, a field in several lines, a length given twice. After a request with both
 // Content-Length and Transfer-Encoding the connection is closed. CONNECT is answered
-// with 501, and a request line and header of more than 8 KiB with 431. HTTP/2 is not
-// spoken: see loop.ListenTLS.
+// with 501, and a request line and header of more than Server.MaxHeader with 431. HTTP/2
+// is not spoken: see loop.ListenTLS.
 package httploop
 
 import (
-	"context"
+	"cmp"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/jobloop/jobloop/internal/http1"
+	"github.com/jobloop/jobloop/internal/memory"
 	"github.com/jobloop/jobloop/internal/plainhttp"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -69,6 +72,11 @@ type Server struct {
 	// limit except loop.Config.IdleTimeout. It is for the whole wait, not for each byte.
 	IdleTimeout time.Duration
 
+	// MaxHeader is the most bytes of a request line and header, together; 0 means 8 KiB,
+	// and less than 1 KiB is an error. Larger ones are answered with 431. A request that
+	// is being read or answered has a buffer of this size.
+	MaxHeader int
+
 	// MaxBody is the most bytes of a request's body; 0 means 4 MiB. Larger ones are
 	// answered with 413. With StreamBody it does not apply.
 	MaxBody int
@@ -80,13 +88,28 @@ type Server struct {
 	// MaxRequests is how many requests a connection may make; 0 means no limit.
 	MaxRequests int
 
-	// OnHandshake, if not nil, is called as that of loop.TLSHandler.
+	// FreeMemory, if positive, gives the memory of the process that is not used back to
+	// the system, with debug.FreeOSMemory, when there has been no new connection for so
+	// long. Go does not do that while nothing happens, and handshakes use much more memory
+	// than idle connections: see the table "Idle connections" of the benchmarks. It is for
+	// processes that do little else: all of the heap is looked through. 2 s is a good
+	// value, and 0 means never.
+	FreeMemory time.Duration
+
+	// OnHandshake, if not nil, is called as that of loop.TLSHandler. What it gives to
+	// SetValue is the connection's value for [Value].
 	OnHandshake func(c *loop.TLSConn, took time.Duration, err error)
+
+	// OnResponse, if not nil, is called in the job before a response is sent, for logs
+	// and metrics. Responses to requests that are refused are among them: of these there
+	// is only what could be read.
+	OnResponse func(rc *fasthttp.RequestCtx)
 }
 
 const (
 	defaultTimeout = time.Minute
 	defaultMaxBody = 4 << 20
+	leastHeader    = 1 << 10
 )
 
 // LoopHandler returns the handler for Loop.Listen, Group.Listen and Loop.Attach. It may
@@ -95,25 +118,30 @@ func (s *Server) LoopHandler() (loop.Handler, error) {
 	switch {
 	case s.Handler == nil:
 		return nil, errors.New("httploop: Server without Handler")
+	case s.MaxHeader != 0 && s.MaxHeader < leastHeader:
+		return nil, fmt.Errorf("httploop: Server.MaxHeader is %d, less than %d", s.MaxHeader, leastHeader)
 	case s.MaxBody < 0:
 		return nil, errors.New("httploop: Server.MaxBody is negative")
 	case s.MaxRequests < 0:
 		return nil, errors.New("httploop: Server.MaxRequests is negative")
+	case s.FreeMemory < 0:
+		return nil, errors.New("httploop: Server.FreeMemory is negative")
 	case s.TLS != nil && slices.Contains(s.TLS.NextProtos, "h2"):
 		return nil, errors.New("httploop: Server.TLS.NextProtos offers h2, which is not spoken here")
 	}
 	// The first response of the process makes fasthttp start a goroutine, which keeps
 	// the time for Date headers. Start it here and not in a job.
 	new(fasthttp.Response).WriteTo(io.Discard)
-	srv := &server{Server: *s}
+	srv := &server{Server: *s, exchanges: http1.NewPool(cmp.Or(s.MaxHeader, http1.DefaultHeader)), fresh: func() {}}
+	if s.FreeMemory > 0 {
+		srv.fresh = memory.Returner(s.FreeMemory)
+	}
 	for _, t := range []*time.Duration{&srv.RequestTimeout, &srv.IdleTimeout} {
 		if *t == 0 {
 			*t = defaultTimeout
 		}
 	}
-	if srv.MaxBody == 0 {
-		srv.MaxBody = defaultMaxBody
-	}
+	srv.MaxBody = cmp.Or(s.MaxBody, defaultMaxBody)
 	if s.TLS == nil {
 		return loop.HandlerFunc(srv.servePlain), nil
 	}
@@ -124,23 +152,11 @@ func (s *Server) LoopHandler() (loop.Handler, error) {
 	return &loop.TLSHandler{
 		Config: srv.TLS, HandshakeTimeout: s.HandshakeTimeout, Handler: srv.serveTLS,
 		OnHandshake: func(c *loop.TLSConn, took time.Duration, err error) {
+			srv.fresh()
 			plainhttp.Answer(err)
-			if s := srv.OnHandshake; s != nil {
-				s(c, took, err)
+			if on := srv.OnHandshake; on != nil {
+				on(c, took, err)
 			}
 		},
 	}, nil
-}
-
-// contextKey is the user value with the job's context.
-type contextKey struct{}
-
-// Context returns the context of the job in which a request is answered, for loop.Dial
-// and whatever else has to wait. It is never done.
-func Context(rc *fasthttp.RequestCtx) context.Context {
-	ctx, ok := rc.UserValue(contextKey{}).(context.Context)
-	if !ok {
-		return rc
-	}
-	return ctx
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -295,6 +296,139 @@ func TestHijack(t *testing.T) {
 	})
 }
 
+// A connection that is hijacked and parked has no job until something comes, which may be
+// more than one read takes. Shutdown tells its handler.
+func TestHijackPark(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		ended := make(chan error, 1)
+		var echo httploop.HijackHandler
+		echo = func(_ context.Context, c *httploop.HijackedConn) error {
+			for c.Readable() {
+				var b [3]byte
+				n, err := c.Read(b[:])
+				if err == nil {
+					_, err = c.Write(b[:n])
+				}
+				if err != nil {
+					ended <- err
+					return err
+				}
+			}
+			return c.Park(echo)
+		}
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			rc.SetStatusCode(fasthttp.StatusSwitchingProtocols)
+			httploop.Hijack(rc, echo)
+		}
+		l, addr := serve(t, s, loop.Config{})
+		c, br := dial(t, s, addr)
+		io.WriteString(c, get+"early ")
+		if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		testkit.WantRead(t, br, "early ")
+		for range 3 {
+			if s := looptest.Settle(t, l); s.Conns != 1 || s.JobsPaused != 0 {
+				t.Errorf("%d connections, %d paused jobs", s.Conns, s.JobsPaused)
+			}
+			io.WriteString(c, "some more")
+			testkit.WantRead(t, br, "some more")
+		}
+		looptest.Settle(t, l)
+		down := make(chan error, 1)
+		go func() { down <- l.Shutdown(context.Background()) }()
+		if err := testkit.Receive(t, ended); !errors.Is(err, loop.ErrShutdown) {
+			t.Error(err)
+		}
+		wantEnd(t, br)
+		c.Close()
+		if err := testkit.Receive(t, down); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A connection has a value, from its handshake or from an earlier request.
+func TestValue(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		want := "<nil> "
+		if s.TLS != nil {
+			want = "new "
+			s.OnHandshake = func(c *loop.TLSConn, _ time.Duration, _ error) { c.SetValue("new") }
+		}
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			fmt.Fprint(rc, httploop.Value(rc), " ")
+			httploop.SetValue(rc, string(rc.Path()))
+		}
+		_, addr := serve(t, s, loop.Config{})
+		c, br := dial(t, s, addr)
+		for _, path := range []string{"/a", "/b", "/c"} {
+			if _, got := ask(t, c, br, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); got != want {
+				t.Errorf("the value is %q, want %q", got, want)
+			}
+			want = path + " "
+		}
+	})
+}
+
+// A handler can be tested by itself.
+func TestHandlerAlone(t *testing.T) {
+	var rc fasthttp.RequestCtx
+	if v := httploop.Value(&rc); v != nil {
+		t.Error(v)
+	}
+	httploop.SetValue(&rc, 1)
+	if v := httploop.Value(&rc); v != 1 {
+		t.Error(v)
+	}
+	if httploop.Context(&rc) != context.Context(&rc) {
+		t.Error("Context is not the RequestCtx itself")
+	}
+}
+
+// OnResponse sees every response, and the header's limit is the one that was set.
+func TestOnResponse(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		seen := make(chan string, 10)
+		s.OnResponse = func(rc *fasthttp.RequestCtx) {
+			seen <- fmt.Sprint(rc.Response.StatusCode(), " ", httploop.Value(rc))
+		}
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			httploop.SetValue(rc, "here")
+			if rc.Request.Header.Peek("Upgrade") != nil {
+				rc.SetStatusCode(fasthttp.StatusSwitchingProtocols)
+				httploop.Hijack(rc, func(context.Context, *httploop.HijackedConn) error { return nil })
+			}
+		}
+		const line = "GET / HTTP/1.1\r\nHost: x\r\nX: "
+		s.MaxHeader = 2000
+		_, addr := serve(t, s, loop.Config{})
+		for _, test := range []struct {
+			raw  string
+			code int
+		}{
+			{line + strings.Repeat("x", s.MaxHeader-len(line)-5) + "\r\n\r\n", 200},
+			{line + strings.Repeat("x", s.MaxHeader-len(line)) + "\r\n\r\n", 431},
+			{"nonsense\r\n\r\n", 400},
+			{"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: y\r\n\r\n", 101},
+		} {
+			c, br := dial(t, s, addr)
+			ask(t, c, br, get)
+			if got := testkit.Receive(t, seen); got != "200 here" {
+				t.Errorf("the first response: %s", got)
+			}
+			io.WriteString(c, test.raw)
+			resp, err := http.ReadResponse(br, nil)
+			if err != nil || resp.StatusCode != test.code {
+				t.Fatalf("%d bytes: %v, %v, want %d", len(test.raw), resp, err, test.code)
+			}
+			if got, want := testkit.Receive(t, seen), fmt.Sprint(test.code, " here"); got != want {
+				t.Errorf("OnResponse saw %s, want %s", got, want)
+			}
+		}
+	})
+}
+
 // A panic of the handler ends its connection, and no other.
 func TestHandlerPanics(t *testing.T) {
 	both(t, func(t *testing.T, s *httploop.Server) {
@@ -320,6 +454,8 @@ func TestInvalidServer(t *testing.T) {
 		"no handler":        {},
 		"negative body":     {Handler: echo, MaxBody: -1},
 		"negative requests": {Handler: echo, MaxRequests: -1},
+		"small header":      {Handler: echo, MaxHeader: 1023},
+		"negative memory":   {Handler: echo, FreeMemory: -1},
 		"HTTP/2":            {Handler: echo, TLS: &tls.Config{NextProtos: []string{"h2", "http/1.1"}}},
 	} {
 		if _, err := s.LoopHandler(); err == nil {

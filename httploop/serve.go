@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"os"
 	"time"
@@ -13,7 +14,11 @@ import (
 )
 
 // server is a Server with its defaults.
-type server struct{ Server }
+type server struct {
+	Server
+	exchanges *http1.Pool
+	fresh     func() // to be called when there is a new connection
+}
 
 // conn is a *loop.Conn or a *loop.TLSConn.
 type conn interface {
@@ -24,10 +29,10 @@ type conn interface {
 	SetValue(any)
 }
 
-// idle is what a connection keeps between requests, as its value.
-type idle struct{ requests int }
-
 func (s *server) servePlain(ctx context.Context, c *loop.Conn) error {
+	if c.Value() == nil {
+		s.fresh()
+	}
 	return s.serve(ctx, c, func() error { return c.Park(nil) })
 }
 
@@ -38,21 +43,43 @@ func (s *server) serveTLS(ctx context.Context, c *loop.TLSConn) error {
 // serve is the job of a connection. It runs when the connection is new, and again when a
 // request comes. It answers requests until there are none left, and parks the connection.
 func (s *server) serve(ctx context.Context, c conn, park func() error) error {
-	state, ok := c.Value().(*idle)
+	state, ok := c.Value().(*connState)
 	if !ok {
-		state = new(idle)
+		state = &connState{value: c.Value()}
 		c.SetValue(state)
 		s.wait(c)
 	}
 	if !c.Readable() {
 		return park()
 	}
-	x := http1.NewExchange(c)
-	defer x.Release()
-	x.Ctx.Init2(c, nil, true)
+	x := s.exchanges.Get(c)
+	x.Ctx.Init2(c, log.Default(), true)
+	next, err := s.answerAll(ctx, c, x, state)
+	x.Release()
+	switch {
+	case err != nil:
+		return err
+	case next.hijack != nil:
+		c.SetReadDeadline(time.Time{})
+		return next.hijack(ctx, &HijackedConn{c, next.ahead})
+	case next.park:
+		return park()
+	}
+	return nil
+}
+
+// next is what becomes of a connection after some requests. The zero value closes it.
+type next struct {
+	park   bool
+	hijack HijackHandler
+	ahead  []byte // what has been read behind the last request
+}
+
+// answerAll answers requests until there are none left.
+func (s *server) answerAll(ctx context.Context, c conn, x *http1.Exchange, state *connState) (next, error) {
 	for {
 		if err := x.Wait(); err != nil {
-			return goodbye(err)
+			return next{}, goodbye(err)
 		}
 		if t := s.RequestTimeout; t > 0 {
 			c.SetReadDeadline(time.Now().Add(t))
@@ -60,16 +87,16 @@ func (s *server) serve(ctx context.Context, c conn, park func() error) error {
 		state.requests++
 		more, err := s.answer(ctx, c, x, state)
 		if err != nil || !more {
-			return err
+			return next{}, err
+		}
+		if h, ok := x.Ctx.UserValue(hijackKey{}).(HijackHandler); ok {
+			return next{hijack: h, ahead: x.Ahead()}, nil
 		}
 		s.wait(c)
 		if x.Buffered() || c.Readable() {
 			continue
 		}
-		if err := x.Flush(); err != nil {
-			return err
-		}
-		return park()
+		return next{park: true}, x.Flush()
 	}
 }
 
@@ -84,19 +111,22 @@ func (s *server) wait(c conn) {
 
 // answer reads a request and answers it. If there may be more, the response may still be
 // in x's buffer.
-func (s *server) answer(ctx context.Context, c conn, x *http1.Exchange, state *idle) (more bool, err error) {
-	if err := x.ReadRequest(s.MaxBody, s.StreamBody); err != nil {
+func (s *server) answer(ctx context.Context, c conn, x *http1.Exchange, state *connState) (more bool, err error) {
+	err = x.ReadRequest(s.MaxBody, s.StreamBody)
+	x.Ctx.SetUserValue(contextKey{}, ctx)
+	x.Ctx.SetUserValue(stateKey{}, state)
+	if err != nil {
 		if !x.Refuse(err) {
 			return false, goodbye(err)
 		}
-		return false, x.Respond(true)
+		return false, s.respond(x, true)
 	}
 	x.Resp.Reset()
-	x.Ctx.ResetUserValues()
-	x.Ctx.SetUserValue(contextKey{}, ctx)
 	s.Handler(&x.Ctx)
-	if h, ok := x.Ctx.UserValue(hijackKey{}).(HijackHandler); ok {
-		return false, s.hijack(ctx, c, x, h)
+	if x.Ctx.UserValue(hijackKey{}) != nil {
+		x.EndBody()
+		s.watch(x)
+		return true, x.RespondRaw()
 	}
 	streams := x.Resp.IsBodyStream() // perhaps of what it reads from the request's body
 	if !streams {
@@ -104,7 +134,7 @@ func (s *server) answer(ctx context.Context, c conn, x *http1.Exchange, state *i
 	}
 	last := x.Last() || x.Resp.ConnectionClose() || c.Loop().ShuttingDown() ||
 		s.MaxRequests > 0 && state.requests >= s.MaxRequests
-	if err := x.Respond(last); err != nil || last {
+	if err := s.respond(x, last); err != nil || last {
 		return false, err
 	}
 	if streams {
@@ -114,6 +144,17 @@ func (s *server) answer(ctx context.Context, c conn, x *http1.Exchange, state *i
 		return false, x.Flush()
 	}
 	return true, nil
+}
+
+func (s *server) respond(x *http1.Exchange, last bool) error {
+	s.watch(x)
+	return x.Respond(last)
+}
+
+func (s *server) watch(x *http1.Exchange) {
+	if on := s.OnResponse; on != nil {
+		on(&x.Ctx)
+	}
 }
 
 // goodbye returns nil for the errors with which an idle connection usually ends.

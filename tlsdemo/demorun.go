@@ -36,12 +36,14 @@ func (r *demoRun) run(ctx context.Context, con *console, c *demoCmd) error {
 	defer l.Close()
 	r.meter = newMeter()
 	cert := *r.cert
-	srv := newServer(&responder{requestTimeout: clientTimeout, idleTimeout: clientTimeout}, []*loop.Loop{l}, &tls.Config{
-		GetCertificate: engine.GetCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }),
-	})
-	srv.OnHello, srv.OnHandshake = r.meter.onHello, r.meter.onHandshake
-	srv.HandshakeTimeout = clientTimeout
-	ln, err := l.Listen("tcp", "127.0.0.1:0", &srv.TLSHandler)
+	h, err := newHandler(&responder{requestTimeout: clientTimeout, idleTimeout: clientTimeout}, []*loop.Loop{l}, &tls.Config{
+		GetCertificate:     engine.GetCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }),
+		GetConfigForClient: r.meter.onHello,
+	}, clientTimeout, r.meter.onHandshake)
+	if err != nil {
+		return err
+	}
+	ln, err := l.Listen("tcp", "127.0.0.1:0", h)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/jobloop/jobloop/internal/plainhttp"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -32,9 +31,9 @@ type frontend interface {
 
 // loopServer serves with event loops.
 type loopServer struct {
-	*server
-	group *loop.Group
-	ln    *loop.GroupListener
+	handler loop.Handler
+	group   *loop.Group
+	ln      *loop.GroupListener
 }
 
 func newLoopServer(c *serveCmd, r *responder, config *tls.Config, onHandshake func(tlsConn, time.Duration, error), log *slog.Logger) (*loopServer, error) {
@@ -45,17 +44,17 @@ func newLoopServer(c *serveCmd, r *responder, config *tls.Config, onHandshake fu
 	if err != nil {
 		return nil, err
 	}
-	srv := newServer(r, group.Loops(), config)
-	srv.HandshakeTimeout = c.HandshakeTimeout
-	srv.OnHandshake = func(c *loop.TLSConn, took time.Duration, err error) {
-		plainhttp.Answer(err)
+	h, err := newHandler(r, group.Loops(), config, c.HandshakeTimeout, func(c *loop.TLSConn, took time.Duration, err error) {
 		onHandshake(c, took, err)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return &loopServer{server: srv, group: group}, nil
+	return &loopServer{handler: h, group: group}, nil
 }
 
 func (s *loopServer) listen(addr string) (_ net.Addr, err error) {
-	if s.ln, err = listen(s.group, addr, &s.TLSHandler); err != nil {
+	if s.ln, err = listen(s.group, addr, s.handler); err != nil {
 		return nil, err
 	}
 	return s.ln.Addr(), nil

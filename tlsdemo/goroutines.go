@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jobloop/jobloop/internal/http1"
+	"github.com/jobloop/jobloop/internal/memory"
 	"github.com/jobloop/jobloop/internal/plainhttp"
 )
 
@@ -22,6 +23,8 @@ import (
 // its clients alike: the time limits below are the defaults of loop.Config.
 type goroutineServer struct {
 	*responder
+	exchanges        *http1.Pool
+	returnMemory     func()
 	config           *tls.Config
 	handshakeTimeout time.Duration
 	onHandshake      func(tlsConn, time.Duration, error)
@@ -55,7 +58,7 @@ var (
 func newGoroutineServer(r *responder, config *tls.Config, handshakeTimeout time.Duration, onHandshake func(tlsConn, time.Duration, error), log *slog.Logger) *goroutineServer {
 	config.NextProtos = protocols
 	return &goroutineServer{
-		responder: r, config: config, handshakeTimeout: handshakeTimeout, onHandshake: onHandshake, log: log,
+		responder: r, exchanges: http1.NewPool(http1.DefaultHeader), returnMemory: memory.Returner(quietTime), config: config, handshakeTimeout: handshakeTimeout, onHandshake: onHandshake, log: log,
 		open: make(map[*goroutineConn]struct{}), accepted: make(chan struct{}), drained: make(chan struct{}),
 	}
 }
@@ -174,17 +177,42 @@ func (s *goroutineServer) close() {
 // serveHTTP answers requests until there are none left.
 func (s *goroutineServer) serveHTTP(c *goroutineConn) error {
 	session := newSession(c.tls)
-	x := http1.NewExchange(c.tls)
+	x := s.exchanges.Get(c.tls)
 	defer x.Release()
 	for c.enter(connFresh); ; c.enter(connIdle) {
 		if err := x.Wait(); err != nil {
 			return goodbye(err)
 		}
 		c.enter(connBusy)
-		if last, err := s.handle(x, session, place{}); last || err != nil {
+		if last, err := s.handle(x, session); last || err != nil {
 			return err
 		}
 	}
+}
+
+// handle reads a request and answers it. last says that the connection is to be
+// closed; all answers have then been sent.
+func (s *goroutineServer) handle(x *http1.Exchange, session *session) (last bool, err error) {
+	if err := x.ReadRequest(maxBody, false); err != nil {
+		if !x.Refuse(err) {
+			return true, goodbye(err)
+		}
+		s.count(&x.Ctx)
+		return true, x.Respond(true)
+	}
+	x.Resp.Reset()
+	s.answer(&x.Ctx, session, place{})
+	s.count(&x.Ctx)
+	last = x.Last() || x.Resp.ConnectionClose()
+	return last, x.Respond(last)
+}
+
+// goodbye returns nil for the errors with which an idle connection usually ends.
+func goodbye(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	return err
 }
 
 // goroutineConn is a connection of a goroutineServer. It is also the net.Conn below
@@ -306,6 +334,7 @@ func (c *goroutineConn) handshake() error {
 	err := errPanicked
 	defer func() { c.srv.onHandshake(c.tls, time.Since(c.began), err) }()
 	err = c.tls.Handshake()
+	c.srv.returnMemory()
 	plainhttp.Answer(err)
 	switch {
 	case err == nil:

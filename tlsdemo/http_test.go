@@ -161,7 +161,7 @@ func TestRequests(t *testing.T) {
 		{"no host", "GET / HTTP/1.1\r\n\r\n", 400},
 		{"bad length", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400},
 		{"bad chunk", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
-		{"big header", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", http1.MaxHeader) + "\r\n\r\n", 431},
+		{"big header", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", http1.DefaultHeader) + "\r\n\r\n", 431},
 		{"big body", fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(big), big), 413},
 		{"big chunked body", fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(big), big), 413},
 		{"big expected body", fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(big)), 413},

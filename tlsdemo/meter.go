@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"net"
 	"time"
 
 	"github.com/jobloop/jobloop/jobs"
@@ -20,12 +22,14 @@ type meter struct {
 
 func newMeter() *meter { return &meter{threads: make(map[int]bool)} }
 
-// onHello is called when a connection's handshake begins.
-func (m *meter) onHello(c *loop.TLSConn) {
+// onHello is called when a connection's ClientHello has arrived, by crypto/tls.
+func (m *meter) onHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	c := hello.Conn.(interface{ NetConn() net.Conn }).NetConn().(*loop.Conn)
 	c.SetValue(resumes())
 	m.inFlight++
 	m.most = max(m.most, m.inFlight)
 	m.thread()
+	return nil, nil // the configuration is the same for all
 }
 
 // onHandshake is called when a handshake has ended, or has not begun in time.

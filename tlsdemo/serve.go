@@ -161,14 +161,9 @@ func (c *serveCmd) Run(con *console) error {
 	}
 
 	answers := &responder{requestTimeout: c.RequestTimeout, idleTimeout: c.IdleTimeout}
-	returnMemory := memoryReturner()
-	onHandshake := func(tlsConn, time.Duration, error) { returnMemory() }
+	onHandshake := func(tlsConn, time.Duration, error) {}
 	if m != nil {
-		onHandshake = func(c tlsConn, took time.Duration, err error) {
-			returnMemory()
-			m.onHandshake(c, took, err)
-		}
-		answers.onResponse = m.onResponse
+		onHandshake, answers.onResponse = m.onHandshake, m.onResponse
 	}
 	config := &tls.Config{GetCertificate: engine.GetCertificate(certs.get), MinVersion: c.tlsMin()}
 	var srv frontend

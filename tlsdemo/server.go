@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -10,31 +9,41 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/jobloop/jobloop/httploop"
+	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
-
-// server serves HTTP over TLS on loops. The demo and "tlsdemo serve" share it.
-type server struct {
-	loop.TLSHandler // one for all loops, so that they resume each other's sessions
-	*responder
-	loops map[*loop.Loop]int
-}
 
 // protocols are what the servers offer by ALPN.
 var protocols = []string{"http/1.1", "http/1.0"}
 
-// newServer returns a server for the loops. It completes the TLS configuration.
-func newServer(r *responder, loops []*loop.Loop, config *tls.Config) *server {
+// quietTime is how long there must be no handshakes before memory is given back.
+const quietTime = 2 * time.Second
+
+// newHandler returns a handler that serves HTTP over TLS on the loops, one for all, so
+// that they resume each other's sessions. The demo and "tlsdemo serve" share it. It
+// completes the TLS configuration.
+func newHandler(r *responder, loops []*loop.Loop, config *tls.Config, handshakeTimeout time.Duration, onHandshake func(*loop.TLSConn, time.Duration, error)) (loop.Handler, error) {
 	config.NextProtos = protocols
-	srv := &server{responder: r, loops: make(map[*loop.Loop]int)}
-	srv.Config, srv.Handler = config, srv.serve
+	index := make(map[*loop.Loop]int)
 	for i, l := range loops {
-		srv.loops[l] = i
+		index[l] = i
 	}
-	// The first response of the process makes fasthttp start a goroutine, which
-	// keeps the time for Date headers. Start it here and not in a job.
-	new(fasthttp.Response).WriteTo(io.Discard)
-	return srv
+	s := &httploop.Server{
+		TLS: config, HandshakeTimeout: handshakeTimeout, RequestTimeout: r.requestTimeout, IdleTimeout: r.idleTimeout,
+		MaxBody: maxBody, FreeMemory: quietTime, OnHandshake: onHandshake, OnResponse: r.count,
+		Handler: func(rc *fasthttp.RequestCtx) {
+			c := rc.Conn().(*loop.TLSConn)
+			s, ok := httploop.Value(rc).(*session)
+			if !ok {
+				s = newSession(c)
+				httploop.SetValue(rc, s)
+			}
+			job, _ := jobs.FromContext(httploop.Context(rc))
+			r.answer(rc, s, place{index[c.Loop()], job.ID()})
+		},
+	}
+	return s.LoopHandler()
 }
 
 // tlsConn is a *loop.TLSConn or a *tls.Conn.
@@ -59,39 +68,4 @@ func result(c tlsConn, err error) string {
 		return "gone"
 	}
 	return "error"
-}
-
-// session is what the answers say about a connection. The server on loops keeps it
-// as the connection's value. An idle connection has nothing else there: no job and
-// no buffers.
-type session struct {
-	version uint16
-	suite   string
-	resumed bool
-}
-
-func newSession(c tlsConn) *session {
-	state := c.ConnectionState()
-	return &session{state.Version, tls.CipherSuiteName(state.CipherSuite), state.DidResume}
-}
-
-// serve is the job of a connection. It runs after the handshake, and again when a
-// request comes on an idle connection.
-func (srv *server) serve(ctx context.Context, c *loop.TLSConn) error {
-	s, ok := c.Value().(*session)
-	if !ok {
-		s = newSession(c)
-		c.SetValue(s)
-		srv.idle(c)
-	}
-	return srv.serveHTTP(ctx, c, s)
-}
-
-// idle sets the deadline for the next request.
-func (srv *server) idle(c *loop.TLSConn) {
-	// The deadline is for the whole wait, not for each byte. A peer that sends a
-	// TLS record in small pieces cannot stay for ever.
-	if srv.idleTimeout > 0 {
-		c.SetReadDeadline(time.Now().Add(srv.idleTimeout))
-	}
 }

@@ -52,7 +52,7 @@ var errTrailer = errors.New("http1: the trailer of a body is too long")
 
 // trailer skips the fields behind the last chunk (RFC 9112, section 7.1.2).
 func (b *body) trailer() error {
-	for size := 0; size <= MaxHeader; {
+	for size := 0; size <= b.br.Size(); {
 		line, err := b.br.ReadSlice('\n')
 		if err != nil {
 			if err == io.EOF {

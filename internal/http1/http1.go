@@ -17,34 +17,42 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// MaxHeader is the most bytes of a request line and header.
-const MaxHeader = 8 << 10
+// DefaultHeader is a usual limit for the bytes of a request line and header.
+const DefaultHeader = 8 << 10
 
 // Exchange has the buffers that a connection needs while it handles requests. A
 // connection that waits for the next request can do without.
 type Exchange struct {
-	Ctx     fasthttp.RequestCtx
-	Req     *fasthttp.Request  // of Ctx
-	Resp    *fasthttp.Response // of Ctx
-	Scratch []byte             // for what the user makes responses of
+	Ctx  fasthttp.RequestCtx
+	Req  *fasthttp.Request  // of Ctx
+	Resp *fasthttp.Response // of Ctx
 
+	pool *Pool
 	conn io.ReadWriter
 	br   *bufio.Reader // reads from the Exchange
 	bw   *bufio.Writer
 	head head
 }
 
-var exchanges = sync.Pool{New: func() any {
-	x := new(Exchange)
-	x.Req, x.Resp = &x.Ctx.Request, &x.Ctx.Response
-	x.br = bufio.NewReaderSize(x, MaxHeader)
-	x.bw = bufio.NewWriterSize(nil, 4<<10)
-	return x
-}}
+// Pool keeps the Exchanges that are not in use. Any goroutine may use it.
+type Pool struct{ unused sync.Pool }
 
-// NewExchange returns an Exchange for a connection. Release it.
-func NewExchange(conn io.ReadWriter) *Exchange {
-	x := exchanges.Get().(*Exchange)
+// NewPool returns a Pool of Exchanges that take request lines and headers of up to
+// maxHeader bytes, together.
+func NewPool(maxHeader int) *Pool {
+	p := new(Pool)
+	p.unused.New = func() any {
+		x := &Exchange{pool: p, bw: bufio.NewWriterSize(nil, 4<<10)}
+		x.Req, x.Resp = &x.Ctx.Request, &x.Ctx.Response
+		x.br = bufio.NewReaderSize(x, maxHeader)
+		return x
+	}
+	return p
+}
+
+// Get returns an Exchange for a connection. Release it.
+func (p *Pool) Get(conn io.ReadWriter) *Exchange {
+	x := p.unused.Get().(*Exchange)
 	x.conn = conn
 	x.bw.Reset(conn)
 	return x
@@ -58,7 +66,7 @@ func (x *Exchange) Release() {
 	x.bw.Reset(nil)
 	x.Req.Reset()
 	x.Resp.Reset()
-	exchanges.Put(x)
+	x.pool.unused.Put(x)
 }
 
 // Read reads for the Exchange's own buffer. It first sends the buffered responses: it

@@ -54,6 +54,7 @@ func verdicts(t *testing.T, serve func(net.Listener)) func(raw string) string {
 
 // serveHere answers with the length of the body, as a user of the package does.
 func serveHere(ln net.Listener) {
+	pool := NewPool(DefaultHeader)
 	for {
 		c, err := ln.Accept()
 		if err != nil {
@@ -61,7 +62,7 @@ func serveHere(ln net.Listener) {
 		}
 		go func() {
 			defer c.Close()
-			x := NewExchange(c)
+			x := pool.Get(c)
 			defer x.Release()
 			for x.Wait() == nil {
 				if err := x.ReadRequest(maxBody, false); err != nil {
@@ -265,7 +266,7 @@ var requests = []struct{ raw, want, why string }{
 	// Another protocol
 	{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "400", ""},
 	{"\x00\x01\x02", "400", ""},
-	{"GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", MaxHeader) + "\r\n\r\n", "431", ""},
+	{"GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", DefaultHeader) + "\r\n\r\n", "431", ""},
 }
 
 // Requests get the same answers as from net/http, or there is a reason why not.
@@ -323,12 +324,12 @@ func TestRefusedAtOnce(t *testing.T) {
 	for _, raw := range []string{
 		"\x16\x03\x01", "\x00", "GET / HTTP/2.0\r\n", "GET /\r\n", "CONNECT x:1 HTTP/1.1\r\n", "GET / HTTP/1.1\n",
 		"GET / HTTP/1.1\r\nHost: x\n", "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n", "GET / HTTP/1.1\r\nExpect: x\r\n",
-		"GET / HTTP/1.1\r\nX: y\r\n z\r\n", "GET / HTTP/1.1\r\nX y: z\r\n", "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", MaxHeader),
+		"GET / HTTP/1.1\r\nX: y\r\n z\r\n", "GET / HTTP/1.1\r\nX y: z\r\n", "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", DefaultHeader),
 	} {
 		client, server := net.Pipe()
 		refused := make(chan error, 1)
 		go func() {
-			x := NewExchange(server)
+			x := NewPool(DefaultHeader).Get(server)
 			defer x.Release()
 			err := x.ReadRequest(maxBody, false)
 			if err == nil || !x.Refuse(err) {
@@ -355,7 +356,7 @@ func TestRefusedAtOnce(t *testing.T) {
 func TestNobodyToAnswer(t *testing.T) {
 	for _, raw := range []string{"", "GET", "GET / HTTP/1.1\r\nHost: x\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab",
 		"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab"} {
-		x := NewExchange(struct {
+		x := NewPool(DefaultHeader).Get(struct {
 			io.Reader
 			io.Writer
 		}{strings.NewReader(raw), io.Discard})
@@ -385,7 +386,7 @@ func (t *together) Write(p []byte) (int, error) { return t.written.Write(p) }
 func TestEndWithTheLastRequest(t *testing.T) {
 	for _, rest := range []string{"", "GET /half HTT"} {
 		var out strings.Builder
-		x := NewExchange(&together{"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + rest, &out})
+		x := NewPool(DefaultHeader).Get(&together{"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + rest, &out})
 		if err := errors.Join(x.Wait(), x.ReadRequest(maxBody, false)); err != nil {
 			t.Fatal(err)
 		}
