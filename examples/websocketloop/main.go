@@ -1,34 +1,41 @@
-// Websocketloop is an echo over websockets on event loops, by github.com/gobwas/ws, which
-// works on any net.Conn and starts no goroutines. A connection that says nothing has no
-// job and no buffers.
+// Websocketloop serves pages and an echo over websockets on event loops: package httploop
+// answers the requests, and github.com/gobwas/ws, which works on any net.Conn and starts
+// no goroutines, reads and writes the messages. A connection that says nothing has no job
+// and no buffers.
 //
 //	go run ./websocketloop -cert cert.pem -key key.pem
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha1"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
 	"net"
+	"net/url"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+	"github.com/valyala/fasthttp"
 
+	"github.com/jobloop/jobloop/httploop"
 	"github.com/jobloop/jobloop/loop"
 )
 
 const (
-	maxMessage     = 1 << 20
-	upgradeTimeout = 10 * time.Second // to send the request
-	idleTimeout    = 10 * time.Minute // to send a message; a client that lives sends pings
+	maxMessage  = 1 << 20
+	idleTimeout = 10 * time.Minute // to send a message; a client that lives sends pings
 )
 
 func main() {
@@ -39,7 +46,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *addr, *certFile, *keyFile, *loops, func(at net.Addr) { log.Print("serving wss://", at) }); err != nil {
+	if err := run(ctx, *addr, *certFile, *keyFile, *loops, func(at net.Addr) { log.Print("serving https://", at) }); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -50,16 +57,16 @@ func run(ctx context.Context, addr, certFile, keyFile string, loops int, listeni
 	if err != nil {
 		return err
 	}
+	server := &httploop.Server{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Handler: handle}
+	h, err := server.LoopHandler()
+	if err != nil {
+		return err
+	}
 	g, err := loop.NewGroup(loops, loop.Config{IdleTimeout: idleTimeout})
 	if err != nil {
 		return err
 	}
-	ln, err := g.Listen("tcp", addr, &loop.TLSHandler{
-		Config: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}},
-		Handler: func(_ context.Context, c *loop.TLSConn) error {
-			return serve(c)
-		},
-	})
+	ln, err := g.Listen("tcp", addr, h)
 	if err != nil {
 		g.Close()
 		return err
@@ -77,22 +84,52 @@ func run(ctx context.Context, addr, certFile, keyFile string, loops int, listeni
 	return errors.Join(g.Shutdown(drain), <-ended)
 }
 
-// serve runs when a connection is new, and again when something comes on it.
-func serve(c *loop.TLSConn) error {
-	if c.Value() == nil {
-		c.SetReadDeadline(time.Now().Add(upgradeTimeout))
-		if _, err := ws.Upgrade(c); err != nil {
-			return err // the client has been told
-		}
-		c.SetReadDeadline(time.Time{})
-		c.SetValue(true)
+// handle answers a request.
+func handle(rc *fasthttp.RequestCtx) {
+	switch string(rc.Path()) {
+	case "/":
+		rc.WriteString("There is a websocket at /echo.\n")
+	case "/echo":
+		upgrade(rc)
+	default:
+		rc.NotFound()
 	}
+}
+
+// upgrade answers the request for a websocket (RFC 6455, section 4.2).
+func upgrade(rc *fasthttp.RequestCtx) {
+	h := &rc.Request.Header
+	key := h.Peek("Sec-WebSocket-Key")
+	if !rc.IsGet() || !h.ConnectionUpgrade() || !bytes.EqualFold(h.Peek("Upgrade"), []byte("websocket")) ||
+		string(h.Peek("Sec-WebSocket-Version")) != "13" || len(key) != 24 {
+		rc.Error("a websocket of version 13 is expected", fasthttp.StatusUpgradeRequired)
+		rc.Response.Header.Set("Upgrade", "websocket")
+		rc.Response.Header.Set("Sec-WebSocket-Version", "13")
+		return
+	}
+	// Pages of other sites must not connect with this site's cookies.
+	if origin := h.Peek("Origin"); origin != nil {
+		if u, err := url.Parse(string(origin)); err != nil || !strings.EqualFold(u.Host, string(rc.Host())) {
+			rc.Error("a page of another site", fasthttp.StatusForbidden)
+			return
+		}
+	}
+	sum := sha1.Sum(append(bytes.Clone(key), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
+	rc.SetStatusCode(fasthttp.StatusSwitchingProtocols)
+	rc.Response.Header.Set("Connection", "Upgrade")
+	rc.Response.Header.Set("Upgrade", "websocket")
+	rc.Response.Header.Set("Sec-WebSocket-Accept", base64.StdEncoding.EncodeToString(sum[:]))
+	httploop.Hijack(rc, serve)
+}
+
+// serve runs when a websocket is new, and again when something comes on it.
+func serve(_ context.Context, c *httploop.HijackedConn) error {
 	for c.Readable() {
 		if err := echo(c); err != nil {
 			return goodbye(c, err)
 		}
 	}
-	return c.Park(nil)
+	return c.Park(serve)
 }
 
 // echo reads a message and sends it back.

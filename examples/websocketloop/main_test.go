@@ -6,26 +6,33 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/valyala/fasthttp"
 
 	"github.com/jobloop/jobloop/examples/internal/testcert"
 	"github.com/jobloop/jobloop/internal/testkit"
 )
 
+func TestMain(m *testing.M) {
+	new(fasthttp.Response).WriteTo(io.Discard) // starts a goroutine that stays
+	m.Run()
+}
+
 // start runs the server until stop is called.
-func start(t *testing.T) (dial func() *websocket.Conn, stop func()) {
+func start(t *testing.T) (dial func() *websocket.Conn, addr string, client *http.Client, stop func()) {
 	t.Helper()
 	certFile, keyFile, roots := testcert.RSA(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	at := make(chan net.Addr, 1)
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, "127.0.0.1:0", certFile, keyFile, 2, func(a net.Addr) { at <- a }) }()
-	var addr string
 	select {
 	case a := <-at:
 		addr = a.String()
@@ -34,7 +41,7 @@ func start(t *testing.T) (dial func() *websocket.Conn, stop func()) {
 	}
 	dialer := websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}}
 	dial = func() *websocket.Conn {
-		c, _, err := dialer.DialContext(t.Context(), "wss://"+addr, nil)
+		c, _, err := dialer.DialContext(t.Context(), "wss://"+addr+"/echo", http.Header{"Origin": {"https://" + addr}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +49,9 @@ func start(t *testing.T) (dial func() *websocket.Conn, stop func()) {
 		c.SetReadDeadline(time.Now().Add(testkit.Patience))
 		return c
 	}
-	return dial, sync.OnceFunc(func() {
+	client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}}}
+	t.Cleanup(client.CloseIdleConnections)
+	return dial, addr, client, sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -53,7 +62,7 @@ func start(t *testing.T) (dial func() *websocket.Conn, stop func()) {
 // Clients get back what they send, and pongs. When the server stops, they are told so.
 func TestServer(t *testing.T) {
 	testkit.CheckLeaks(t)
-	dial, stop := start(t)
+	dial, _, _, stop := start(t)
 	defer stop()
 	var open []*websocket.Conn
 	for i := range 5 {
@@ -94,7 +103,7 @@ func TestServer(t *testing.T) {
 // Too large a message ends its connection, and no other.
 func TestTooLarge(t *testing.T) {
 	testkit.CheckLeaks(t)
-	dial, stop := start(t)
+	dial, _, _, stop := start(t)
 	defer stop()
 	good, bad := dial(), dial()
 	go bad.WriteMessage(websocket.BinaryMessage, make([]byte, maxMessage+1))
@@ -109,4 +118,54 @@ func TestTooLarge(t *testing.T) {
 	}
 	good.Close()
 	bad.Close()
+}
+
+// Pages are served at the same address. Who asks for a websocket in another way, or from
+// another site's page, does not get one.
+func TestRequests(t *testing.T) {
+	testkit.CheckLeaks(t)
+	_, addr, client, stop := start(t)
+	defer stop()
+	defer client.CloseIdleConnections()
+	valid := map[string]string{
+		"Connection": "keep-alive, Upgrade", "Upgrade": "WebSocket", "Sec-WebSocket-Version": "13",
+		"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "https://" + addr, // the key of RFC 6455, section 1.3
+	}
+	for _, test := range []struct {
+		path, field, value string // instead of the valid one
+		want               int
+	}{
+		{"/", "Upgrade", "", 200},
+		{"/nothing", "Upgrade", "", 404},
+		{"/echo", "", "", 101},
+		{"/echo", "Origin", "", 101}, // not a browser
+		{"/echo", "Origin", "https://elsewhere.example", 403},
+		{"/echo", "Origin", ":", 403},
+		{"/echo", "Upgrade", "", 426},
+		{"/echo", "Connection", "keep-alive", 426},
+		{"/echo", "Sec-WebSocket-Version", "8", 426},
+		{"/echo", "Sec-WebSocket-Key", "short", 426},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+addr+test.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range valid {
+			req.Header.Set(name, value)
+		}
+		if req.Header.Set(test.field, test.value); test.value == "" {
+			req.Header.Del(test.field)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != test.want {
+			t.Errorf("%s with %s %q: %s, want %d", test.path, test.field, test.value, resp.Status, test.want)
+		}
+		if got := resp.Header.Get("Sec-WebSocket-Accept"); test.want == 101 && got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+			t.Errorf("Sec-WebSocket-Accept is %q", got)
+		}
+	}
 }
