@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"syscall"
 
@@ -134,7 +135,7 @@ func (t *TLSConn) Detach() (*tls.Conn, error) {
 	switch {
 	case t.reading || t.writing:
 		return nil, c.opError("detach", ErrInUse)
-	case t.hasPeek || t.peekErr != nil:
+	case t.hasPeek || t.peekErr != nil && t.peekErr != io.EOF: // crypto/tls reports the end again
 		return nil, c.opError("detach", errReadAhead)
 	case t.werr != nil:
 		return nil, c.opError("detach", t.werr)

@@ -281,6 +281,76 @@ func TestDetachErrors(t *testing.T) {
 	echoes(t, tc, []byte("still there"))
 }
 
+// The peer's end, found with the last bytes before it, does not keep a connection from
+// being detached.
+func TestDetachAfterEnd(t *testing.T) {
+	testkit.CheckLeaks(t)
+	l := looptest.New(t, loop.Config{})
+	ended := make(chan error, 1)
+	addr := looptest.Listen(t, l, &loop.TLSHandler{Config: serverConfig(), Handler: func(_ context.Context, c *loop.TLSConn) error {
+		if !c.Readable() {
+			return c.Park(nil)
+		}
+		n, err := c.Read(make([]byte, 100))
+		if n != 4 || err != nil || !c.Readable() {
+			t.Errorf("read %d bytes, %v; readable: %t", n, err, c.Readable())
+		}
+		nc, err := c.Detach()
+		if err != nil {
+			ended <- err
+			return err
+		}
+		go func() {
+			defer nc.Close()
+			if n, err := nc.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("read %d bytes, %v after the end", n, err)
+			}
+			_, err := nc.Write([]byte("bye"))
+			ended <- err
+		}()
+		return nil
+	}})
+	client := testkit.Dial(t, addr)
+	defer client.Close()
+	together := &gathered{Conn: client}
+	tc := tls.Client(together, clientConfig())
+	if err := tc.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	together.on = true
+	if _, err := tc.Write([]byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	if err := tc.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Write(together.b); err != nil {
+		t.Fatal(err)
+	}
+	testkit.WantRead(t, tc, "bye")
+	if err := testkit.Receive(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// gathered keeps what is written to it.
+type gathered struct {
+	net.Conn
+	on bool
+	b  []byte
+}
+
+// SetWriteDeadline does nothing: crypto/tls allows no writes after its own CloseWrite.
+func (*gathered) SetWriteDeadline(time.Time) error { return nil }
+
+func (g *gathered) Write(p []byte) (int, error) {
+	if !g.on {
+		return g.Conn.Write(p)
+	}
+	g.b = append(g.b, p...)
+	return len(p), nil
+}
+
 // A job that yields in the middle of a Write is inside it.
 func TestDetachDuringWrite(t *testing.T) {
 	testkit.CheckLeaks(t)
