@@ -323,7 +323,12 @@ func (n *TLSListener) end() {
 // Addr returns the address at which the listener accepts.
 func (n *TLSListener) Addr() net.Addr { return n.ln.Addr() }
 
-// Stats returns the counts of the loops.
+// Loops returns the loops of the handshakes, also after Close: for their Stats one by one,
+// and for metrics. They belong to the listener, which runs and ends them. The slice must
+// not be changed.
+func (n *TLSListener) Loops() []*Loop { return n.group.Loops() }
+
+// Stats returns the sum of the loops' counts.
 func (n *TLSListener) Stats() Stats { return n.group.Stats() }
 
 func (n *TLSListener) opError(op string, err error) error {

@@ -179,6 +179,35 @@ func TestListenTLSPending(t *testing.T) {
 	wg.Wait()
 }
 
+// The loops are those that serve. Their counts stay when they have ended.
+func TestListenTLSLoops(t *testing.T) {
+	ln := listenTLS(t, loop.TLSListenConfig{Loops: 2})
+	if n := len(ln.Loops()); n != 2 {
+		t.Fatalf("%d loops, want 2", n)
+	}
+	const clients = 10
+	for range clients {
+		client := tls.Client(testkit.Dial(t, ln.Addr()), clientConfig())
+		go client.Handshake()
+		c, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	ln.Close()
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept after Close: %v", err)
+	}
+	var sum loop.Stats
+	for _, l := range ln.Loops() {
+		sum.Add(l.Stats())
+	}
+	if sum.Accepted != clients || sum != ln.Stats() {
+		t.Errorf("the loops have accepted %d of %d connections; %+v, want %+v", sum.Accepted, clients, sum, ln.Stats())
+	}
+}
+
 // A client that leaves while its connection waits gives its place back.
 func TestListenTLSClientLeaves(t *testing.T) {
 	ln := listenTLS(t, loop.TLSListenConfig{MaxPending: 1, Loops: 1})

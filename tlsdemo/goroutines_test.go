@@ -145,10 +145,10 @@ func TestGoroutinesMetrics(t *testing.T) {
 	wantEOF(t, "closed by the client", c)
 	got := fetch(t, base, "/metrics")
 	wantMetrics(t, got,
-		`tlsdemo_handshakes_total\{result="full",version="1\.3"\} 2`,
-		`tlsdemo_handshakes_total\{result="error",version="none"\} 1`,
-		`tlsdemo_handshakes_total\{result="closed",version="none"\} 1`,
-		`tlsdemo_handshake_seconds_count 2`,
+		`jobloop_handshakes_total\{result="full",version="1\.3"\} 2`,
+		`jobloop_handshakes_total\{result="error",version="none"\} 1`,
+		`jobloop_handshakes_total\{result="closed",version="none"\} 1`,
+		`jobloop_handshake_seconds_count 2`,
 		`tlsdemo_http_responses_total\{code="200"\} 1`,
 		`tlsdemo_http_responses_total\{code="400"\} 1`,
 		`jobloop_engine_signature_seconds_count\{engine="none"\} 2`,
@@ -175,7 +175,7 @@ func TestGoroutinesHandshakeTimeoutIsCounted(t *testing.T) {
 	}
 	defer c.Close()
 	wantEOF(t, "no handshake", c)
-	wantMetrics(t, fetch(t, base, "/metrics"), `tlsdemo_handshakes_total\{result="timeout",version="none"\} 1`)
+	wantMetrics(t, fetch(t, base, "/metrics"), `jobloop_handshakes_total\{result="timeout",version="none"\} 1`)
 	s.stop()
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/jobloop/jobloop/engine"
+	"github.com/jobloop/jobloop/metrics"
 )
 
 // serveCmd is "tlsdemo serve".
@@ -146,10 +147,10 @@ func (c *serveCmd) Run(con *console) error {
 		kind = defaultKey
 	}
 	opts := engineOptions{kind: c.Engine, workers: c.EngineWorkers, worker: c.EngineOnWorker, loops: c.loops()}
-	var m *metrics
+	var m *serveMetrics
 	if c.Metrics != "" {
-		m = newMetrics()
-		opts.onSign, opts.onBatch, opts.onOperation = m.onSign, m.onBatch, m.onOperation
+		m = newServeMetrics()
+		opts.onSign, opts.onBatch, opts.onOperation = m.onSign, m.batches.OnBatch, m.operations.OnOperation
 	}
 	engines, err := newEngines(opts)
 	if err != nil {
@@ -175,7 +176,7 @@ func (c *serveCmd) Run(con *console) error {
 			return err
 		}
 		if m != nil {
-			m.registry.MustRegister(loopCollector(loops.group.Loops()))
+			m.registry.MustRegister(metrics.Loops(loops.group.Loops()...))
 		}
 		srv = loops
 	}
@@ -183,7 +184,7 @@ func (c *serveCmd) Run(con *console) error {
 
 	var scrape string
 	if m != nil {
-		m.registry.MustRegister(engineCollector{engines})
+		m.watch(engines)
 		hs, addr, err := m.serve(c.Metrics, c.Pprof)
 		if err != nil {
 			return err

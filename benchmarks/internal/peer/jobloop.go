@@ -72,6 +72,10 @@ func (j *jobloop) Start(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
+// oldHandshakes is the name that jobloop_handshakes_total had before package metrics, in
+// older builds given as --tlsdemo.
+const oldHandshakes = "tlsdemo_handshakes_total"
+
 // jobloopCounts picks the counters from tlsdemo's metrics, which count handshakes
 // by their result.
 func jobloopCounts(m map[string]float64) Counts {
@@ -79,7 +83,7 @@ func jobloopCounts(m map[string]float64) Counts {
 	for series, v := range m {
 		name, labels, _ := strings.Cut(series, "{")
 		resumed := strings.Contains(labels, `result="resumed"`)
-		if name != "tlsdemo_handshakes_total" || !resumed && !strings.Contains(labels, `result="full"`) {
+		if name != "jobloop_handshakes_total" && name != oldHandshakes || !resumed && !strings.Contains(labels, `result="full"`) {
 			continue
 		}
 		c.Handshakes += int64(v)

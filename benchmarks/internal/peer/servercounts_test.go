@@ -23,7 +23,7 @@ func TestParseMetrics(t *testing.T) {
 # TYPE jobloop_connections gauge
 jobloop_connections{loop="0"} 3
 jobloop_connections{loop="1"} 4
-tlsdemo_handshakes_total{result="a} b",version="1.3"} 1e+06 1700000000
+jobloop_handshakes_total{result="a} b",version="1.3"} 1e+06 1700000000
 
 go_goroutines 17
 # TYPE jobloop_multibuffer_batch_size histogram
@@ -37,8 +37,8 @@ jobloop_multibuffer_batch_size_count 5
 		t.Fatal(err)
 	}
 	for name, want := range map[string]float64{
-		"jobloop_connections": 7, `jobloop_connections{loop="1"}`: 4, "tlsdemo_handshakes_total": 1e6,
-		`tlsdemo_handshakes_total{result="a} b",version="1.3"}`: 1e6, "go_goroutines": 17, "jobloop_multibuffer_batch_size_count": 5,
+		"jobloop_connections": 7, `jobloop_connections{loop="1"}`: 4, "jobloop_handshakes_total": 1e6,
+		`jobloop_handshakes_total{result="a} b",version="1.3"}`: 1e6, "go_goroutines": 17, "jobloop_multibuffer_batch_size_count": 5,
 	} {
 		if got, ok := m[name]; !ok || got != want {
 			t.Errorf("%s = %v, %t, want %v", name, got, ok, want)
@@ -72,20 +72,22 @@ func TestScrape(t *testing.T) {
 }
 
 func TestJobloopCounts(t *testing.T) {
-	m, err := parseMetrics(strings.NewReader(`jobloop_accepted_total{loop="0"} 11
+	for _, name := range []string{"jobloop_handshakes_total", oldHandshakes} {
+		m, err := parseMetrics(strings.NewReader(strings.ReplaceAll(`jobloop_accepted_total{loop="0"} 11
 jobloop_accepted_total{loop="1"} 10
-tlsdemo_handshakes_total{result="closed",version="none"} 1
-tlsdemo_handshakes_total{result="full",version="1.2"} 3
-tlsdemo_handshakes_total{result="full",version="1.3"} 4
-tlsdemo_handshakes_total{result="resumed",version="1.3"} 13
+NAME{result="closed",version="none"} 1
+NAME{result="full",version="1.2"} 3
+NAME{result="full",version="1.3"} 4
+NAME{result="resumed",version="1.3"} 13
 tlsdemo_http_responses_total{code="200"} 30
 tlsdemo_http_responses_total{code="400"} 1
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := jobloopCounts(m); got != (Counts{21, 20, 13, 31}) {
-		t.Errorf("%+v", got)
+`, "NAME", name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := jobloopCounts(m); got != (Counts{21, 20, 13, 31}) {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 }
 

@@ -94,9 +94,9 @@ func TestOverloadWarnings(t *testing.T) {
 func TestConnectionCounts(t *testing.T) {
 	got := connectionCounts(map[string]float64{
 		"jobloop_shed_total": 1, `jobloop_shed_total{loop="0"}`: 1, "jobloop_backlog_drops_total": 2, "jobloop_turns_total": 5,
-		"tlsdemo_handshakes_total": 4, `tlsdemo_handshakes_total{result="full"}`: 4, "go_goroutines": 6,
+		"jobloop_handshakes_total": 4, `jobloop_handshakes_total{result="full"}`: 4, "go_goroutines": 6,
 	})
-	want := []string{"jobloop_backlog_drops_total", "jobloop_shed_total", `tlsdemo_handshakes_total{result="full"}`}
+	want := []string{"jobloop_backlog_drops_total", `jobloop_handshakes_total{result="full"}`, "jobloop_shed_total"}
 	if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, want) {
 		t.Errorf("%q, want %q", names, want)
 	}
