@@ -2,9 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"errors"
-	"io"
-	"os"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -49,23 +46,4 @@ func newHandler(r *responder, loops []*loop.Loop, config *tls.Config, handshakeT
 // tlsConn is a *loop.TLSConn or a *tls.Conn.
 type tlsConn interface {
 	ConnectionState() tls.ConnectionState
-}
-
-// result names the outcome of a handshake, for people and metrics.
-func result(c tlsConn, err error) string {
-	switch {
-	case err == nil && c.ConnectionState().DidResume:
-		return "resumed"
-	case err == nil:
-		return "full"
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return "timeout"
-	case errors.Is(err, io.EOF):
-		return "closed" // by the peer
-	case errors.Is(err, loop.ErrOverloaded):
-		return "shed"
-	case errors.Is(err, loop.ErrClientGone):
-		return "gone"
-	}
-	return "error"
 }
