@@ -20,6 +20,7 @@ import (
 
 	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/internal/testkit/looptest"
+	"github.com/jobloop/jobloop/internal/testkit/tlspeer"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -31,7 +32,7 @@ func TestTLSDuplexReaderWhileWriterWaits(t *testing.T) {
 	const pieces, piece = 32, 128 << 10
 	for _, tt := range []struct {
 		name string
-		does func(p *tlsPeer) error
+		does func(p *tlspeer.Peer) error
 		want string // what the reader gets
 		// What the peer reads in the end, and whether that is after all that the
 		// server has to write.
@@ -40,32 +41,32 @@ func TestTLSDuplexReaderWhileWriterWaits(t *testing.T) {
 	}{
 		{
 			"bad record",
-			func(p *tlsPeer) error { return p.send(garbage()) },
-			`"" local error: tls: bad record MAC`, alertError(alertBadRecordMAC), false,
+			func(p *tlspeer.Peer) error { return p.Send(tlspeer.Garbage()) },
+			`"" local error: tls: bad record MAC`, tlspeer.AlertError(tlspeer.AlertBadRecordMAC), false,
 		}, {
 			"KeyUpdate",
-			func(p *tlsPeer) error { return p.send(append(p.keyUpdate(true), p.data([]byte("x"))...)) },
+			func(p *tlspeer.Peer) error { return p.Send(append(p.KeyUpdate(true), p.Data([]byte("x"))...)) },
 			`"x" none`, io.EOF, true,
 		}, {
 			"too many KeyUpdates",
-			func(p *tlsPeer) error { return p.send(p.keyUpdates(17, true)) },
-			`"" tls: too many non-advancing records`, alertError(alertUnexpectedMessage), false,
+			func(p *tlspeer.Peer) error { return p.Send(p.KeyUpdates(17, true)) },
+			`"" tls: too many non-advancing records`, tlspeer.AlertError(tlspeer.AlertUnexpectedMessage), false,
 		}, {
 			"close_notify",
-			func(p *tlsPeer) error { return p.send(p.closeNotify()) },
+			func(p *tlspeer.Peer) error { return p.Send(p.CloseNotify()) },
 			`"" EOF`, io.EOF, true,
 		}, {
 			"fatal alert",
-			func(p *tlsPeer) error { return p.send(p.fatalAlert(alertInternalError)) },
+			func(p *tlspeer.Peer) error { return p.Send(p.FatalAlert(tlspeer.AlertInternalError)) },
 			`"" remote error: tls: internal error`, io.EOF, true,
 		}, {
 			"half-close",
-			func(p *tlsPeer) error { return p.raw.CloseWrite() },
+			func(p *tlspeer.Peer) error { return p.Raw.CloseWrite() },
 			`"" EOF`, io.EOF, true,
 		}, {
 			"half-close in a record",
-			func(p *tlsPeer) error {
-				return errors.Join(p.send(p.data([]byte("x"))[:10]), p.raw.CloseWrite())
+			func(p *tlspeer.Peer) error {
+				return errors.Join(p.Send(p.Data([]byte("x"))[:10]), p.Raw.CloseWrite())
 			},
 			`"" unexpected EOF`, io.EOF, true,
 		},
@@ -117,7 +118,7 @@ func TestTLSDuplexReaderWhileWriterWaits(t *testing.T) {
 				if !errors.Is(err, tt.end) || tt.all != (n == pieces*piece) {
 					t.Errorf("the peer read %d bytes of %d, then %v; want the end to be %v", n, pieces*piece, err, tt.end)
 				}
-				p.expectClosed(t)
+				p.ExpectClosed(t)
 				if k.loop == nil {
 					if got := testkit.Receive(t, read); got != tt.want {
 						t.Errorf("the reader got %s, want %s", got, tt.want)
@@ -150,7 +151,7 @@ func TestTLSDuplexReset(t *testing.T) {
 	}))
 	testkit.Receive(t, writing)
 	asleep(t, l)
-	testkit.Reset(p.raw)
+	testkit.Reset(p.Raw)
 	var got []string
 	for range 2 {
 		got = append(got, testkit.Receive(t, ends))
@@ -210,17 +211,17 @@ func TestTLSDuplexReaderBesideEndlessWriter(t *testing.T) {
 		sent := make(chan error, 1)
 		go func() {
 			for range asked {
-				if err := p.send(append(p.keyUpdate(true), p.data([]byte("x"))...)); err != nil {
+				if err := p.Send(append(p.KeyUpdate(true), p.Data([]byte("x"))...)); err != nil {
 					sent <- err
 					return
 				}
 			}
-			sent <- p.send(p.closeNotify())
+			sent <- p.Send(p.CloseNotify())
 		}()
 		n, err := readPattern(t, p)
-		if err != io.EOF || p.updates != asked || seen.Load() != asked {
+		if err != io.EOF || p.Updates != asked || seen.Load() != asked {
 			t.Errorf("the peer read %d bytes, then %v; the server has seen %d bytes, answered %d KeyUpdates; want %d",
-				n, err, seen.Load(), p.updates, asked)
+				n, err, seen.Load(), p.Updates, asked)
 		}
 		if err := testkit.Receive(t, sent); err != nil {
 			t.Error(err)
@@ -258,13 +259,13 @@ func TestTLSKeyUpdateFlood(t *testing.T) {
 		var sending atomic.Int64
 		go func() {
 			for range asked {
-				if err := p.send(append(p.keyUpdate(true), p.data([]byte("x"))...)); err != nil {
+				if err := p.Send(append(p.KeyUpdate(true), p.Data([]byte("x"))...)); err != nil {
 					sent <- err
 					return
 				}
 				sending.Add(1)
 			}
-			sent <- p.send(p.data([]byte("!")))
+			sent <- p.Send(p.Data([]byte("!")))
 		}()
 		stuck(t, &sending)
 		if k.loop != nil {
@@ -277,10 +278,10 @@ func TestTLSKeyUpdateFlood(t *testing.T) {
 		t.Logf("%d read, %d sent, when the peer had not read", n, sending.Load())
 		testkit.WantRead(t, p, "all answered")
 		expectEOF(t, p)
-		if p.updates != asked || seen.Load() != int64(asked)+1 {
-			t.Errorf("%d answers, %d bytes seen; want %d", p.updates, seen.Load(), asked)
+		if p.Updates != asked || seen.Load() != int64(asked)+1 {
+			t.Errorf("%d answers, %d bytes seen; want %d", p.Updates, seen.Load(), asked)
 		}
-		p.expectClosed(t)
+		p.ExpectClosed(t)
 		if err := testkit.Receive(t, sent); err != nil {
 			t.Error(err)
 		}
@@ -305,48 +306,52 @@ func stuck(t testing.TB, n *atomic.Int64) {
 // a reader on a goroutine, and for the peer.
 func TestTLSEndsAsOnGoroutine(t *testing.T) {
 	one := []byte("x")
-	for name, records := range map[string]func(p *tlsPeer) []byte{
-		"close_notify":                  func(p *tlsPeer) []byte { return p.closeNotify() },
-		"data, close_notify, data":      func(p *tlsPeer) []byte { return join(p.data(one), p.closeNotify(), p.data(one)) },
-		"no close_notify":               func(p *tlsPeer) []byte { return p.data(one) },
-		"end in a header":               func(p *tlsPeer) []byte { return p.data(one)[:3] },
-		"end in a record":               func(p *tlsPeer) []byte { return p.data(one)[:10] },
-		"fatal alert":                   func(p *tlsPeer) []byte { return join(p.data(one), p.fatalAlert(alertInternalError), p.data(one)) },
-		"user_canceled":                 func(p *tlsPeer) []byte { return join(p.fatalAlert(alertUserCanceled), p.data(one)) },
-		"half an alert":                 func(p *tlsPeer) []byte { return p.out.seal(recordAlert, []byte{2}) },
-		"alert in the clear":            func(p *tlsPeer) []byte { return append(recordHead(recordAlert, 2), 2, alertInternalError) },
-		"bad record":                    func(p *tlsPeer) []byte { return join(p.data(one), garbage(), p.data(one)) },
-		"empty garbage":                 func(p *tlsPeer) []byte { return recordHead(recordData, 0) },
-		"a record again":                func(p *tlsPeer) []byte { b := p.data(one); return join(b, b) },
-		"a record left out":             func(p *tlsPeer) []byte { p.data(one); return p.data(one) },
-		"too long a record":             func(p *tlsPeer) []byte { return recordHead(recordData, 1<<14+300) },
-		"too much in a record":          func(p *tlsPeer) []byte { return p.out.seal(recordData, make([]byte, 1<<14+1)) },
-		"another version":               func(p *tlsPeer) []byte { return []byte{recordData, 3, 4, 0, 40} },
-		"no TLS":                        func(p *tlsPeer) []byte { return []byte("GET / HTTP/1.1\r\n\r\n") },
-		"empty data":                    func(p *tlsPeer) []byte { return join(p.data(nil), p.data(nil), p.data(one)) },
-		"17 times empty data":           func(p *tlsPeer) []byte { return repeat(17, func() []byte { return p.data(nil) }) },
-		"change_cipher_spec":            func(p *tlsPeer) []byte { return join(changeCipherSpec(), p.data(one)) },
-		"17 change_cipher_spec":         func(p *tlsPeer) []byte { return repeat(17, changeCipherSpec) },
-		"KeyUpdate":                     func(p *tlsPeer) []byte { return join(p.keyUpdate(false), p.data(one)) },
-		"KeyUpdate, to be answered":     func(p *tlsPeer) []byte { return join(p.keyUpdate(true), p.data(one), p.closeNotify()) },
-		"16 KeyUpdates":                 func(p *tlsPeer) []byte { return join(p.keyUpdates(16, true), p.data(one), p.keyUpdates(16, false)) },
-		"17 KeyUpdates":                 func(p *tlsPeer) []byte { return join(p.data(one), p.keyUpdates(17, false)) },
-		"17 KeyUpdates, to be answered": func(p *tlsPeer) []byte { return join(p.keyUpdates(17, true), p.data(one)) },
-		"old key after KeyUpdate": func(p *tlsPeer) []byte {
-			old := p.out
-			b := p.keyUpdate(true)
-			p.out = old
-			p.out.seq++
-			return join(b, p.data(one))
+	for name, records := range map[string]func(p *tlspeer.Peer) []byte{
+		"close_notify":             func(p *tlspeer.Peer) []byte { return p.CloseNotify() },
+		"data, close_notify, data": func(p *tlspeer.Peer) []byte { return join(p.Data(one), p.CloseNotify(), p.Data(one)) },
+		"no close_notify":          func(p *tlspeer.Peer) []byte { return p.Data(one) },
+		"end in a header":          func(p *tlspeer.Peer) []byte { return p.Data(one)[:3] },
+		"end in a record":          func(p *tlspeer.Peer) []byte { return p.Data(one)[:10] },
+		"fatal alert": func(p *tlspeer.Peer) []byte {
+			return join(p.Data(one), p.FatalAlert(tlspeer.AlertInternalError), p.Data(one))
 		},
-		"KeyUpdate that is none": func(p *tlsPeer) []byte { return p.out.seal(recordHandshake, []byte{messageKeyUpdate, 0, 0, 1, 2}) },
-		"data inside a handshake message": func(p *tlsPeer) []byte {
-			return join(p.out.seal(recordHandshake, []byte{messageKeyUpdate, 0}), p.data(one))
+		"user_canceled": func(p *tlspeer.Peer) []byte { return join(p.FatalAlert(tlspeer.AlertUserCanceled), p.Data(one)) },
+		"half an alert": func(p *tlspeer.Peer) []byte { return p.Seal(tlspeer.RecordAlert, []byte{2}) },
+		"alert in the clear": func(p *tlspeer.Peer) []byte {
+			return append(tlspeer.RecordHead(tlspeer.RecordAlert, 2), 2, tlspeer.AlertInternalError)
 		},
-		"KeyUpdate in two records":           func(p *tlsPeer) []byte { return join(p.splitKeyUpdate(), p.data(one)) },
-		"another handshake message":          func(p *tlsPeer) []byte { return p.out.seal(recordHandshake, []byte{1, 0, 0, 0}) },
-		"unknown type of record":             func(p *tlsPeer) []byte { return p.out.seal(99, one) },
-		"a type, and then nothing but zeros": func(p *tlsPeer) []byte { return p.out.seal(0, make([]byte, 20)) },
+		"bad record":                func(p *tlspeer.Peer) []byte { return join(p.Data(one), tlspeer.Garbage(), p.Data(one)) },
+		"empty garbage":             func(p *tlspeer.Peer) []byte { return tlspeer.RecordHead(tlspeer.RecordData, 0) },
+		"a record again":            func(p *tlspeer.Peer) []byte { b := p.Data(one); return join(b, b) },
+		"a record left out":         func(p *tlspeer.Peer) []byte { p.Data(one); return p.Data(one) },
+		"too long a record":         func(p *tlspeer.Peer) []byte { return tlspeer.RecordHead(tlspeer.RecordData, 1<<14+300) },
+		"too much in a record":      func(p *tlspeer.Peer) []byte { return p.Seal(tlspeer.RecordData, make([]byte, 1<<14+1)) },
+		"another version":           func(p *tlspeer.Peer) []byte { return []byte{tlspeer.RecordData, 3, 4, 0, 40} },
+		"no TLS":                    func(p *tlspeer.Peer) []byte { return []byte("GET / HTTP/1.1\r\n\r\n") },
+		"empty data":                func(p *tlspeer.Peer) []byte { return join(p.Data(nil), p.Data(nil), p.Data(one)) },
+		"17 times empty data":       func(p *tlspeer.Peer) []byte { return repeat(17, func() []byte { return p.Data(nil) }) },
+		"change_cipher_spec":        func(p *tlspeer.Peer) []byte { return join(changeCipherSpec(), p.Data(one)) },
+		"17 change_cipher_spec":     func(p *tlspeer.Peer) []byte { return repeat(17, changeCipherSpec) },
+		"KeyUpdate":                 func(p *tlspeer.Peer) []byte { return join(p.KeyUpdate(false), p.Data(one)) },
+		"KeyUpdate, to be answered": func(p *tlspeer.Peer) []byte { return join(p.KeyUpdate(true), p.Data(one), p.CloseNotify()) },
+		"16 KeyUpdates": func(p *tlspeer.Peer) []byte {
+			return join(p.KeyUpdates(16, true), p.Data(one), p.KeyUpdates(16, false))
+		},
+		"17 KeyUpdates":                 func(p *tlspeer.Peer) []byte { return join(p.Data(one), p.KeyUpdates(17, false)) },
+		"17 KeyUpdates, to be answered": func(p *tlspeer.Peer) []byte { return join(p.KeyUpdates(17, true), p.Data(one)) },
+		"old key after KeyUpdate": func(p *tlspeer.Peer) []byte {
+			return join(p.Seal(tlspeer.RecordHandshake, []byte{tlspeer.MessageKeyUpdate, 0, 0, 1, 1}), p.Data(one))
+		},
+		"KeyUpdate that is none": func(p *tlspeer.Peer) []byte {
+			return p.Seal(tlspeer.RecordHandshake, []byte{tlspeer.MessageKeyUpdate, 0, 0, 1, 2})
+		},
+		"data inside a handshake message": func(p *tlspeer.Peer) []byte {
+			return join(p.Seal(tlspeer.RecordHandshake, []byte{tlspeer.MessageKeyUpdate, 0}), p.Data(one))
+		},
+		"KeyUpdate in two records":           func(p *tlspeer.Peer) []byte { return join(p.SplitKeyUpdate(), p.Data(one)) },
+		"another handshake message":          func(p *tlspeer.Peer) []byte { return p.Seal(tlspeer.RecordHandshake, []byte{1, 0, 0, 0}) },
+		"unknown type of record":             func(p *tlspeer.Peer) []byte { return p.Seal(99, one) },
+		"a type, and then nothing but zeros": func(p *tlspeer.Peer) []byte { return p.Seal(0, make([]byte, 20)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ends := map[string]string{}
@@ -360,14 +365,14 @@ func TestTLSEndsAsOnGoroutine(t *testing.T) {
 					err = s.CloseWrite()
 					server <- end + fmt.Sprintf("; ended, error %s", class(err))
 				}))
-				if err := p.send(records(p)); err != nil {
+				if err := p.Send(records(p)); err != nil {
 					t.Fatal(err)
 				}
-				if err := p.raw.CloseWrite(); err != nil {
+				if err := p.Raw.CloseWrite(); err != nil {
 					t.Fatal(err)
 				}
 				got, err := io.ReadAll(p)
-				ends[k.name] = fmt.Sprintf("%s; the peer read %q, %d KeyUpdates, error %v", testkit.Receive(t, server), got, p.updates, err)
+				ends[k.name] = fmt.Sprintf("%s; the peer read %q, %d KeyUpdates, error %v", testkit.Receive(t, server), got, p.Updates, err)
 			})
 			if ends["loop"] != ends["goroutines"] {
 				t.Errorf("on the loop:       %s\non goroutines: %s", ends["loop"], ends["goroutines"])
@@ -386,7 +391,7 @@ func repeat(n int, record func() []byte) (records []byte) {
 	return records
 }
 
-func changeCipherSpec() []byte { return append(recordHead(recordCCS, 1), 1) }
+func changeCipherSpec() []byte { return append(tlspeer.RecordHead(tlspeer.RecordCCS, 1), 1) }
 
 var (
 	duplexDuration = flag.Duration("duplex.duration", 0, "how long TestTLSDuplexSoak lasts (0: 2s, with the race detector 1s)")
@@ -507,7 +512,7 @@ type duplexSoak struct {
 // while it does it.
 type duplexVisit struct {
 	s    *duplexSoak
-	p    *tlsPeer
+	p    *tlspeer.Peer
 	r    *rand.Rand
 	key  string
 	push bool // the server writes without end; else it writes back what it reads
@@ -644,8 +649,8 @@ func (s *duplexSoak) visit(r *rand.Rand) {
 		delete(s.served, v.key)
 		s.mu.Unlock()
 	}()
-	if v.p, err = newTLSPeer(raw); err != nil {
-		if errors.Is(err, errSuite) {
+	if v.p, err = tlspeer.New(raw, clientConfig()); err != nil {
+		if errors.Is(err, tlspeer.ErrSuite) {
 			s.t.Log(err)
 		}
 		s.t.Errorf("handshake: %v", err)
@@ -670,9 +675,9 @@ func (s *duplexSoak) visit(r *rand.Rand) {
 	switch {
 	case !whole || v.late.Load():
 		whole = false
-	case got.err != io.EOF || !v.push && got.n != v.sent || v.p.updates != v.requests:
+	case got.err != io.EOF || !v.push && got.n != v.sent || v.p.Updates != v.requests:
 		s.t.Errorf("%s (push %t): the peer got %d bytes of %d, %d KeyUpdates of %d, then %v",
-			end, v.push, got.n, v.sent, v.p.updates, v.requests, got.err)
+			end, v.push, got.n, v.sent, v.p.Updates, v.requests, got.err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -683,7 +688,7 @@ func (s *duplexSoak) visit(r *rand.Rand) {
 	if whole {
 		s.whole++
 	}
-	s.up, s.down, s.updates = s.up+v.sent, s.down+got.n, s.updates+v.p.updates
+	s.up, s.down, s.updates = s.up+v.sent, s.down+got.n, s.updates+v.p.Updates
 }
 
 // readAll reads all that comes while the peer is not stalled.
@@ -716,7 +721,7 @@ func (v *duplexVisit) some(n int) []byte {
 	b := make([]byte, n)
 	fillPattern(b, v.sent)
 	v.sent += int64(n)
-	return v.p.data(b)
+	return v.p.Data(b)
 }
 
 func (v *duplexVisit) keyUpdate() []byte {
@@ -724,7 +729,7 @@ func (v *duplexVisit) keyUpdate() []byte {
 	if request {
 		v.requests++
 	}
-	return v.p.keyUpdate(request)
+	return v.p.KeyUpdate(request)
 }
 
 // step does something that leaves the connection as it is. It ends with data:
@@ -733,35 +738,35 @@ func (v *duplexVisit) step() error {
 	p, r := v.p, v.r
 	switch r.IntN(9) {
 	case 0, 1:
-		return p.send(v.some(1 + r.IntN(100_000)))
+		return p.Send(v.some(1 + r.IntN(100_000)))
 	case 2:
-		return p.send(join(v.keyUpdate(), v.some(1)))
+		return p.Send(join(v.keyUpdate(), v.some(1)))
 	case 3: // as many as crypto/tls takes, and more answers than it may keep
 		for range 20 {
 			var records []byte
 			for range 1 + r.IntN(16) {
 				records = append(records, v.keyUpdate()...)
 			}
-			if err := p.send(append(records, v.some(1)...)); err != nil {
+			if err := p.Send(append(records, v.some(1)...)); err != nil {
 				return err
 			}
 		}
 	case 4: // in single bytes
 		for _, b := range join(v.some(1), v.keyUpdate(), v.some(2)) {
-			if err := p.send([]byte{b}); err != nil {
+			if err := p.Send([]byte{b}); err != nil {
 				return err
 			}
 		}
 	case 5: // in two parts
 		b := v.some(1 + r.IntN(20_000))
 		cut := r.IntN(len(b))
-		if err := p.send(b[:cut]); err != nil {
+		if err := p.Send(b[:cut]); err != nil {
 			return err
 		}
 		v.rest(10)
-		return p.send(b[cut:])
+		return p.Send(b[cut:])
 	case 6:
-		return p.send(join(changeCipherSpec(), p.data(nil), p.fatalAlert(alertUserCanceled), v.some(1)))
+		return p.Send(join(changeCipherSpec(), p.Data(nil), p.FatalAlert(tlspeer.AlertUserCanceled), v.some(1)))
 	case 7:
 		v.stall(!v.stalled)
 	case 8:
@@ -783,47 +788,47 @@ func (v *duplexVisit) end() (name string, whole bool) {
 			return
 		}
 		if r.IntN(2) == 0 {
-			p.raw.SetLinger(0)
+			p.Raw.SetLinger(0)
 		}
-		p.raw.Close()
+		p.Raw.Close()
 		v.stall(false)
 	}()
 	switch r.IntN(14) {
 	case 0, 1:
-		err := p.send(p.closeNotify())
+		err := p.Send(p.CloseNotify())
 		return "close_notify", err == nil && !v.hasty
 	case 2, 3:
-		err := errors.Join(p.send(p.closeNotify()), p.raw.CloseWrite())
+		err := errors.Join(p.Send(p.CloseNotify()), p.Raw.CloseWrite())
 		return "close_notify and half-close", err == nil && !v.hasty
 	case 4, 5:
-		err := p.raw.CloseWrite()
+		err := p.Raw.CloseWrite()
 		return "half-close", err == nil && !v.hasty
 	case 6:
-		p.send(v.some(100)[:r.IntN(100)])
-		p.raw.CloseWrite()
+		p.Send(v.some(100)[:r.IntN(100)])
+		p.Raw.CloseWrite()
 		return "half-close in a record", false
 	case 7:
-		p.send(join(garbage(), v.some(r.IntN(50_000))))
+		p.Send(join(tlspeer.Garbage(), v.some(r.IntN(50_000))))
 		return "bad record", false
 	case 8:
-		p.send(join(p.fatalAlert(alertInternalError), v.some(r.IntN(50_000))))
+		p.Send(join(p.FatalAlert(tlspeer.AlertInternalError), v.some(r.IntN(50_000))))
 		return "fatal alert", false
 	case 9:
-		p.send(p.keyUpdates(17+r.IntN(1000), r.IntN(2) == 0))
+		p.Send(p.KeyUpdates(17+r.IntN(1000), r.IntN(2) == 0))
 		return "too many KeyUpdates", false
 	case 10:
-		p.send(append(recordHead(recordData, 1<<14), make([]byte, r.IntN(1<<14))...))
+		p.Send(append(tlspeer.RecordHead(tlspeer.RecordData, 1<<14), make([]byte, r.IntN(1<<14))...))
 		v.rest(50)
 		return "part of a record", false
 	case 11:
 		v.stall(true)
-		p.send(v.some(1000))
+		p.Send(v.some(1000))
 		v.rest(2 * int(soakTimeout.Milliseconds()))
 		return "stall", false
 	case 12: // in the middle of whatever the server does
 		v.stall(true)
-		p.raw.SetLinger(0)
-		p.raw.Close()
+		p.Raw.SetLinger(0)
+		p.Raw.Close()
 		return "reset", false
 	default:
 		waits = false

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/internal/testkit/looptest"
+	"github.com/jobloop/jobloop/internal/testkit/tlspeer"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -44,11 +45,11 @@ func TestTLSClosedInMidWrite(t *testing.T) {
 			k := loopKind(looptest.New(t, loop.Config{}))
 			writing, wrote := make(chan bool, 1), make(chan error, 1)
 			p := connectTLS(t, k.serve(t, func(s session) { wrote <- h(s, writing) }))
-			p.raw.SetDeadline(time.Now().Add(testkit.Patience / 2))
+			p.Raw.SetDeadline(time.Now().Add(testkit.Patience / 2))
 			testkit.Receive(t, writing)
 			asleep(t, k.loop)
 			if name == "by another job" {
-				if err := p.send(p.data([]byte("x"))); err != nil {
+				if err := p.Send(p.Data([]byte("x"))); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -63,10 +64,10 @@ func TestTLSClosedInMidWrite(t *testing.T) {
 
 // A handler that parks a connection whose TLS has ended is not called for ever.
 func TestTLSParkedAfterItsEnd(t *testing.T) {
-	for name, records := range map[string]func(p *tlsPeer) []byte{
-		"close_notify": (*tlsPeer).closeNotify,
-		"fatal alert":  func(p *tlsPeer) []byte { return p.fatalAlert(alertInternalError) },
-		"bad record":   func(*tlsPeer) []byte { return garbage() },
+	for name, records := range map[string]func(p *tlspeer.Peer) []byte{
+		"close_notify": (*tlspeer.Peer).CloseNotify,
+		"fatal alert":  func(p *tlspeer.Peer) []byte { return p.FatalAlert(tlspeer.AlertInternalError) },
+		"bad record":   func(*tlspeer.Peer) []byte { return tlspeer.Garbage() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := looptest.New(t, loop.Config{})
@@ -75,7 +76,7 @@ func TestTLSParkedAfterItsEnd(t *testing.T) {
 				return c.Park(nil)
 			}}))
 			before := looptest.Settle(t, l).JobsStarted
-			if err := p.send(records(p)); err != nil {
+			if err := p.Send(records(p)); err != nil {
 				t.Fatal(err)
 			}
 			parked(t, l, 0)
@@ -108,13 +109,13 @@ func TestTLSWriterTimesOutBesideReader(t *testing.T) {
 	}))
 	sent := make(chan bool)
 	go func() {
-		for p.send(join(p.keyUpdate(true), p.data([]byte("x")))) == nil {
+		for p.Send(join(p.KeyUpdate(true), p.Data([]byte("x")))) == nil {
 		}
 		close(sent)
 	}()
 	if err := testkit.Receive(t, wrote); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Write: %v, want %v", err, os.ErrDeadlineExceeded)
 	}
-	p.raw.Close()
+	p.Raw.Close()
 	testkit.Receive(t, sent)
 }

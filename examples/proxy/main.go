@@ -2,6 +2,11 @@
 // TCP, and its answers back. A connection is two jobs on an event loop, one for each
 // direction, each a plain loop of Read and Write.
 //
+// Nobody can fill the proxy's memory: what one side does not take is not read from the
+// other, and a client that does not take the answers to its TLS KeyUpdates is not read
+// from either. Nobody who takes nothing is kept for ever: a Write waits no longer than
+// loop.Config.WriteTimeout, 30 seconds by default. Nor is a silent connection: see -idle.
+//
 //	go run ./proxy -cert cert.pem -key key.pem -backend 127.0.0.1:8080
 package main
 
@@ -22,41 +27,39 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-const (
-	dialTimeout = 10 * time.Second
-	idleTimeout = 2 * time.Minute // without a byte in either direction
-)
+const dialTimeout = 10 * time.Second
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8443", "where to listen")
 	certFile := flag.String("cert", "cert.pem", "the certificate, with its chain")
 	keyFile := flag.String("key", "key.pem", "its private key")
 	backend := flag.String("backend", "127.0.0.1:8080", "the server behind the proxy")
+	idle := flag.Duration("idle", 2*time.Minute, "how long a connection lives without a byte in either direction")
 	loops := flag.Int("loops", runtime.GOMAXPROCS(0), "how many event loops, each on a thread of its own")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *addr, *certFile, *keyFile, *backend, *loops, func(at net.Addr) { log.Print("proxy at ", at) }); err != nil {
+	g, err := loop.NewGroup(*loops, loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := run(ctx, g, *addr, *certFile, *keyFile, *backend, *idle, func(at net.Addr) { log.Print("proxy at ", at) }); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// run serves until ctx is done. It calls listening when it listens.
-func run(ctx context.Context, addr, certFile, keyFile, backend string, loops int, listening func(net.Addr)) error {
+// run serves on g until ctx is done. It calls listening when it listens.
+func run(ctx context.Context, g *loop.Group, addr, certFile, keyFile, backend string, idle time.Duration, listening func(net.Addr)) error {
+	defer g.Close() // it has ended already, unless there is an error
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return err
-	}
-	g, err := loop.NewGroup(loops, loop.Config{})
 	if err != nil {
 		return err
 	}
 	ln, err := g.Listen("tcp", addr, &loop.TLSHandler{
 		Config:  &tls.Config{Certificates: []tls.Certificate{cert}},
-		Handler: func(ctx context.Context, c *loop.TLSConn) error { return proxy(ctx, c, backend) },
+		Handler: func(ctx context.Context, c *loop.TLSConn) error { return proxy(ctx, c, backend, idle) },
 	})
 	if err != nil {
-		g.Close()
 		return err
 	}
 	listening(ln.Addr())
@@ -75,7 +78,7 @@ func run(ctx context.Context, addr, certFile, keyFile, backend string, loops int
 
 // proxy is the job of a client. It ends when both directions have ended, or one has
 // failed.
-func proxy(ctx context.Context, client *loop.TLSConn, addr string) error {
+func proxy(ctx context.Context, client *loop.TLSConn, addr string, idle time.Duration) error {
 	d := loop.Dialer{Timeout: dialTimeout}
 	backend, err := d.Dial(ctx, "tcp", addr)
 	if err != nil {
@@ -84,7 +87,7 @@ func proxy(ctx context.Context, client *loop.TLSConn, addr string) error {
 	}
 	defer backend.Close()
 	alive := func() {
-		t := time.Now().Add(idleTimeout)
+		t := time.Now().Add(idle)
 		client.SetReadDeadline(t)
 		backend.SetReadDeadline(t)
 	}

@@ -4,22 +4,35 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jobloop/jobloop/examples/internal/testcert"
 	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/loop"
 )
 
-// start runs the proxy on one loop, and serve for each connection of the backend. It
-// returns a function that connects a client.
-func start(t *testing.T, serve func(c *net.TCPConn)) (dial func() *tls.Conn) {
+// server is the proxy, as its clients see it.
+type server struct {
+	t     *testing.T
+	g     *loop.Group
+	addr  net.Addr
+	roots *x509.CertPool
+}
+
+// start runs the proxy on one loop, and serve for each connection of the backend. If
+// serve is nil, there is no backend.
+func start(t *testing.T, serve func(c *net.TCPConn)) *server {
+	return startWith(t, loop.Config{}, 2*testkit.Patience, serve)
+}
+
+func startWith(t *testing.T, cfg loop.Config, idle time.Duration, serve func(c *net.TCPConn)) *server {
 	t.Helper()
 	testkit.CheckLeaks(t)
 	backend, err := net.Listen("tcp", "127.0.0.1:0")
@@ -27,7 +40,7 @@ func start(t *testing.T, serve func(c *net.TCPConn)) (dial func() *tls.Conn) {
 		t.Fatal(err)
 	}
 	if serve == nil {
-		backend.Close() // nobody listens
+		backend.Close()
 	} else {
 		t.Cleanup(func() { backend.Close() })
 		go func() {
@@ -38,22 +51,28 @@ func start(t *testing.T, serve func(c *net.TCPConn)) (dial func() *tls.Conn) {
 				}
 				go func() {
 					defer c.Close()
-					c.SetDeadline(time.Now().Add(testkit.Patience))
+					c.SetDeadline(time.Now().Add(2 * testkit.Patience))
 					serve(c.(*net.TCPConn))
 				}()
 			}
 		}()
 	}
+	cfg.MaxWait, cfg.BlockedAfter = -1, -1 // the machine may be busy
+	g, err := loop.NewGroup(1, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, g: g}
 	certFile, keyFile, roots := testcert.RSA(t)
+	s.roots = roots
 	ctx, stop := context.WithCancel(context.Background())
 	at := make(chan net.Addr, 1)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, "127.0.0.1:0", certFile, keyFile, backend.Addr().String(), 1, func(a net.Addr) { at <- a })
+		ended <- run(ctx, g, "127.0.0.1:0", certFile, keyFile, backend.Addr().String(), idle, func(a net.Addr) { at <- a })
 	}()
-	var addr net.Addr
 	select {
-	case addr = <-at:
+	case s.addr = <-at:
 	case err := <-ended:
 		t.Fatal(err)
 	}
@@ -63,14 +82,20 @@ func start(t *testing.T, serve func(c *net.TCPConn)) (dial func() *tls.Conn) {
 			t.Error(err)
 		}
 	})
-	return func() *tls.Conn {
-		t.Helper()
-		c := tls.Client(testkit.Dial(t, addr), &tls.Config{RootCAs: roots, ServerName: "localhost"})
-		if err := c.Handshake(); err != nil {
-			t.Fatal(err)
-		}
-		return c
+	return s
+}
+
+// config is what a client needs.
+func (s *server) config() *tls.Config { return &tls.Config{RootCAs: s.roots, ServerName: "localhost"} }
+
+// dial connects a client.
+func (s *server) dial() *tls.Conn {
+	s.t.Helper()
+	c := tls.Client(testkit.Dial(s.t, s.addr), s.config())
+	if err := c.Handshake(); err != nil {
+		s.t.Fatal(err)
 	}
+	return c
 }
 
 func random(n int) []byte {
@@ -93,7 +118,7 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 		b, err := io.ReadAll(c)
 		received <- err == nil && bytes.Equal(b, up)
 		<-wrote
-	})()
+	}).dial()
 	wrote := make(chan error, 1)
 	go func() {
 		_, err := c.Write(up)
@@ -118,7 +143,7 @@ func TestHalfClose(t *testing.T) {
 		c := start(t, func(c *net.TCPConn) {
 			b, _ := io.ReadAll(c) // to the end, which must be passed on
 			fmt.Fprintf(c, "%s is all?", b)
-		})()
+		}).dial()
 		fmt.Fprint(c, "hello")
 		if err := c.CloseWrite(); err != nil {
 			t.Fatal(err)
@@ -135,7 +160,7 @@ func TestHalfClose(t *testing.T) {
 			c.CloseWrite()
 			b, err := io.ReadAll(c)
 			received <- fmt.Sprint(string(b), " ", err)
-		})()
+		}).dial()
 		b, err := io.ReadAll(c)
 		if string(b) != "I listen" || err != nil {
 			t.Errorf("%q, %v", b, err)
@@ -155,7 +180,7 @@ func TestFailure(t *testing.T) {
 			fmt.Fprint(c, "the first half")
 			io.ReadFull(c, make([]byte, 1))
 			testkit.Reset(c)
-		})()
+		}).dial()
 		testkit.WantRead(t, c, "the first half")
 		fmt.Fprint(c, "x")
 		if b, err := io.ReadAll(c); len(b) > 0 || err == nil {
@@ -168,7 +193,7 @@ func TestFailure(t *testing.T) {
 			fmt.Fprint(c, "x")
 			_, err := io.Copy(io.Discard, c)
 			ended <- err
-		})()
+		}).dial()
 		testkit.WantRead(t, c, "x")
 		testkit.Reset(c.NetConn())
 		if err := testkit.Receive(t, ended); err == nil {
@@ -179,52 +204,8 @@ func TestFailure(t *testing.T) {
 
 // Without a backend, a client is told so by a reset.
 func TestBackendDown(t *testing.T) {
-	c := start(t, nil)()
+	c := start(t, nil).dial()
 	if b, err := io.ReadAll(c); len(b) > 0 || err == nil {
 		t.Errorf("%q, %v; want an error", b, err)
 	}
-}
-
-// A client that does not read what comes for it does not keep others waiting.
-func TestClientThatDoesNotRead(t *testing.T) {
-	var sent atomic.Int64 // to the client that does not read
-	ended := make(chan bool, 1)
-	dial := start(t, func(c *net.TCPConn) {
-		kind := make([]byte, 1)
-		io.ReadFull(c, kind)
-		if kind[0] == 'e' {
-			io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) // without the kernel's pipes, which look like a leak
-			return
-		}
-		for b := make([]byte, 64<<10); ; {
-			n, err := c.Write(b)
-			sent.Add(int64(n))
-			if err != nil {
-				ended <- true
-				return
-			}
-		}
-	})
-	stalled := dial()
-	fmt.Fprint(stalled, "f") // for a flood
-	testkit.WantRead(t, stalled, "\x00")
-	other := dial()
-	fmt.Fprint(other, "e") // for an echo
-	message := random(256 << 10)
-	echo := func() {
-		t.Helper()
-		go other.Write(message)
-		b := make([]byte, len(message))
-		if _, err := io.ReadFull(other, b); err != nil || !bytes.Equal(b, message) {
-			t.Fatalf("the other client did not get its message back: %v", err)
-		}
-	}
-	testkit.Eventually(t, "nothing more is sent to the client that does not read", func() bool {
-		before := sent.Load()
-		echo()
-		return sent.Load() == before
-	})
-	echo()
-	stalled.NetConn().Close()
-	testkit.Receive(t, ended)
 }
