@@ -1,6 +1,6 @@
 module github.com/jobloop/jobloop/examples
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/gobwas/ws v1.5.0
@@ -8,6 +8,7 @@ require (
 	github.com/jobloop/jobloop v0.0.0
 	github.com/prometheus/client_golang v1.24.1
 	github.com/valyala/fasthttp v1.74.0
+	golang.org/x/time v0.16.0
 	google.golang.org/grpc v1.79.1
 )
 
