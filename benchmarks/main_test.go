@@ -70,6 +70,7 @@ func TestQuickRun(t *testing.T) {
 		{"echo --quick --servers gnetjobs,gnetjobs-job,goroutines,gnet", []string{"gnetjobs", "gnetjobs-job", "goroutines", "gnet"}},
 		{"handshakes --rounds 1 --warmup 100ms --duration 1s --load none --key rsa2048 --tls 1.3 --resume full --servers gnetjobs,gnetjobs-job,gnetjobs-multibuffer,goroutines,grpc", []string{"gnetjobs", "gnetjobs-job", "goroutines", "grpc"}},
 		{"idle --quick --servers gnetjobs,gnet", []string{"gnetjobs", "gnet"}},
+		{"idle --quick --state half-handshake --servers nethttp-listentls", []string{"nethttp-listentls"}},
 	} {
 		scenario, _, _ := strings.Cut(tt.args, " ")
 		t.Run(scenario, func(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 type Idle struct {
 	Target
 	Connections int
+	State       State
 }
 
 const (
@@ -33,8 +34,9 @@ const (
 	idleSize = 64 // of a message to an echo server
 )
 
-// Run opens the connections, uses each once, and says that it is ready. When its
-// standard input is closed it uses each again, and prints how many there are.
+// Run opens the connections, brings each to its state, and says that it is ready. When
+// its standard input is closed it uses each, after the rest of its handshake if there is
+// any, and prints how many there are.
 func (c *Idle) Run(ctx context.Context) error {
 	all := make([]*idleConn, c.Connections)
 	err := each(len(all), func(i int) (err error) {
@@ -63,32 +65,49 @@ func (c *Idle) Run(ctx context.Context) error {
 type idleConn struct {
 	net.Conn
 	echo *echoer
+	rest func() error // makes the rest of its handshake; nil: there is none
 }
 
 func (c *idleConn) use() error {
+	if c.rest != nil {
+		if err := c.rest(); err != nil {
+			return err
+		}
+		c.rest = nil
+	}
 	if c.echo != nil {
 		return c.echo.exchange()
 	}
 	return exchange(c)
 }
 
-// open opens a connection and uses it once.
+// open opens a connection and brings it to its state.
 func (c *Idle) open(ctx context.Context, i int) (*idleConn, error) {
-	conn, err := c.Dial(ctx, &net.Dialer{
+	d := &net.Dialer{
 		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/perAddress))},
 		KeepAlive: -1, // probes would wake the server
-	})
-	if err != nil {
+	}
+	idle := new(idleConn)
+	if c.State != Established {
+		half, err := c.dialHalf(ctx, d, c.State)
+		if err != nil {
+			return nil, err
+		}
+		idle.Conn, idle.rest = half.tls, func() error { return half.finish(c.Target) }
+	} else if conn, err := c.Dial(ctx, d); err == nil {
+		idle.Conn = conn
+	} else {
 		return nil, err
 	}
-	idle := &idleConn{Conn: conn}
 	if c.Echo {
-		idle.echo = newEchoer(conn, idleSize)
+		idle.echo = newEchoer(idle.Conn, idleSize)
 	}
-	if err := idle.use(); err != nil {
-		return nil, err
+	if idle.rest == nil {
+		if err := idle.use(); err != nil {
+			return nil, err
+		}
 	}
-	return idle, conn.SetDeadline(time.Time{})
+	return idle, idle.SetDeadline(time.Time{})
 }
 
 // each calls f for 0 to n-1, some at a time, and returns the first error.
@@ -106,10 +125,10 @@ func each(n int, f func(i int) error) error {
 	return g.Wait()
 }
 
-// Hold calls f while a process on this core holds n connections to the server.
-// Each has been used once before, and is used once more afterwards.
-func Hold(ctx context.Context, cpu int, t Target, n int, f func() error) error {
-	h, err := process.StartTalk(ctx, cpu, append(append([]string{"idle-client"}, t.Args()...), "--connections", strconv.Itoa(n))...)
+// Hold calls f while a process on this core holds n connections to the server in this
+// state. Afterwards each finishes its handshake, if it has not, and is used.
+func Hold(ctx context.Context, cpu int, t Target, n int, state State, f func() error) error {
+	h, err := process.StartTalk(ctx, cpu, append(append([]string{"idle-client"}, t.Args()...), "--connections", strconv.Itoa(n), "--state", string(state))...)
 	if err != nil {
 		return err
 	}

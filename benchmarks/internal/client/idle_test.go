@@ -32,7 +32,7 @@ func TestHold(t *testing.T) {
 	const n = 50
 	for _, over := range []bool{false, true} {
 		messages.Store(0)
-		err := Hold(t.Context(), process.AnyCPU, serving(t, over, counting), n, func() error {
+		err := Hold(t.Context(), process.AnyCPU, serving(t, over, counting), n, Established, func() error {
 			if open.Load() < n || messages.Load() != n {
 				t.Errorf("%d connections, %d messages", open.Load(), messages.Load())
 			}
@@ -43,7 +43,7 @@ func TestHold(t *testing.T) {
 		}
 	}
 	_, answers := answering(t)
-	if err := Hold(t.Context(), process.AnyCPU, answers, 3, func() error { return nil }); err != nil {
+	if err := Hold(t.Context(), process.AnyCPU, answers, 3, Established, func() error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -51,7 +51,7 @@ func TestHold(t *testing.T) {
 func TestHoldFails(t *testing.T) {
 	wrong := errors.New("wrong")
 	echoes := serving(t, false, echoing)
-	if err := Hold(t.Context(), process.AnyCPU, echoes, 1, func() error { return wrong }); err != wrong {
+	if err := Hold(t.Context(), process.AnyCPU, echoes, 1, Established, func() error { return wrong }); err != wrong {
 		t.Errorf("error %v, want %v", err, wrong)
 	}
 	end := make(chan struct{})
@@ -59,11 +59,11 @@ func TestHoldFails(t *testing.T) {
 		io.CopyN(c, c, idleSize)
 		<-end // its client is idle
 	})
-	err := Hold(t.Context(), process.AnyCPU, once, 1, func() error { close(end); return nil })
+	err := Hold(t.Context(), process.AnyCPU, once, 1, Established, func() error { close(end); return nil })
 	if err == nil || !strings.Contains(err.Error(), "after the idle time: connection 0: ") {
 		t.Errorf("of a connection that has ended meanwhile: error %v", err)
 	}
-	err = Hold(t.Context(), process.AnyCPU, Target{Addr: echoes.Addr, SHA256: "00"}, 1, func() error { t.Error("called"); return nil })
+	err = Hold(t.Context(), process.AnyCPU, Target{Addr: echoes.Addr, SHA256: "00"}, 1, Established, func() error { t.Error("called"); return nil })
 	if err == nil || !strings.Contains(err.Error(), "connection 0: handshake: ") {
 		t.Errorf("of connections that do not open: error %v", err)
 	}

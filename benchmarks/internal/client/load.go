@@ -7,6 +7,7 @@
 //   - watched.go watches a server during a load
 //   - goroutines.go makes handshakes in the plain way, to compare with tlsdemo load
 //   - idle.go holds connections that do nothing
+//   - halfopen.go is a connection that stops in the middle of its handshake
 //   - echo.go sends messages and compares their echoes
 //   - probe.go is one connection that asks at fixed moments
 //   - vanishing.go is a connection whose client leaves at some moment

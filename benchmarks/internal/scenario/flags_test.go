@@ -63,6 +63,7 @@ func TestCheckFlags(t *testing.T) {
 		"handshakes --key=":                                "--key: it is empty",
 		"idle --connections=":                              "--connections: it is empty",
 		"echo --servers nobody":                            "--servers",
+		"idle --state half-hello --servers nginx,gnet":     "--servers: gnet has no handshakes",
 	} {
 		args := strings.Fields(line)
 		if _, err := flags[Scenario](t, args[0], args[1:]...); err == nil || !strings.HasPrefix(err.Error(), want) {
