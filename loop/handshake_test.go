@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -169,5 +171,32 @@ func TestTLSHooks(t *testing.T) {
 	expectEOF(t, silent)
 	if len(events) > 0 {
 		t.Errorf("and %s", <-events)
+	}
+}
+
+// A handshake in which the user's code panics, or ends its goroutine, has ended too.
+func TestHandshakePanics(t *testing.T) {
+	testkit.CheckLeaks(t)
+	l := looptest.New(t, loop.Config{Logger: silent()})
+	for what, bad := range map[string]func(){
+		"panic":  func() { panic("in GetConfigForClient") },
+		"Goexit": runtime.Goexit,
+	} {
+		ended := make(chan error, 2)
+		h := tlsEcho()
+		h.Config = h.Config.Clone()
+		h.Config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { bad(); return nil, nil }
+		h.OnHandshake = func(_ *loop.TLSConn, _ time.Duration, err error) { ended <- err }
+		c := tls.Client(testkit.Dial(t, looptest.Listen(t, l, h)), clientConfig())
+		if err := c.Handshake(); err == nil {
+			t.Errorf("%s: the client's handshake succeeded", what)
+		}
+		c.Close()
+		if err := testkit.Receive(t, ended); err == nil || !strings.Contains(err.Error(), "panic") {
+			t.Errorf("%s: OnHandshake got %v", what, err)
+		}
+		if looptest.Settle(t, l); len(ended) > 0 {
+			t.Errorf("%s: OnHandshake was called again", what)
+		}
 	}
 }

@@ -97,7 +97,8 @@ type tlsServer TLSConn
 func (s *tlsServer) Serve(ctx context.Context, c *Conn) error {
 	t := (*TLSConn)(s)
 	if t.handshake == handshakeNone && t.h != nil {
-		if err := t.begin(ctx); err != nil {
+		t.begin()
+		if err := t.finish(t.HandshakeContext(ctx)); err != nil {
 			return err
 		}
 	}
@@ -107,8 +108,16 @@ func (s *tlsServer) Serve(ctx context.Context, c *Conn) error {
 	return t.h.Handler(ctx, t)
 }
 
-// begin does the handshake.
-func (t *TLSConn) begin(ctx context.Context) error {
+// begin prepares for the handshake.
+//
+// What runs before the handshake and after it is not on the stack meanwhile. Go keeps 8 KB
+// for a stack if a quarter of 16 KB, less a reserve, is enough for it (go1.26), and a
+// handshake that waits for its client is just below that. Measured with the benchmarks'
+// scenario idle (--state half-handshake, 5,000 connections, httploop): 31.0 KB of resident
+// memory each with these frames on the stack, 25.1 KB without.
+//
+//go:noinline
+func (t *TLSConn) begin() {
 	c := t.c
 	// The deadlines end waits for this connection; c.limit ends all other waits.
 	c.rd.deadline, c.wr.deadline = c.limit, c.limit
@@ -118,8 +127,13 @@ func (t *TLSConn) begin(ctx context.Context) error {
 		t.handshake = handshakeNone
 	}
 	t.s.Server((*tlsTransport)(c), t.h.Config)
-	defer func() { t.report(errNoResult) }() // if a callback panics
-	err := t.HandshakeContext(ctx)
+}
+
+// finish reports the handshake, which ended with err.
+//
+//go:noinline
+func (t *TLSConn) finish(err error) error {
+	c := t.c
 	if err != nil && c.rd.deadline != 0 && c.rd.deadline <= c.l.clock() && !errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err) // a wait for an engine was cancelled
 	}
@@ -165,7 +179,11 @@ func (t *TLSConn) ended() {
 		return
 	}
 	t.told = true
-	t.c.l.call(func() { t.report(t.c.opError("handshake", errNeverBegun)) })
+	why := errNeverBegun
+	if t.handshake == handshakeRunning {
+		why = errNoResult
+	}
+	t.c.l.call(func() { t.report(t.c.opError("handshake", why)) })
 	if t.h.OnClose != nil {
 		t.c.l.call(func() { t.h.OnClose(t) })
 	}

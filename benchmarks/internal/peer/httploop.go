@@ -64,6 +64,7 @@ func (s *Serve) loopConfig() loop.Config {
 func (s *Serve) httpLoop(ctx context.Context) error {
 	server := &httploop.Server{
 		TLS: s.config, HandshakeTimeout: s.HandshakeTimeout, RequestTimeout: s.HandshakeTimeout, IdleTimeout: s.IdleTimeout,
+		FreeMemory: 2 * time.Second, // as tlsdemo does
 		Handler: func(rc *fasthttp.RequestCtx) {
 			s.counts.requests.Add(1)
 			rc.WriteString(answerBody)
