@@ -24,7 +24,7 @@ func Hijack(rc *fasthttp.RequestCtx, h HijackHandler) { rc.SetUserValue(hijackKe
 // HijackedConn is a connection that a HijackHandler has taken over. It reads first what
 // the client has sent behind its request. Its methods are for the job.
 type HijackedConn struct {
-	net.Conn // a *loop.Conn or a *loop.TLSConn, with the rules of those
+	net.Conn // a *loop.Conn or a *loop.TLSConn, with the rules of those, and the value of SetValue
 	ahead    []byte
 }
 

@@ -253,7 +253,11 @@ func TestHijack(t *testing.T) {
 			rc.Response.Header.Set("Connection", "Upgrade")
 			rc.Response.Header.Set("Upgrade", "echo")
 			detach := string(rc.Path()) == "/detach"
+			httploop.SetValue(rc, "mine")
 			httploop.Hijack(rc, func(_ context.Context, c *httploop.HijackedConn) error {
+				if v := c.Conn.(interface{ Value() any }).Value(); v != "mine" {
+					t.Errorf("the value is %v", v)
+				}
 				if !detach {
 					_, err := io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
 					ended <- err

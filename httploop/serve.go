@@ -61,6 +61,7 @@ func (s *server) serve(ctx context.Context, c conn, park func() error) error {
 		return err
 	case next.hijack != nil:
 		c.SetReadDeadline(time.Time{})
+		c.SetValue(state.value) // it belongs to the user now
 		return next.hijack(ctx, &HijackedConn{c, next.ahead})
 	case next.park:
 		return park()
