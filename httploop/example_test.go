@@ -1,6 +1,7 @@
 package httploop_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -44,6 +45,38 @@ func ExampleServer() {
 		log.Fatal(err)
 	}
 	log.Fatal(group.Run(context.Background()))
+}
+
+// A connection speaks another protocol after its request, here an echo of lines. While it
+// is silent, it has no job.
+func ExampleHijackedConn() {
+	var echo httploop.HijackHandler
+	echo = func(_ context.Context, c *httploop.HijackedConn) error {
+		for c.Readable() {
+			line, err := bufio.NewReader(io.LimitReader(c, 100)).ReadString('\n')
+			if err != nil {
+				return err
+			}
+			if _, err := io.WriteString(c, line); err != nil {
+				return err
+			}
+		}
+		return c.Park(echo)
+	}
+	server := &httploop.Server{
+		Handler: func(rc *fasthttp.RequestCtx) {
+			rc.SetStatusCode(fasthttp.StatusSwitchingProtocols)
+			rc.Response.Header.Set("Connection", "Upgrade")
+			rc.Response.Header.Set("Upgrade", "echo")
+			httploop.Hijack(rc, echo)
+		},
+		OnResponse: func(rc *fasthttp.RequestCtx) {
+			log.Printf("%v %s: %d", rc.RemoteAddr(), rc.Path(), rc.Response.StatusCode())
+		},
+	}
+	if _, err := server.LoopHandler(); err != nil { // for Listen, as above
+		log.Fatal(err)
+	}
 }
 
 // A connection speaks another protocol after its request.

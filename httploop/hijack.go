@@ -2,6 +2,7 @@ package httploop
 
 import (
 	"context"
+	"errors"
 	"net"
 
 	"github.com/valyala/fasthttp"
@@ -9,30 +10,46 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// HijackHandler gets a connection that speaks another protocol from now on. It runs in
-// the job of the request. When it returns, the connection is closed, unless it has been
-// parked or detached.
+// HijackHandler gets a connection that speaks another protocol from now on. It runs in a
+// job of the connection's loop. When it returns, the connection is closed, unless it has
+// been parked or detached.
 type HijackHandler func(ctx context.Context, c *HijackedConn) error
 
 type hijackKey struct{}
 
 // Hijack makes h take over the connection when the request's handler has returned. The
 // response that the handler has made is sent first, such as 101 Switching Protocols. The
-// RequestCtx cannot be used in h.
-func Hijack(rc *fasthttp.RequestCtx, h HijackHandler) { rc.SetUserValue(hijackKey{}, h) }
+// RequestCtx cannot be used in h. If the handler has left more than 256 KB of a body that
+// is streamed, the connection is closed instead.
+func Hijack(rc *fasthttp.RequestCtx, h HijackHandler) {
+	if h == nil {
+		panic("httploop: Hijack with a nil handler")
+	}
+	rc.SetUserValue(hijackKey{}, h)
+}
 
 // HijackedConn is a connection that a HijackHandler has taken over. It reads first what
 // the client has sent behind its request. Its methods are for the job.
 type HijackedConn struct {
-	net.Conn // a *loop.Conn or a *loop.TLSConn, with the rules of those, and the value of SetValue
-	ahead    []byte
+	net.Conn // a *loop.Conn or a *loop.TLSConn, with the rules of those
+	ahead    ahead
+	next     HijackHandler
+}
+
+// ahead is what the client has sent behind its request.
+type ahead []byte
+
+func (a *ahead) read(p []byte) int {
+	n := copy(p, *a)
+	if *a = (*a)[n:]; len(*a) == 0 {
+		*a = nil // a connection that is parked keeps no buffer
+	}
+	return n
 }
 
 // Read reads into p.
 func (c *HijackedConn) Read(p []byte) (int, error) {
-	if len(c.ahead) > 0 {
-		n := copy(p, c.ahead)
-		c.ahead = c.ahead[n:]
+	if n := c.ahead.read(p); n > 0 {
 		return n, nil
 	}
 	return c.Conn.Read(p)
@@ -45,21 +62,47 @@ func (c *HijackedConn) Readable() bool {
 	return len(c.ahead) > 0 || ok && lc.Readable()
 }
 
-// Park keeps the connection open without a job after h has returned, until there is
-// something to read: see loop.Conn.Park. Then h is called. First use up what there is to
-// read, as long as Readable returns true. Park always returns nil.
+// Park keeps the connection open without a job after the handler has returned. When there
+// is something to read, h is called in a new job: see loop.Conn.Park, whose rules apply.
+// Park always returns nil, so that a handler can end with it.
 func (c *HijackedConn) Park(h HijackHandler) error {
+	c.next = h
+	return nil
+}
+
+var errUnread = errors.New("httploop: a hijacked connection was parked, but there was something to read that has not been read")
+
+// run calls the handler, and parks the connection if the handler wants that.
+func (c *HijackedConn) run(ctx context.Context) error {
+	for {
+		h, left := c.next, len(c.ahead)
+		c.next = nil
+		if err := h(ctx, c); err != nil || c.next == nil {
+			return err
+		}
+		switch {
+		case len(c.ahead) == 0:
+			return c.park()
+		case len(c.ahead) == left:
+			return errUnread // it would never end
+		}
+	}
+}
+
+func (c *HijackedConn) park() error {
 	switch lc := c.Conn.(type) {
 	case *loop.TLSConn:
-		lc.Park(func(ctx context.Context, _ *loop.TLSConn) error { return h(ctx, c) })
+		return lc.Park(func(ctx context.Context, _ *loop.TLSConn) error { return c.run(ctx) })
 	case *loop.Conn:
-		lc.Park(loop.HandlerFunc(func(ctx context.Context, _ *loop.Conn) error { return h(ctx, c) }))
+		return lc.Park(loop.HandlerFunc(func(ctx context.Context, _ *loop.Conn) error { return c.run(ctx) }))
 	}
 	return nil
 }
 
 // Detach takes the connection off the loop, as loop.Conn.Detach and TLSConn.Detach do.
-// The connection that it returns may be used by any goroutine.
+// What it returns may be used by any goroutine. It also has the methods CloseWrite, and
+// NetConn for the *tls.Conn, *net.TCPConn or *net.UnixConn below, which does not have what
+// the client has sent behind its request.
 func (c *HijackedConn) Detach() (net.Conn, error) {
 	var nc net.Conn
 	var err error
@@ -68,29 +111,28 @@ func (c *HijackedConn) Detach() (net.Conn, error) {
 		nc, err = lc.Detach()
 	case *loop.Conn:
 		nc, err = lc.Detach()
-	default:
-		err = net.ErrClosed
 	}
 	if err != nil {
 		return nil, err
 	}
-	if len(c.ahead) > 0 {
-		return &detached{nc, c.ahead}, nil
-	}
-	return nc, nil
+	return &detachedConn{nc, c.ahead}, nil
 }
 
-// detached is a connection of package net that reads first what is ahead.
-type detached struct {
+// detachedConn is a connection of package net that reads first what is ahead.
+type detachedConn struct {
 	net.Conn
-	ahead []byte
+	ahead ahead
 }
 
-func (c *detached) Read(p []byte) (int, error) {
-	if len(c.ahead) > 0 {
-		n := copy(p, c.ahead)
-		c.ahead = c.ahead[n:]
+func (c *detachedConn) Read(p []byte) (int, error) {
+	if n := c.ahead.read(p); n > 0 {
 		return n, nil
 	}
 	return c.Conn.Read(p)
+}
+
+func (c *detachedConn) NetConn() net.Conn { return c.Conn }
+
+func (c *detachedConn) CloseWrite() error {
+	return c.Conn.(interface{ CloseWrite() error }).CloseWrite() // all of these types have it
 }

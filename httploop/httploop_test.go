@@ -22,6 +22,7 @@ import (
 	"github.com/jobloop/jobloop/httploop"
 	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/internal/testkit/looptest"
+	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
 
@@ -253,11 +254,7 @@ func TestHijack(t *testing.T) {
 			rc.Response.Header.Set("Connection", "Upgrade")
 			rc.Response.Header.Set("Upgrade", "echo")
 			detach := string(rc.Path()) == "/detach"
-			httploop.SetValue(rc, "mine")
 			httploop.Hijack(rc, func(_ context.Context, c *httploop.HijackedConn) error {
-				if v := c.Conn.(interface{ Value() any }).Value(); v != "mine" {
-					t.Errorf("the value is %v", v)
-				}
 				if !detach {
 					_, err := io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
 					ended <- err
@@ -352,42 +349,159 @@ func TestHijackPark(t *testing.T) {
 	})
 }
 
-// A connection has a value, from its handshake or from an earlier request.
+// Connections have a value of the user's, which httploop does not use itself.
 func TestValue(t *testing.T) {
 	both(t, func(t *testing.T, s *httploop.Server) {
+		type valued interface {
+			Value() any
+			SetValue(any)
+		}
 		want := "<nil> "
 		if s.TLS != nil {
 			want = "new "
 			s.OnHandshake = func(c *loop.TLSConn, _ time.Duration, _ error) { c.SetValue("new") }
 		}
 		s.Handler = func(rc *fasthttp.RequestCtx) {
-			fmt.Fprint(rc, httploop.Value(rc), " ")
-			httploop.SetValue(rc, string(rc.Path()))
+			c := rc.Conn().(valued)
+			fmt.Fprint(rc, c.Value(), " ")
+			c.SetValue(string(rc.Path()))
 		}
+		s.MaxRequests = 3
 		_, addr := serve(t, s, loop.Config{})
 		c, br := dial(t, s, addr)
 		for _, path := range []string{"/a", "/b", "/c"} {
-			if _, got := ask(t, c, br, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); got != want {
-				t.Errorf("the value is %q, want %q", got, want)
+			resp, got := ask(t, c, br, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+			if got != want || resp.Close != (path == "/c") {
+				t.Errorf("%s: the value is %q, want %q; close %v", path, got, want, resp.Close)
 			}
 			want = path + " "
+		}
+		wantEnd(t, br)
+	})
+}
+
+// Without a job, Context is the RequestCtx: a handler can be tested by itself.
+func TestHandlerAlone(t *testing.T) {
+	var rc fasthttp.RequestCtx
+	if httploop.Context(&rc) != context.Context(&rc) {
+		t.Error("Context is not the RequestCtx itself")
+	}
+}
+
+// What makes absolute addresses knows whether there is TLS.
+func TestScheme(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		s.Handler = func(rc *fasthttp.RequestCtx) { rc.Redirect("/login?a=b", fasthttp.StatusFound) }
+		_, addr := serve(t, s, loop.Config{})
+		c, br := dial(t, s, addr)
+		want := "http://localhost/login?a=b"
+		if s.TLS != nil {
+			want = "https://localhost/login?a=b"
+		}
+		if resp, _ := ask(t, c, br, get); resp.Header.Get("Location") != want {
+			t.Errorf("redirected to %q, want %q", resp.Header.Get("Location"), want)
 		}
 	})
 }
 
-// A handler can be tested by itself.
-func TestHandlerAlone(t *testing.T) {
-	var rc fasthttp.RequestCtx
-	if v := httploop.Value(&rc); v != nil {
-		t.Error(v)
+// The OnClose of a connection comes last.
+func TestHooks(t *testing.T) {
+	var order []string
+	hooks := make(chan string, 10)
+	s := &httploop.Server{
+		TLS:         serverConfig(),
+		OnHello:     func(*loop.TLSConn) { hooks <- "hello" },
+		OnHandshake: func(*loop.TLSConn, time.Duration, error) { hooks <- "handshake" },
+		Handler:     func(*fasthttp.RequestCtx) { hooks <- "request" },
+		OnResponse:  func(*fasthttp.RequestCtx) { hooks <- "response" },
+		OnClose:     func(*loop.TLSConn) { hooks <- "close" },
 	}
-	httploop.SetValue(&rc, 1)
-	if v := httploop.Value(&rc); v != 1 {
-		t.Error(v)
+	_, addr := serve(t, s, loop.Config{})
+	c, br := dial(t, s, addr)
+	ask(t, c, br, get)
+	c.Close()
+	for len(order) < 5 {
+		order = append(order, testkit.Receive(t, hooks))
 	}
-	if httploop.Context(&rc) != context.Context(&rc) {
-		t.Error("Context is not the RequestCtx itself")
+	if got := strings.Join(order, " "); got != "hello handshake request response close" {
+		t.Error(got)
 	}
+}
+
+// A hijacked connection does not read the request's body as its protocol. What a handler
+// has left of it is skipped, or the connection ends.
+func TestHijackWithBody(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		s.StreamBody = true
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			if string(rc.Path()) == "/reset" {
+				rc.Request.SetBodyString("its own")
+			}
+			httploop.Hijack(rc, func(_ context.Context, c *httploop.HijackedConn) error {
+				_, err := io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+				return err
+			})
+		}
+		_, addr := serve(t, s, loop.Config{})
+		for _, head := range []string{"POST / HTTP/1.1\r\n", "POST /reset HTTP/1.1\r\n", "POST / HTTP/1.1\r\nConnection: close\r\n", "POST / HTTP/1.0\r\n"} {
+			for _, size := range []int{0, 5, 300_000} {
+				c, br := dial(t, s, addr)
+				raw := fmt.Sprintf("%sHost: x\r\nContent-Length: %d\r\n\r\n%sprotocol", head, size, strings.Repeat("b", size))
+				go func() { io.WriteString(c, raw) }()
+				if _, err := http.ReadResponse(br, &http.Request{Method: "HEAD"}); err != nil {
+					t.Fatal(err)
+				}
+				if size == 300_000 {
+					if b, _ := io.ReadAll(br); len(b) > 0 {
+						t.Errorf("%q: a large body was read as the protocol: %.20q", head, b)
+					}
+				} else {
+					testkit.WantRead(t, br, "protocol")
+				}
+				c.Close()
+			}
+		}
+	})
+}
+
+// A handler may park with some of what came early unread. It is called again for that, and
+// the connection ends if it reads nothing then.
+func TestHijackParkAhead(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		var one httploop.HijackHandler
+		one = func(_ context.Context, c *httploop.HijackedConn) error {
+			var b [1]byte
+			if _, err := c.Read(b[:]); err != nil {
+				return err
+			}
+			if b[0] == '!' {
+				return c.Park(func(_ context.Context, c *httploop.HijackedConn) error { return c.Park(one) })
+			}
+			if _, err := c.Write(b[:]); err != nil {
+				return err
+			}
+			return c.Park(one)
+		}
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			rc.SetStatusCode(fasthttp.StatusSwitchingProtocols)
+			httploop.Hijack(rc, one)
+		}
+		_, addr := serve(t, s, loop.Config{Logger: slog.New(slog.DiscardHandler)})
+		for _, early := range []string{"abc", "abc!more"} {
+			c, br := dial(t, s, addr)
+			io.WriteString(c, get+early)
+			if _, err := http.ReadResponse(br, nil); err != nil {
+				t.Fatal(err)
+			}
+			testkit.WantRead(t, br, "abc")
+			if early == "abc" {
+				io.WriteString(c, "d")
+				testkit.WantRead(t, br, "d")
+			} else if b, _ := io.ReadAll(br); len(b) > 0 {
+				t.Errorf("read %q", b)
+			}
+		}
+	})
 }
 
 // OnResponse sees every response, and the header's limit is the one that was set.
@@ -395,10 +509,10 @@ func TestOnResponse(t *testing.T) {
 	both(t, func(t *testing.T, s *httploop.Server) {
 		seen := make(chan string, 10)
 		s.OnResponse = func(rc *fasthttp.RequestCtx) {
-			seen <- fmt.Sprint(rc.Response.StatusCode(), " ", httploop.Value(rc))
+			_, inJob := jobs.FromContext(httploop.Context(rc))
+			seen <- fmt.Sprint(rc.Response.StatusCode(), " ", inJob)
 		}
 		s.Handler = func(rc *fasthttp.RequestCtx) {
-			httploop.SetValue(rc, "here")
 			if rc.Request.Header.Peek("Upgrade") != nil {
 				rc.SetStatusCode(fasthttp.StatusSwitchingProtocols)
 				httploop.Hijack(rc, func(context.Context, *httploop.HijackedConn) error { return nil })
@@ -411,14 +525,14 @@ func TestOnResponse(t *testing.T) {
 			raw  string
 			code int
 		}{
-			{line + strings.Repeat("x", s.MaxHeader-len(line)-5) + "\r\n\r\n", 200},
-			{line + strings.Repeat("x", s.MaxHeader-len(line)) + "\r\n\r\n", 431},
+			{line + strings.Repeat("x", s.MaxHeader-len(line)-4) + "\r\n\r\n", 200},
+			{line + strings.Repeat("x", s.MaxHeader-len(line)-3) + "\r\n\r\n", 431},
 			{"nonsense\r\n\r\n", 400},
 			{"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: y\r\n\r\n", 101},
 		} {
 			c, br := dial(t, s, addr)
 			ask(t, c, br, get)
-			if got := testkit.Receive(t, seen); got != "200 here" {
+			if got := testkit.Receive(t, seen); got != "200 true" {
 				t.Errorf("the first response: %s", got)
 			}
 			io.WriteString(c, test.raw)
@@ -426,7 +540,7 @@ func TestOnResponse(t *testing.T) {
 			if err != nil || resp.StatusCode != test.code {
 				t.Fatalf("%d bytes: %v, %v, want %d", len(test.raw), resp, err, test.code)
 			}
-			if got, want := testkit.Receive(t, seen), fmt.Sprint(test.code, " here"); got != want {
+			if got, want := testkit.Receive(t, seen), fmt.Sprint(test.code, " true"); got != want {
 				t.Errorf("OnResponse saw %s, want %s", got, want)
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/jobloop/jobloop/internal/http1"
 	"github.com/jobloop/jobloop/loop"
 )
@@ -25,126 +27,144 @@ type conn interface {
 	net.Conn
 	Loop() *loop.Loop
 	Readable() bool
-	Value() any
-	SetValue(any)
 }
 
+// connState is what a connection keeps between requests.
+type connState struct {
+	s        *server
+	c        conn
+	park     func() error // waits for the next request
+	requests int
+}
+
+// servePlain is the first job of a connection without TLS.
 func (s *server) servePlain(ctx context.Context, c *loop.Conn) error {
-	if c.Value() == nil {
-		s.fresh()
-	}
-	return s.serve(ctx, c, func() error { return c.Park(nil) })
+	s.fresh()
+	state := &connState{s: s, c: c}
+	h := loop.HandlerFunc(func(ctx context.Context, _ *loop.Conn) error { return state.serve(ctx) })
+	state.park = func() error { return c.Park(h) }
+	return state.begin(ctx)
 }
 
+// serveTLS is the first job of a connection with TLS.
 func (s *server) serveTLS(ctx context.Context, c *loop.TLSConn) error {
-	return s.serve(ctx, c, func() error { return c.Park(nil) })
+	state := &connState{s: s, c: c}
+	h := func(ctx context.Context, _ *loop.TLSConn) error { return state.serve(ctx) }
+	state.park = func() error { return c.Park(h) }
+	return state.begin(ctx)
+}
+
+func (cs *connState) begin(ctx context.Context) error {
+	cs.wait()
+	return cs.serve(ctx)
 }
 
 // serve is the job of a connection. It runs when the connection is new, and again when a
 // request comes. It answers requests until there are none left, and parks the connection.
-func (s *server) serve(ctx context.Context, c conn, park func() error) error {
-	state, ok := c.Value().(*connState)
-	if !ok {
-		state = &connState{value: c.Value()}
-		c.SetValue(state)
-		s.wait(c)
+func (cs *connState) serve(ctx context.Context) error {
+	if !cs.c.Readable() {
+		return cs.park()
 	}
-	if !c.Readable() {
-		return park()
+	x := cs.s.exchanges.Get(cs.c)
+	x.Ctx.Init2(cs.c, log.Default(), true)
+	after, err := cs.answerAll(ctx, x)
+	var hijacked *HijackedConn
+	if after == hijack {
+		hijacked = &HijackedConn{Conn: cs.c, ahead: x.Ahead()}
+		hijacked.next = x.Ctx.UserValue(hijackKey{}).(HijackHandler)
 	}
-	x := s.exchanges.Get(c)
-	x.Ctx.Init2(c, log.Default(), true)
-	next, err := s.answerAll(ctx, c, x, state)
 	x.Release()
 	switch {
 	case err != nil:
 		return err
-	case next.hijack != nil:
-		c.SetReadDeadline(time.Time{})
-		c.SetValue(state.value) // it belongs to the user now
-		return next.hijack(ctx, &HijackedConn{c, next.ahead})
-	case next.park:
-		return park()
+	case after == park:
+		return cs.park()
+	case after == hijack:
+		cs.c.SetReadDeadline(time.Time{})
+		return hijacked.run(ctx)
 	}
 	return nil
 }
 
-// next is what becomes of a connection after some requests. The zero value closes it.
-type next struct {
-	park   bool
-	hijack HijackHandler
-	ahead  []byte // what has been read behind the last request
-}
+// outcome is what becomes of a connection after a request.
+type outcome int
+
+const (
+	end    outcome = iota // it is closed
+	more                  // there may be another request
+	park                  // there is none yet
+	hijack                // it speaks another protocol
+)
 
 // answerAll answers requests until there are none left.
-func (s *server) answerAll(ctx context.Context, c conn, x *http1.Exchange, state *connState) (next, error) {
+func (cs *connState) answerAll(ctx context.Context, x *http1.Exchange) (outcome, error) {
 	for {
 		if err := x.Wait(); err != nil {
-			return next{}, goodbye(err)
+			return end, goodbye(err)
 		}
-		if t := s.RequestTimeout; t > 0 {
-			c.SetReadDeadline(time.Now().Add(t))
+		if t := cs.s.RequestTimeout; t > 0 {
+			cs.c.SetReadDeadline(time.Now().Add(t))
 		}
-		state.requests++
-		more, err := s.answer(ctx, c, x, state)
-		if err != nil || !more {
-			return next{}, err
+		cs.requests++
+		after, err := cs.answer(ctx, x)
+		if err != nil || after != more {
+			return after, err
 		}
-		if h, ok := x.Ctx.UserValue(hijackKey{}).(HijackHandler); ok {
-			return next{hijack: h, ahead: x.Ahead()}, nil
-		}
-		s.wait(c)
-		if x.Buffered() || c.Readable() {
+		cs.wait()
+		if x.Buffered() || cs.c.Readable() {
 			continue
 		}
-		return next{park: true}, x.Flush()
+		return park, x.Flush()
 	}
 }
 
 // wait sets the deadline for the next request.
-func (s *server) wait(c conn) {
-	if s.IdleTimeout > 0 {
-		c.SetReadDeadline(time.Now().Add(s.IdleTimeout))
+func (cs *connState) wait() {
+	if t := cs.s.IdleTimeout; t > 0 {
+		cs.c.SetReadDeadline(time.Now().Add(t))
 	} else {
-		c.SetReadDeadline(time.Time{})
+		cs.c.SetReadDeadline(time.Time{})
 	}
 }
 
 // answer reads a request and answers it. If there may be more, the response may still be
 // in x's buffer.
-func (s *server) answer(ctx context.Context, c conn, x *http1.Exchange, state *connState) (more bool, err error) {
-	err = x.ReadRequest(s.MaxBody, s.StreamBody)
+func (cs *connState) answer(ctx context.Context, x *http1.Exchange) (outcome, error) {
+	s := cs.s
+	err := x.ReadRequest(s.MaxBody, s.StreamBody)
 	x.Ctx.SetUserValue(contextKey{}, ctx)
-	x.Ctx.SetUserValue(stateKey{}, state)
 	if err != nil {
 		if !x.Refuse(err) {
-			return false, goodbye(err)
+			return end, goodbye(err)
 		}
-		return false, s.respond(x, true)
+		return end, s.respond(x, true)
+	}
+	if s.TLS != nil {
+		x.Ctx.URI().SetScheme("https") // for Redirect, and whatever else makes addresses
 	}
 	x.Resp.Reset()
 	s.Handler(&x.Ctx)
 	if x.Ctx.UserValue(hijackKey{}) != nil {
-		x.EndBody()
+		ended := x.EndBody()
 		s.watch(x)
-		return true, x.RespondRaw()
+		if err := x.RespondRaw(); err != nil || !ended {
+			return end, err
+		}
+		return hijack, nil
 	}
 	streams := x.Resp.IsBodyStream() // perhaps of what it reads from the request's body
-	if !streams {
-		x.EndBody()
+	last := x.Last() || x.Resp.ConnectionClose() || cs.c.Loop().ShuttingDown() ||
+		s.MaxRequests > 0 && cs.requests >= s.MaxRequests
+	if !last && !streams {
+		last = !x.EndBody()
 	}
-	last := x.Last() || x.Resp.ConnectionClose() || c.Loop().ShuttingDown() ||
-		s.MaxRequests > 0 && state.requests >= s.MaxRequests
 	if err := s.respond(x, last); err != nil || last {
-		return false, err
+		return end, err
 	}
-	if streams {
-		x.EndBody()
+	if streams && !x.EndBody() { // too late to say so
+		return end, x.Flush()
 	}
-	if x.Last() { // too late to say so
-		return false, x.Flush()
-	}
-	return true, nil
+	return more, nil
 }
 
 func (s *server) respond(x *http1.Exchange, last bool) error {
@@ -156,6 +176,19 @@ func (s *server) watch(x *http1.Exchange) {
 	if on := s.OnResponse; on != nil {
 		on(&x.Ctx)
 	}
+}
+
+// contextKey is the user value with the job's context.
+type contextKey struct{}
+
+// Context returns the context of the job in which a request is answered, for loop.Dial
+// and whatever else has to wait. It is never done.
+func Context(rc *fasthttp.RequestCtx) context.Context {
+	ctx, ok := rc.UserValue(contextKey{}).(context.Context)
+	if !ok {
+		return rc
+	}
+	return ctx
 }
 
 // goodbye returns nil for the errors with which an idle connection usually ends.

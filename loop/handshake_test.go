@@ -174,6 +174,32 @@ func TestTLSHooks(t *testing.T) {
 	}
 }
 
+// Handshakes that a shutdown ends are reported so: of clients that have sent nothing, and
+// of those that have sent a part of their hello.
+func TestHandshakeShutdown(t *testing.T) {
+	testkit.CheckLeaks(t)
+	l := looptest.New(t, loop.Config{})
+	ended := make(chan error, 2)
+	h := tlsEcho()
+	h.OnHandshake = func(_ *loop.TLSConn, _ time.Duration, err error) { ended <- err }
+	addr := looptest.Listen(t, l, h)
+	for _, hello := range []string{"", "\x16\x03\x01\x02\x00\x01"} {
+		c := testkit.Dial(t, addr)
+		defer c.Close()
+		send(t, c, hello)
+	}
+	testkit.Eventually(t, "both are there", func() bool { return looptest.Settle(t, l).Conns == 2 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	l.Close()
+	for range 2 {
+		testkit.WantErr(t, testkit.Receive(t, ended), loop.ErrShutdown)
+	}
+}
+
 // A handshake in which the user's code panics, or ends its goroutine, has ended too.
 func TestHandshakePanics(t *testing.T) {
 	testkit.CheckLeaks(t)

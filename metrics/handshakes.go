@@ -27,7 +27,7 @@ func NewHandshakes() *Handshakes {
 	return &Handshakes{
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobloop_handshakes_total",
-			Help: "Handshakes by TLS version (none: failed before a version was chosen) and result (full, resumed, timeout, closed, gone, shed, error).",
+			Help: "Handshakes by TLS version (none: failed before a version was chosen) and result (full, resumed, timeout, closed, gone, shed, shutdown, error).",
 		}, []string{"version", "result"}),
 		took: newHistogram("jobloop_handshake_seconds",
 			"Time of successful handshakes, from the beginning of the connection (with event loops on Linux; otherwise from its accept) to the end of the handshake.",
@@ -46,9 +46,9 @@ func (h *Handshakes) OnHandshake(c *loop.TLSConn, took time.Duration, err error)
 	h.Observe(c.ConnectionState(), took, err)
 }
 
-// Observe counts a handshake that was not made on a loop. It gets the state of the
-// connection after the handshake, and the handshake's error or nil. It may be called from
-// any goroutine.
+// Observe is OnHandshake for handshakes that were not made on a loop. It gets the state of
+// the connection after the handshake, and the handshake's error or nil. It may be called
+// from any goroutine.
 func (h *Handshakes) Observe(state tls.ConnectionState, took time.Duration, err error) {
 	version := "none"
 	if state.Version != 0 {
@@ -67,6 +67,8 @@ func result(state tls.ConnectionState, err error) string {
 		return "resumed"
 	case err == nil:
 		return "full"
+	case errors.Is(err, loop.ErrShutdown):
+		return "shutdown"
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "timeout"
 	case errors.Is(err, io.EOF):

@@ -26,13 +26,14 @@ func TestResults(t *testing.T) {
 	h.Observe(full, 5*time.Millisecond, nil)
 	h.Observe(resumed, time.Millisecond, nil)
 	h.Observe(full, time.Hour, errors.New("bad certificate"))
-	for _, err := range []error{os.ErrDeadlineExceeded, io.EOF, loop.ErrOverloaded, loop.ErrClientGone, io.ErrUnexpectedEOF} {
+	for _, err := range []error{os.ErrDeadlineExceeded, io.EOF, loop.ErrOverloaded, loop.ErrClientGone, loop.ErrShutdown, io.ErrUnexpectedEOF} {
 		h.Observe(tls.ConnectionState{}, time.Hour, fmt.Errorf("handshake: %w", err))
 	}
 	wantLines(t, scrape(t, r),
 		`jobloop_handshakes_total\{result="full",version="1\.3"\} 2`,
 		`jobloop_handshakes_total\{result="resumed",version="1\.2"\} 1`,
 		`jobloop_handshakes_total\{result="error",version="1\.3"\} 1`,
+		`jobloop_handshakes_total\{result="shutdown",version="none"\} 1`,
 		`jobloop_handshakes_total\{result="timeout",version="none"\} 1`,
 		`jobloop_handshakes_total\{result="closed",version="none"\} 1`,
 		`jobloop_handshakes_total\{result="shed",version="none"\} 1`,

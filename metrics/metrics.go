@@ -12,9 +12,8 @@
 //	)
 //
 // [Loops], [Multibuffer] and [Offload] read counters when Prometheus asks for them, and
-// cost nothing in between. [Handshakes], [Batches] and [Operations] are histograms. Each
-// has a method for the hook that feeds it, and is made before the server or the engine
-// that has the hook.
+// cost nothing in between. [Handshakes], [Batches] and [Operations] record what a hook
+// reports. Make them before the server or the engine, and give it their method as its hook.
 //
 // All of this may be called from any goroutine, and collected at any time: before a loop
 // runs, while it runs, and after it has ended. A loop never waits for a scrape. Serve

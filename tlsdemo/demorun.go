@@ -36,10 +36,12 @@ func (r *demoRun) run(ctx context.Context, con *console, c *demoCmd) error {
 	defer l.Close()
 	r.meter = newMeter()
 	cert := *r.cert
-	h, err := newHandler(&responder{requestTimeout: clientTimeout, idleTimeout: clientTimeout}, []*loop.Loop{l}, &tls.Config{
-		GetCertificate:     engine.GetCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }),
-		GetConfigForClient: r.meter.onHello,
-	}, clientTimeout, r.meter.onHandshake)
+	srv := newServer(&responder{requestTimeout: clientTimeout, idleTimeout: clientTimeout}, []*loop.Loop{l}, &tls.Config{
+		GetCertificate: engine.GetCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }),
+	})
+	srv.HandshakeTimeout = clientTimeout
+	srv.OnHello, srv.OnHandshake = r.meter.onHello, r.meter.onHandshake
+	h, err := srv.LoopHandler()
 	if err != nil {
 		return err
 	}

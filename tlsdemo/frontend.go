@@ -44,9 +44,10 @@ func newLoopServer(c *serveCmd, r *responder, config *tls.Config, onHandshake fu
 	if err != nil {
 		return nil, err
 	}
-	h, err := newHandler(r, group.Loops(), config, c.HandshakeTimeout, func(c *loop.TLSConn, took time.Duration, err error) {
-		onHandshake(c, took, err)
-	})
+	srv := newServer(r, group.Loops(), config)
+	srv.HandshakeTimeout = c.HandshakeTimeout
+	srv.OnHandshake = func(c *loop.TLSConn, took time.Duration, err error) { onHandshake(c, took, err) }
+	h, err := srv.LoopHandler()
 	if err != nil {
 		return nil, err
 	}

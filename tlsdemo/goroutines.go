@@ -58,7 +58,8 @@ var (
 func newGoroutineServer(r *responder, config *tls.Config, handshakeTimeout time.Duration, onHandshake func(tlsConn, time.Duration, error), log *slog.Logger) *goroutineServer {
 	config.NextProtos = protocols
 	return &goroutineServer{
-		responder: r, exchanges: http1.NewPool(http1.DefaultHeader), returnMemory: memory.Returner(quietTime), config: config, handshakeTimeout: handshakeTimeout, onHandshake: onHandshake, log: log,
+		responder: r, exchanges: http1.NewPool(http1.DefaultHeader), returnMemory: memory.Returner(quietTime),
+		config: config, handshakeTimeout: handshakeTimeout, onHandshake: onHandshake, log: log,
 		open: make(map[*goroutineConn]struct{}), accepted: make(chan struct{}), drained: make(chan struct{}),
 	}
 }

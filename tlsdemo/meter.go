@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
-	"net"
 	"time"
 
 	"github.com/jobloop/jobloop/jobs"
@@ -22,14 +20,12 @@ type meter struct {
 
 func newMeter() *meter { return &meter{threads: make(map[int]bool)} }
 
-// onHello is called when a connection's ClientHello has arrived, by crypto/tls.
-func (m *meter) onHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	c := hello.Conn.(interface{ NetConn() net.Conn }).NetConn().(*loop.Conn)
+// onHello is called when a connection's handshake begins.
+func (m *meter) onHello(c *loop.TLSConn) {
 	c.SetValue(resumes())
 	m.inFlight++
 	m.most = max(m.most, m.inFlight)
 	m.thread()
-	return nil, nil // the configuration is the same for all
 }
 
 // onHandshake is called when a handshake has ended, or has not begun in time.

@@ -17,30 +17,29 @@ var protocols = []string{"http/1.1", "http/1.0"}
 // quietTime is how long there must be no handshakes before memory is given back.
 const quietTime = 2 * time.Second
 
-// newHandler returns a handler that serves HTTP over TLS on the loops, one for all, so
-// that they resume each other's sessions. The demo and "tlsdemo serve" share it. It
-// completes the TLS configuration.
-func newHandler(r *responder, loops []*loop.Loop, config *tls.Config, handshakeTimeout time.Duration, onHandshake func(*loop.TLSConn, time.Duration, error)) (loop.Handler, error) {
+// newServer returns a server that serves HTTP over TLS on the loops, one for all, so that
+// they resume each other's sessions. The demo and "tlsdemo serve" share it. It completes
+// the TLS configuration.
+func newServer(r *responder, loops []*loop.Loop, config *tls.Config) *httploop.Server {
 	config.NextProtos = protocols
 	index := make(map[*loop.Loop]int)
 	for i, l := range loops {
 		index[l] = i
 	}
-	s := &httploop.Server{
-		TLS: config, HandshakeTimeout: handshakeTimeout, RequestTimeout: r.requestTimeout, IdleTimeout: r.idleTimeout,
-		MaxBody: maxBody, FreeMemory: quietTime, OnHandshake: onHandshake, OnResponse: r.count,
+	return &httploop.Server{
+		TLS: config, RequestTimeout: r.requestTimeout, IdleTimeout: r.idleTimeout, MaxBody: maxBody,
+		FreeMemory: quietTime, OnResponse: r.count,
 		Handler: func(rc *fasthttp.RequestCtx) {
 			c := rc.Conn().(*loop.TLSConn)
-			s, ok := httploop.Value(rc).(*session)
+			s, ok := c.Value().(*session)
 			if !ok {
 				s = newSession(c)
-				httploop.SetValue(rc, s)
+				c.SetValue(s)
 			}
 			job, _ := jobs.FromContext(httploop.Context(rc))
 			r.answer(rc, s, place{index[c.Loop()], job.ID()})
 		},
 	}
-	return s.LoopHandler()
 }
 
 // tlsConn is a *loop.TLSConn or a *tls.Conn.

@@ -10,11 +10,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limiter limits the requests of each client. It keeps a bounded number of clients in
-// mind, and forgets the one that has made no request for the longest time. A client that
-// has been silent for burst/rate seconds may make burst requests anyway, so nothing is
-// lost if it is forgotten after that. Choose the bound for as many clients as come in so
-// many seconds.
+// limiter limits the requests of each client. It remembers at most most clients, and
+// forgets the one that has been silent longest. A client that has been silent for
+// burst/rate seconds may make burst requests anyway. So choose most for as many clients as
+// come in that time.
 //
 // All loops share it. The mutex is held briefly, and not while a job pauses.
 type limiter struct {

@@ -4,7 +4,8 @@
 //
 // A client is an IPv4 address, or the first 64 bits of an IPv6 address. Behind a proxy all
 // clients have the proxy's address: then limit them there, or by what the proxy says of
-// them.
+// them. A request is counted when it has arrived, with its body. Those that cannot be read
+// are not counted: they cost their connection.
 //
 //	go run ./limits -cert cert.pem -key key.pem
 package main
@@ -53,7 +54,7 @@ func main() {
 	flag.IntVar(&lim.connsPerAddress, "conns-per-address", 100, "how many connections a client may have open")
 	flag.Float64Var(&lim.rate, "rate", 10, "how many requests a second a client may make")
 	flag.IntVar(&lim.burst, "burst", 20, "how many requests a client may make at once")
-	flag.IntVar(&lim.clients, "clients", 100_000, "how many clients to keep in mind")
+	flag.IntVar(&lim.clients, "clients", 100_000, "how many clients to remember")
 	flag.IntVar(&lim.header, "header", 8<<10, "how many bytes the header of a request may have")
 	flag.IntVar(&lim.body, "body", 1<<20, "how many bytes the body of a request may have")
 	flag.DurationVar(&lim.requestTime, "request-time", 10*time.Second, "how long a request may take to arrive")
@@ -88,7 +89,7 @@ func run(ctx context.Context, addr, certFile, keyFile string, loops int, lim lim
 	g, err := loop.NewGroup(loops, loop.Config{
 		MaxConns: lim.conns,
 		// Further connections are reset before they cost a TLS handshake. To limit how
-		// many a client makes a second, ask a limiter of their own in Accept.
+		// many a client makes a second, use a second limiter in Accept.
 		MaxConnsPerAddress: lim.connsPerAddress,
 		WriteTimeout:       10 * time.Second, // for a client to take the next part of an answer
 	})

@@ -9,14 +9,65 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jobloop/jobloop/engine/multibuffer"
 	"github.com/jobloop/jobloop/examples/internal/testcert"
 	"github.com/jobloop/jobloop/internal/testkit"
 )
+
+// asProgram is the environment variable that makes the test binary run as the program.
+const asProgram = "LISTENER_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	m.Run()
+}
+
+// SIGTERM ends the program, with status 0.
+func TestSIGTERM(t *testing.T) {
+	certFile, keyFile, roots := testcert.RSA(t)
+	cmd := exec.Command(os.Args[0], "-addr", "127.0.0.1:0", "-cert", certFile, "-key", keyFile)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	br := bufio.NewReader(stderr)
+	addr := ""
+	for addr == "" {
+		line, err := br.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%q, %v: no address", line, err)
+		}
+		addr = regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
+	}
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}}
+	resp, err := (&http.Client{Transport: tr}).Get("https://" + addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, br)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
 
 // start runs the server. stop ends it, and ended has what run returns.
 func start(t *testing.T) (addr, certFile string, roots *x509.CertPool, stop func(), ended chan error) {

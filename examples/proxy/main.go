@@ -101,6 +101,8 @@ func proxy(ctx context.Context, client *loop.TLSConn, addr string, idle time.Dur
 	}
 	var requests jobsync.Group
 	if err := requests.Go(ctx, func(context.Context) error { return direction(backend, client) }); err != nil {
+		reset(client.NetConn())
+		reset(backend)
 		return err
 	}
 	return errors.Join(direction(client, backend), requests.Wait(ctx))

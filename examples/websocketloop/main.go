@@ -14,7 +14,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -34,8 +33,9 @@ import (
 )
 
 const (
-	maxMessage  = 1 << 20
-	idleTimeout = 10 * time.Minute // to send a message; a client that lives sends pings
+	maxMessage     = 1 << 20
+	idleTimeout    = 10 * time.Minute // between messages; a client that lives sends pings
+	messageTimeout = 30 * time.Second // for a message to arrive
 )
 
 func main() {
@@ -62,7 +62,7 @@ func run(ctx context.Context, addr, certFile, keyFile string, loops int, listeni
 	if err != nil {
 		return err
 	}
-	g, err := loop.NewGroup(loops, loop.Config{IdleTimeout: idleTimeout})
+	g, err := loop.NewGroup(loops, loop.Config{})
 	if err != nil {
 		return err
 	}
@@ -125,17 +125,19 @@ func upgrade(rc *fasthttp.RequestCtx) {
 // serve runs when a websocket is new, and again when something comes on it.
 func serve(_ context.Context, c *httploop.HijackedConn) error {
 	for c.Readable() {
+		c.SetReadDeadline(time.Now().Add(messageTimeout))
 		if err := echo(c); err != nil {
 			return goodbye(c, err)
 		}
 	}
+	c.SetReadDeadline(time.Now().Add(idleTimeout))
 	return c.Park(serve)
 }
 
 // echo reads a message and sends it back.
 func echo(c net.Conn) error {
 	control := wsutil.ControlFrameHandler(c, ws.StateServerSide) // answers pings and the end
-	r := &wsutil.Reader{Source: c, State: ws.StateServerSide, CheckUTF8: true, MaxFrameSize: maxMessage, OnIntermediate: control}
+	r := &wsutil.Reader{Source: c, State: ws.StateServerSide, CheckUTF8: true, MaxMessageSize: maxMessage, OnIntermediate: control}
 	header, err := r.NextFrame()
 	if err != nil {
 		return err
@@ -143,26 +145,32 @@ func echo(c net.Conn) error {
 	if header.OpCode.IsControl() {
 		return control(header, r)
 	}
-	message, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
+	message, err := io.ReadAll(r)
 	if err != nil {
 		return err
-	}
-	if len(message) > maxMessage {
-		return fmt.Errorf("a message of more than %d bytes", maxMessage)
 	}
 	return wsutil.WriteServerMessage(c, header.OpCode, message)
 }
 
-// goodbye says why the connection ends, unless the client has ended it.
+// goodbye says why the connection ends (RFC 6455, section 7.4.1), unless the client has
+// ended it.
 func goodbye(c net.Conn, err error) error {
 	var closed wsutil.ClosedError
+	var protocol ws.ProtocolError
+	var code ws.StatusCode
 	switch {
 	case errors.As(err, &closed), errors.Is(err, io.EOF):
 		return nil
 	case errors.Is(err, loop.ErrShutdown):
-		return ws.WriteFrame(c, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusGoingAway, "")))
-	case errors.Is(err, wsutil.ErrFrameTooLarge), errors.Is(err, wsutil.ErrInvalidUTF8):
-		ws.WriteFrame(c, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusPolicyViolation, err.Error())))
+		code, err = ws.StatusGoingAway, nil
+	case errors.Is(err, wsutil.ErrMessageTooLarge):
+		code = ws.StatusMessageTooBig
+	case errors.Is(err, wsutil.ErrInvalidUTF8):
+		code = ws.StatusInvalidFramePayloadData
+	case errors.As(err, &protocol):
+		code = ws.StatusProtocolError
+	default:
+		return err
 	}
-	return err
+	return errors.Join(err, ws.WriteFrame(c, ws.NewCloseFrame(ws.NewCloseFrameBody(code, ""))))
 }

@@ -100,15 +100,35 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// Too large a message ends its connection, and no other.
-func TestTooLarge(t *testing.T) {
+// A client that breaks the rules is told which, and no other connection ends.
+func TestRules(t *testing.T) {
 	testkit.CheckLeaks(t)
 	dial, _, _, stop := start(t)
 	defer stop()
-	good, bad := dial(), dial()
-	go bad.WriteMessage(websocket.BinaryMessage, make([]byte, maxMessage+1))
-	if _, _, err := bad.ReadMessage(); err == nil {
-		t.Error("it came back")
+	good := dial()
+	large := make([]byte, maxMessage+1)
+	masked := func(first byte, payload string) []byte { // with a mask of zeros
+		return append([]byte{first, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
+	}
+	for what, test := range map[string]struct {
+		send func(c *websocket.Conn) error
+		want int
+	}{
+		"large":            {func(c *websocket.Conn) error { return c.WriteMessage(websocket.BinaryMessage, large) }, websocket.CloseMessageTooBig},
+		"not UTF-8":        {func(c *websocket.Conn) error { return c.WriteMessage(websocket.TextMessage, []byte{0xff}) }, websocket.CloseInvalidFramePayloadData},
+		"not masked":       {raw([]byte{0x82, 1, 'x'}), websocket.CloseProtocolError},
+		"reserved bits":    {raw(masked(0xc2, "x")), websocket.CloseProtocolError},
+		"reserved opcode":  {raw(masked(0x83, "x")), websocket.CloseProtocolError},
+		"continues none":   {raw(masked(0x80, "x")), websocket.CloseProtocolError},
+		"ping in parts":    {raw(masked(0x09, "x")), websocket.CloseProtocolError},
+		"length of 63 bit": {raw([]byte{0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}), websocket.CloseMessageTooBig},
+	} {
+		bad := dial()
+		go test.send(bad)
+		if _, _, err := bad.ReadMessage(); !websocket.IsCloseError(err, test.want) {
+			t.Errorf("%s: told %v, want %d", what, err, test.want)
+		}
+		bad.Close()
 	}
 	if err := good.WriteMessage(websocket.TextMessage, []byte("still here")); err != nil {
 		t.Error(err)
@@ -117,7 +137,11 @@ func TestTooLarge(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	good.Close()
-	bad.Close()
+}
+
+// raw sends bytes that are no message of gorilla's.
+func raw(b []byte) func(*websocket.Conn) error {
+	return func(c *websocket.Conn) error { _, err := c.NetConn().Write(b); return err }
 }
 
 // Pages are served at the same address. Who asks for a websocket in another way, or from

@@ -20,15 +20,18 @@ type body struct {
 // streamBody lets Req.BodyStream read the body.
 func (x *Exchange) streamBody() {
 	b := &body{br: x.br}
-	switch n := x.Req.Header.ContentLength(); {
+	n := x.Req.Header.ContentLength()
+	switch {
 	case n > 0:
 		b.left = &io.LimitedReader{R: x.br, N: int64(n)}
 		b.r = b.left
-		x.Req.SetBodyStream(b, n)
 	case n == -1:
 		b.r = httputil.NewChunkedReader(x.br)
-		x.Req.SetBodyStream(b, -1)
+	default:
+		return // no body
 	}
+	x.body = b
+	x.Req.SetBodyStream(b, n)
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -71,14 +74,14 @@ func (b *body) trailer() error {
 // maxDrain is how much of a body EndBody skips.
 const maxDrain = 256 << 10
 
-// EndBody skips what is left of a body that is streamed. If that is more than 256 KB, or
-// cannot be read, the connection has to be closed after the response.
-func (x *Exchange) EndBody() {
-	b, ok := x.Req.BodyStream().(*body)
-	if !ok || x.head.last {
-		return
+// EndBody skips what is left of a body that is streamed, and reports whether the body has
+// been read to its end. If that takes more than 256 KB, or fails, the connection cannot be
+// used any more.
+func (x *Exchange) EndBody() bool {
+	b := x.body
+	if b == nil {
+		return true
 	}
-	if n, err := io.CopyN(io.Discard, b, maxDrain); n == maxDrain && b.err == nil || err != nil && err != io.EOF {
-		x.head.last = true
-	}
+	n, err := io.CopyN(io.Discard, b, maxDrain)
+	return err == io.EOF || n == maxDrain && b.err == io.EOF
 }

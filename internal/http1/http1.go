@@ -32,6 +32,7 @@ type Exchange struct {
 	br   *bufio.Reader // reads from the Exchange
 	bw   *bufio.Writer
 	head head
+	body *body // that is streamed; not the Request's, which its user may replace
 }
 
 // Pool keeps the Exchanges that are not in use. Any goroutine may use it.
@@ -60,7 +61,7 @@ func (p *Pool) Get(conn io.ReadWriter) *Exchange {
 
 // Release gives the buffers to others. There must be nothing in them.
 func (x *Exchange) Release() {
-	x.conn = nil
+	x.conn, x.body = nil, nil
 	x.Ctx.Init2(nil, nil, true)
 	x.br.Reset(x)
 	x.bw.Reset(nil)
@@ -99,6 +100,7 @@ func (x *Exchange) Buffered() bool { return x.br.Buffered() > 0 }
 // which Refuse can answer, the connection is of no further use.
 func (x *Exchange) ReadRequest(maxBody int, stream bool) error {
 	x.Req.Reset()
+	x.body = nil
 	if err := x.readHead(); err != nil {
 		return err
 	}

@@ -251,7 +251,8 @@ func connectionCounts(all map[string]float64) map[string]float64 {
 		case "jobloop_accepted_total", "jobloop_gone_total", "jobloop_shed_total", "jobloop_refused_total", "jobloop_backlog_drops_total":
 			counts[name] = v
 		}
-		if strings.HasPrefix(name, "jobloop_handshakes_total{") { // by result
+		// By result. The second is the name in older builds given as --tlsdemo.
+		if strings.HasPrefix(name, "jobloop_handshakes_total{") || strings.HasPrefix(name, "tlsdemo_handshakes_total{") {
 			counts[name] = v
 		}
 	}
