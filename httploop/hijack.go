@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 
 	"github.com/valyala/fasthttp"
 
@@ -33,8 +34,12 @@ func Hijack(rc *fasthttp.RequestCtx, h HijackHandler) {
 type HijackedConn struct {
 	net.Conn // a *loop.Conn or a *loop.TLSConn, with the rules of those
 	ahead    ahead
-	next     HijackHandler
+	handler  HijackHandler // that runs
+	next     HijackHandler // given to Park
 }
+
+// Loop returns the loop the connection belongs to.
+func (c *HijackedConn) Loop() *loop.Loop { return c.Conn.(conn).Loop() }
 
 // ahead is what the client has sent behind its request.
 type ahead []byte
@@ -58,15 +63,17 @@ func (c *HijackedConn) Read(p []byte) (int, error) {
 // Readable reports whether a Read would return at once, with bytes, the peer's end, or an
 // error.
 func (c *HijackedConn) Readable() bool {
-	lc, ok := c.Conn.(conn)
-	return len(c.ahead) > 0 || ok && lc.Readable()
+	return len(c.ahead) > 0 || c.Conn.(conn).Readable()
 }
 
 // Park keeps the connection open without a job after the handler has returned. When there
-// is something to read, h is called in a new job: see loop.Conn.Park, whose rules apply.
-// Park always returns nil, so that a handler can end with it.
+// is something to read, h is called in a new job, or if h is nil the running handler: see
+// loop.Conn.Park, whose rules apply. Park always returns nil, so that a handler can end
+// with it.
 func (c *HijackedConn) Park(h HijackHandler) error {
-	c.next = h
+	if c.next = h; h == nil {
+		c.next = c.handler
+	}
 	return nil
 }
 
@@ -75,9 +82,9 @@ var errUnread = errors.New("httploop: a hijacked connection was parked, but ther
 // run calls the handler, and parks the connection if the handler wants that.
 func (c *HijackedConn) run(ctx context.Context) error {
 	for {
-		h, left := c.next, len(c.ahead)
-		c.next = nil
-		if err := h(ctx, c); err != nil || c.next == nil {
+		left := len(c.ahead)
+		c.handler, c.next = c.next, nil
+		if err := c.handler(ctx, c); err != nil || c.next == nil {
 			return err
 		}
 		switch {
@@ -115,17 +122,23 @@ func (c *HijackedConn) Detach() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &detachedConn{nc, c.ahead}, nil
+	d := &detachedConn{Conn: nc, ahead: c.ahead}
+	c.ahead = nil
+	return d, nil
 }
 
 // detachedConn is a connection of package net that reads first what is ahead.
 type detachedConn struct {
 	net.Conn
+	mu    sync.Mutex
 	ahead ahead
 }
 
 func (c *detachedConn) Read(p []byte) (int, error) {
-	if n := c.ahead.read(p); n > 0 {
+	c.mu.Lock()
+	n := c.ahead.read(p)
+	c.mu.Unlock()
+	if n > 0 {
 		return n, nil
 	}
 	return c.Conn.Read(p)

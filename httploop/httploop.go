@@ -16,13 +16,13 @@
 // requests, a connection has no job and no buffers. A handler must not use its RequestCtx
 // after it has returned.
 //
-// fasthttp's own server is not used. So a handler must not use what belongs to it: for
-// RequestCtx.Hijack there is [Hijack] here. RequestCtx.TimeoutError does not work, nor do
-// responses that are written by a goroutine of their own: SetBodyStreamWriter, and
-// fasthttp.CompressHandler with a response that reads the request's body.
-// RequestCtx.Time, ConnTime, ConnID, ConnRequestTime and ConnRequestNum have no meaning.
-// Response.SetBodyStream works: the stream is read in the job, as fast as the client
-// takes it.
+// fasthttp's own server is not used, and what belongs to it does not work. For
+// RequestCtx.Hijack there is [Hijack] here. It and RequestCtx.TimeoutError panic when the
+// handler has returned. Response.SetBodyStream works: the stream is read in the job, as
+// fast as the client takes it. Streams that a goroutine of their own writes block the
+// loop: those of SetBodyStreamWriter, and of fasthttp.CompressHandler. RequestCtx.Time,
+// ConnTime, ConnID, ConnRequestTime and ConnRequestNum have no meaning. Trailers of
+// requests are skipped.
 //
 // RequestCtx.Conn is the *loop.Conn, or the *loop.TLSConn if there is TLS. Its addresses,
 // its state and its value (SetValue) are for the handler, and nothing else is.
@@ -81,8 +81,8 @@ type Server struct {
 	// limit except loop.Config.IdleTimeout. It is for the whole wait, not for each byte.
 	IdleTimeout time.Duration
 
-	// MaxHeader is the most bytes of a request line and header, together; 0 means 8 KiB,
-	// and less than 1 KiB is an error. Larger ones are answered with 431. A request that
+	// MaxHeader is the most bytes of a request line and header, together: 1 KiB to 1 MiB,
+	// and 0 means 8 KiB. Larger ones are answered with 431. A request that
 	// is being read or answered has a buffer of this size.
 	MaxHeader int
 
@@ -120,6 +120,7 @@ const (
 	defaultTimeout = time.Minute
 	defaultMaxBody = 4 << 20
 	leastHeader    = 1 << 10
+	mostHeader     = 1 << 20
 )
 
 // LoopHandler returns the handler for Loop.Listen, Group.Listen and Loop.Attach. It may
@@ -132,8 +133,8 @@ func (s *Server) loopHandler(freeing func(quiet time.Duration) func()) (loop.Han
 	switch {
 	case s.Handler == nil:
 		return nil, errors.New("httploop: Server without Handler")
-	case s.MaxHeader != 0 && s.MaxHeader < leastHeader:
-		return nil, fmt.Errorf("httploop: Server.MaxHeader is %d, less than %d", s.MaxHeader, leastHeader)
+	case s.MaxHeader != 0 && (s.MaxHeader < leastHeader || s.MaxHeader > mostHeader):
+		return nil, fmt.Errorf("httploop: Server.MaxHeader is %d, not in %d to %d", s.MaxHeader, leastHeader, mostHeader)
 	case s.MaxBody < 0:
 		return nil, errors.New("httploop: Server.MaxBody is negative")
 	case s.MaxRequests < 0:

@@ -12,9 +12,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -547,6 +550,141 @@ func TestOnResponse(t *testing.T) {
 	})
 }
 
+// The answers to pipelined requests are sent, whatever becomes of the next one.
+func TestPipelined(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		seen := make(chan bool)
+		var closed atomic.Int32
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			switch string(rc.Path()) {
+			case "/first":
+				rc.WriteString("first")
+			case "/panic":
+				rc.SetBodyStream(closer{strings.NewReader("x"), &closed}, 1)
+				panic("for once")
+			case "/Goexit":
+				runtime.Goexit()
+			case "/hijack":
+				rc.Hijack(func(net.Conn) {})
+			case "/timeout":
+				rc.TimeoutError("late")
+			case "/fails":
+				rc.SetBodyStream(iotest.ErrReader(errors.New("bad disk")), -1)
+			case "/100":
+				rc.SetStatusCode(100)
+			case "/waits": // for the client to have the first answer
+				if err := loop.Await(httploop.Context(rc), func(done func()) { go func() { <-seen; done() }() }); err != nil {
+					t.Error(err)
+				}
+			default: // whatever others have done to their RequestCtx
+				fmt.Fprint(rc, rc.Hijacked(), rc.LastTimeoutErrorResponse() != nil)
+			}
+		}
+		_, addr := serve(t, s, loop.Config{Logger: slog.New(slog.DiscardHandler)})
+		for _, second := range []string{"/panic", "/Goexit", "/hijack", "/timeout", "/fails", "/100", "/waits"} {
+			c, br := dial(t, s, addr)
+			request := func(path string) string { return strings.Replace(get, "/x", path, 1) }
+			if _, body := ask(t, c, br, request("/first")+request(second)+request("/after")); body != "first" {
+				t.Errorf("before %s: %q", second, body)
+			}
+			if second == "/waits" {
+				seen <- true
+				for _, want := range []string{"", "false false"} {
+					if _, body := ask(t, io.Discard, br, ""); body != want {
+						t.Errorf("after the wait: %q, want %q", body, want)
+					}
+				}
+			} else if b, _ := io.ReadAll(br); strings.Contains(string(b), " 200 OK\r\nDate") && second != "/fails" || strings.Contains(string(b), "false false") {
+				t.Errorf("%s was answered: %q", second, b)
+			}
+			c.Close()
+			c, br = dial(t, s, addr)
+			if _, body := ask(t, c, br, request("/after")); body != "false false" {
+				t.Errorf("after %s, another connection: %s", second, body)
+			}
+		}
+		if n := closed.Load(); n != 1 {
+			t.Errorf("the stream of a handler that panicked was closed %d times", n)
+		}
+	})
+}
+
+type closer struct {
+	io.Reader
+	n *atomic.Int32
+}
+
+func (c closer) Close() error { c.n.Add(1); return nil }
+
+// An address that a handler has set is of its request alone.
+func TestRemoteAddr(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			fmt.Fprint(rc, rc.RemoteAddr())
+			rc.SetRemoteAddr(&net.TCPAddr{IP: net.IPv4(1, 2, 3, 4)})
+		}
+		_, addr := serve(t, s, loop.Config{})
+		c, br := dial(t, s, addr)
+		_, first := ask(t, c, br, get+get)
+		if _, second := ask(t, io.Discard, br, ""); second != first {
+			t.Errorf("%s, then %s", first, second)
+		}
+	})
+}
+
+// Whatever a handler does to its request, the body that is streamed is not read as the next
+// request.
+func TestBodyIsNoRequest(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		s.StreamBody, s.RequestTimeout = true, 100*time.Millisecond
+		handlers := map[string]func(rc *fasthttp.RequestCtx){
+			"nothing":    func(*fasthttp.RequestCtx) {},
+			"PostBody":   func(rc *fasthttp.RequestCtx) { rc.PostBody() },
+			"SetBody":    func(rc *fasthttp.RequestCtx) { rc.Request.SetBodyString("its own") },
+			"ResetBody":  func(rc *fasthttp.RequestCtx) { rc.Request.ResetBody() },
+			"Reset":      func(rc *fasthttp.RequestCtx) { rc.Request.Reset() },
+			"CloseBody":  func(rc *fasthttp.RequestCtx) { rc.Request.CloseBodyStream() },
+			"WrapStream": func(rc *fasthttp.RequestCtx) { rc.Request.SetBodyStream(io.LimitReader(rc.RequestBodyStream(), 3), -1) },
+			"SetMethod":  func(rc *fasthttp.RequestCtx) { rc.Request.Header.SetMethod("HEAD") },
+			"OnResponse": func(rc *fasthttp.RequestCtx) { rc.SetUserValue("close", true) },
+		}
+		s.OnResponse = func(rc *fasthttp.RequestCtx) {
+			if rc.UserValue("close") != nil {
+				rc.SetConnectionClose()
+			}
+		}
+		var smuggled atomic.Int32
+		s.Handler = func(rc *fasthttp.RequestCtx) {
+			if string(rc.Path()) == "/smuggled" {
+				smuggled.Add(1)
+			}
+			handlers[string(rc.Request.Header.Peek("Do"))](rc)
+		}
+		_, addr := serve(t, s, loop.Config{})
+		const inner = "GET /smuggled HTTP/1.1\r\nHost: x\r\nDo: nothing\r\n\r\n"
+		for do := range handlers {
+			for what, body := range map[string]string{
+				"whole":         fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(inner), inner),
+				"late":          fmt.Sprintf("Content-Length: %d\r\n\r\n%s", 2*len(inner), inner),
+				"bad chunk":     "Transfer-Encoding: chunked\r\n\r\nzz\r\n" + inner,
+				"both lengths":  "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + inner,
+				"trailer by LF": "Transfer-Encoding: chunked\r\n\r\n0\r\nX: a\n\n" + inner,
+			} {
+				c, br := dial(t, s, addr)
+				io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nDo: "+do+"\r\n"+body)
+				if what == "whole" {
+					io.WriteString(c, strings.Replace(get, "Host", "Connection: close\r\nDo: nothing\r\nHost", 1))
+				}
+				io.Copy(io.Discard, br)
+				c.Close()
+				if smuggled.Swap(0) > 0 {
+					t.Errorf("%s, body %s: it was read as a request", do, what)
+				}
+			}
+		}
+	})
+}
+
 // A panic of the handler ends its connection, and no other.
 func TestHandlerPanics(t *testing.T) {
 	both(t, func(t *testing.T, s *httploop.Server) {
@@ -573,6 +711,7 @@ func TestInvalidServer(t *testing.T) {
 		"negative body":     {Handler: echo, MaxBody: -1},
 		"negative requests": {Handler: echo, MaxRequests: -1},
 		"small header":      {Handler: echo, MaxHeader: 1023},
+		"large header":      {Handler: echo, MaxHeader: 1<<20 + 1},
 		"negative memory":   {Handler: echo, FreeMemory: -1},
 		"HTTP/2":            {Handler: echo, TLS: &tls.Config{NextProtos: []string{"h2", "http/1.1"}}},
 	} {

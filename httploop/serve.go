@@ -65,25 +65,37 @@ func (cs *connState) serve(ctx context.Context) error {
 	if !cs.c.Readable() {
 		return cs.park()
 	}
-	x := cs.s.exchanges.Get(cs.c)
-	x.Ctx.Init2(cs.c, log.Default(), true)
-	after, err := cs.answerAll(ctx, x)
-	var hijacked *HijackedConn
-	if after == hijack {
-		hijacked = &HijackedConn{Conn: cs.c, ahead: x.Ahead()}
-		hijacked.next = x.Ctx.UserValue(hijackKey{}).(HijackHandler)
-	}
-	x.Release()
+	after, hijacked, err := cs.withExchange(ctx)
 	switch {
-	case err != nil:
+	case err != nil || after == end:
+		cs.c.Close() // even if the handler has parked it behind our back
 		return err
-	case after == park:
-		return cs.park()
 	case after == hijack:
 		cs.c.SetReadDeadline(time.Time{})
 		return hijacked.run(ctx)
 	}
-	return nil
+	return cs.park()
+}
+
+// withExchange answers requests. It has buffers for that.
+func (cs *connState) withExchange(ctx context.Context) (after outcome, hijacked *HijackedConn, err error) {
+	x := cs.s.exchanges.Get(cs.c)
+	panicked := true
+	defer func() {
+		if panicked {
+			x.Abandon()
+		} else {
+			x.Release()
+		}
+	}()
+	x.Ctx.Init2(cs.c, log.Default(), true)
+	after, err = cs.answerAll(ctx, x)
+	if after == hijack && err == nil {
+		hijacked = &HijackedConn{Conn: cs.c, ahead: x.Ahead()}
+		hijacked.next = x.Ctx.UserValue(hijackKey{}).(HijackHandler)
+	}
+	panicked = false
+	return after, hijacked, err
 }
 
 // outcome is what becomes of a connection after a request.
@@ -142,26 +154,38 @@ func (cs *connState) answer(ctx context.Context, x *http1.Exchange) (outcome, er
 	if s.TLS != nil {
 		x.Ctx.URI().SetScheme("https") // for Redirect, and whatever else makes addresses
 	}
+	if err := x.Flush(); err != nil { // earlier responses: the handler may pause, or panic
+		return end, err
+	}
 	x.Resp.Reset()
+	x.Ctx.SetRemoteAddr(nil) // what the last request's handler has set
 	s.Handler(&x.Ctx)
-	if x.Ctx.UserValue(hijackKey{}) != nil {
+	switch {
+	case x.Ctx.Hijacked():
+		panic("httploop: the handler has called RequestCtx.Hijack; use httploop.Hijack")
+	case x.Ctx.LastTimeoutErrorResponse() != nil:
+		panic("httploop: the handler has called RequestCtx.TimeoutError, which does not work here")
+	case x.Ctx.UserValue(hijackKey{}) != nil:
 		ended := x.EndBody()
 		s.watch(x)
 		if err := x.RespondRaw(); err != nil || !ended {
 			return end, err
 		}
 		return hijack, nil
+	case x.Resp.StatusCode() < fasthttp.StatusOK:
+		return end, s.respond(x, true) // a client would wait for another response
 	}
 	streams := x.Resp.IsBodyStream() // perhaps of what it reads from the request's body
-	last := x.Last() || x.Resp.ConnectionClose() || cs.c.Loop().ShuttingDown() ||
-		s.MaxRequests > 0 && cs.requests >= s.MaxRequests
+	last := x.Last() || cs.c.Loop().ShuttingDown() || s.MaxRequests > 0 && cs.requests >= s.MaxRequests
 	if !last && !streams {
 		last = !x.EndBody()
 	}
-	if err := s.respond(x, last); err != nil || last {
+	s.watch(x)
+	last = last || x.Resp.ConnectionClose()
+	if err := x.Respond(last); err != nil || last {
 		return end, err
 	}
-	if streams && !x.EndBody() { // too late to say so
+	if streams && !x.EndBody() || x.Last() { // too late to say so
 		return end, x.Flush()
 	}
 	return more, nil

@@ -13,7 +13,7 @@ import (
 // limiter limits the requests of each client. It remembers at most most clients, and
 // forgets the one that has been silent longest. A client that has been silent for
 // burst/rate seconds may make burst requests anyway. So choose most for as many clients as
-// come in that time.
+// come in that time. Who has as many addresses as that is not limited.
 //
 // All loops share it. The mutex is held briefly, and not while a job pauses.
 type limiter struct {

@@ -68,6 +68,9 @@ func main() {
 
 // run serves until ctx is done. It calls listening when it listens.
 func run(ctx context.Context, addr, certFile, keyFile string, loops int, lim limits, listening func(net.Addr)) error {
+	if !(lim.rate > 0) || lim.burst < 1 { // not a number is not greater than 0
+		return fmt.Errorf("-rate %v, -burst %d: no request would ever be answered", lim.rate, lim.burst)
+	}
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		return err

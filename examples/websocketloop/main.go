@@ -35,7 +35,7 @@ import (
 const (
 	maxMessage     = 1 << 20
 	idleTimeout    = 10 * time.Minute // between messages; a client that lives sends pings
-	messageTimeout = 30 * time.Second // for a message to arrive
+	messageTimeout = 5 * time.Second  // for a message to arrive
 )
 
 func main() {
@@ -109,7 +109,7 @@ func upgrade(rc *fasthttp.RequestCtx) {
 	}
 	// Pages of other sites must not connect with this site's cookies.
 	if origin := h.Peek("Origin"); origin != nil {
-		if u, err := url.Parse(string(origin)); err != nil || !strings.EqualFold(u.Host, string(rc.Host())) {
+		if u, err := url.Parse(string(origin)); err != nil || u.Scheme != "https" || !strings.EqualFold(u.Host, string(rc.Host())) {
 			rc.Error("a page of another site", fasthttp.StatusForbidden)
 			return
 		}
@@ -126,7 +126,11 @@ func upgrade(rc *fasthttp.RequestCtx) {
 func serve(_ context.Context, c *httploop.HijackedConn) error {
 	for c.Readable() {
 		c.SetReadDeadline(time.Now().Add(messageTimeout))
-		if err := echo(c); err != nil {
+		err := echo(c)
+		if err == nil && c.Loop().ShuttingDown() { // a client may never stop sending
+			err = loop.ErrShutdown
+		}
+		if err != nil {
 			return goodbye(c, err)
 		}
 	}

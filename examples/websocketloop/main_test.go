@@ -164,6 +164,8 @@ func TestRequests(t *testing.T) {
 		{"/echo", "", "", 101},
 		{"/echo", "Origin", "", 101}, // not a browser
 		{"/echo", "Origin", "https://elsewhere.example", 403},
+		{"/echo", "Origin", "http://" + addr, 403},
+		{"/echo", "Origin", "null", 403},
 		{"/echo", "Origin", ":", 403},
 		{"/echo", "Upgrade", "", 426},
 		{"/echo", "Connection", "keep-alive", 426},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http/httputil"
+
+	"github.com/valyala/fasthttp"
 )
 
 // body is a request's body that is read as it arrives. It is not fasthttp's own: that one
@@ -17,8 +19,8 @@ type body struct {
 	err  error             // of the last Read
 }
 
-// streamBody lets Req.BodyStream read the body.
-func (x *Exchange) streamBody() {
+// newBody returns the body of the request, or nil if there is none.
+func (x *Exchange) newBody() *body {
 	b := &body{br: x.br}
 	n := x.Req.Header.ContentLength()
 	switch {
@@ -28,10 +30,24 @@ func (x *Exchange) streamBody() {
 	case n == -1:
 		b.r = httputil.NewChunkedReader(x.br)
 	default:
-		return // no body
+		return nil
 	}
-	x.body = b
-	x.Req.SetBodyStream(b, n)
+	return b
+}
+
+// readChunked reads a chunked body into memory.
+func (x *Exchange) readChunked(b *body, maxBody int) error {
+	buffer := streamBuffers.Get().(*[16 << 10]byte)
+	defer streamBuffers.Put(buffer)
+	n, err := io.CopyBuffer(x.Req.BodyWriter(), io.LimitReader(b, int64(maxBody)+1), buffer[:])
+	switch {
+	case err != nil:
+		return err
+	case n > int64(maxBody):
+		return fasthttp.ErrBodyTooLarge
+	}
+	x.Req.Header.SetContentLength(int(n))
+	return nil
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -63,7 +79,10 @@ func (b *body) trailer() error {
 			}
 			return err
 		}
-		if len(line) == 2 && line[0] == '\r' || len(line) == 1 {
+		if len(line) < 2 || line[len(line)-2] != '\r' {
+			return errLineFeed
+		}
+		if len(line) == 2 {
 			return io.EOF
 		}
 		size += len(line)
@@ -76,12 +95,15 @@ const maxDrain = 256 << 10
 
 // EndBody skips what is left of a body that is streamed, and reports whether the body has
 // been read to its end. If that takes more than 256 KB, or fails, the connection cannot be
-// used any more.
+// used any more. Neither can it if there are two opinions of where the body ends.
 func (x *Exchange) EndBody() bool {
 	b := x.body
-	if b == nil {
+	switch {
+	case x.head.length && x.head.chunked:
+		return false
+	case b == nil:
 		return true
 	}
-	n, err := io.CopyN(io.Discard, b, maxDrain)
-	return err == io.EOF || n == maxDrain && b.err == io.EOF
+	io.CopyN(io.Discard, b, maxDrain)
+	return b.err == io.EOF
 }

@@ -3,6 +3,8 @@ package http1
 import (
 	"bytes"
 	"io"
+	"net/url"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 )
@@ -15,6 +17,7 @@ type head struct {
 	last    bool // no request can follow
 	closes  bool // the client has said so
 	expects bool // 100 Continue
+	head    bool // the method: a response has no body
 
 	length, chunked bool // Content-Length, Transfer-Encoding: chunked
 }
@@ -26,6 +29,7 @@ var (
 	errLine      = refusal{fasthttp.StatusBadRequest, "no request line of HTTP/1.1"}
 	errTLS       = refusal{fasthttp.StatusBadRequest, "TLS where HTTP is spoken"}
 	errHost      = refusal{fasthttp.StatusBadRequest, "invalid Host"}
+	errTarget    = refusal{fasthttp.StatusBadRequest, "invalid request target"}
 	errVersion   = refusal{fasthttp.StatusHTTPVersionNotSupported, "only HTTP/1.0 and HTTP/1.1 are spoken here"}
 	errCoding    = refusal{fasthttp.StatusNotImplemented, "no transfer coding but chunked is known here"} // section 6.1
 	errConnect   = refusal{fasthttp.StatusNotImplemented, "this is no proxy"}
@@ -99,6 +103,7 @@ func (h *head) requestLine(line []byte) error {
 	if bytes.HasPrefix(line, []byte("CONNECT ")) {
 		return errConnect
 	}
+	h.head = bytes.HasPrefix(line, []byte("HEAD "))
 	return nil
 }
 
@@ -155,16 +160,30 @@ func is(b []byte, lower string) bool {
 }
 
 // check is called when fasthttp has parsed the head.
-func (h *head) check(r *fasthttp.RequestHeader) error {
-	for _, c := range r.Host() {
-		if !hostByte(c) {
-			return errHost
+func (h *head) check(r *fasthttp.Request) error {
+	if !validHost(r.Header.Host()) {
+		return errHost
+	}
+	if target := r.Header.RequestURI(); len(target) == 0 || target[0] != '/' && string(target) != "*" {
+		// It names the host itself (RFC 9112, section 3.2.2).
+		u, err := url.Parse(string(target))
+		if err != nil || u.Host == "" || !validHost([]byte(u.Host)) || !strings.EqualFold(u.Host, string(r.URI().Host())) {
+			return errTarget
 		}
 	}
 	// A server before this one may have gone by the other of the two (RFC 9112,
 	// section 6.1).
 	h.last = h.last || h.length && h.chunked
 	return nil
+}
+
+func validHost(host []byte) bool {
+	for _, c := range host {
+		if !hostByte(c) {
+			return false
+		}
+	}
+	return true
 }
 
 // hostByte reports whether c may be in a Host field (RFC 3986, section 3.2.2, and the

@@ -59,8 +59,13 @@ func (p *Pool) Get(conn io.ReadWriter) *Exchange {
 	return x
 }
 
-// Release gives the buffers to others. There must be nothing in them.
+// Release gives the buffers to others. There must be nothing in them, and nobody must use
+// them any more. If a body that is streamed has not been read to its end, somebody may:
+// then they are left to the garbage collector.
 func (x *Exchange) Release() {
+	if x.body != nil && x.body.err == nil {
+		return
+	}
 	x.conn, x.body = nil, nil
 	x.Ctx.Init2(nil, nil, true)
 	x.br.Reset(x)
@@ -68,6 +73,12 @@ func (x *Exchange) Release() {
 	x.Req.Reset()
 	x.Resp.Reset()
 	x.pool.unused.Put(x)
+}
+
+// Abandon is Release after a panic.
+func (x *Exchange) Abandon() {
+	x.Resp.CloseBodyStream()
+	x.Req.RemoveMultipartFormFiles()
 }
 
 // Read reads for the Exchange's own buffer. It first sends the buffered responses: it
@@ -107,7 +118,7 @@ func (x *Exchange) ReadRequest(maxBody int, stream bool) error {
 	if err := x.Req.Header.Read(x.br); err != nil {
 		return err
 	}
-	if err := x.head.check(&x.Req.Header); err != nil {
+	if err := x.head.check(x.Req); err != nil {
 		return err
 	}
 	if x.head.expects {
@@ -118,9 +129,16 @@ func (x *Exchange) ReadRequest(maxBody int, stream bool) error {
 			return err
 		}
 	}
-	if stream {
-		x.streamBody()
+	b := x.newBody()
+	switch {
+	case b == nil:
 		return nil
+	case stream:
+		x.body = b
+		x.Req.SetBodyStream(b, x.Req.Header.ContentLength())
+		return nil
+	case b.left == nil:
+		return x.readChunked(b, maxBody)
 	}
 	return x.Req.ContinueReadBody(x.br, maxBody, false)
 }
@@ -132,25 +150,40 @@ func (x *Exchange) Last() bool { return x.head.last }
 
 // Respond writes the response. With last it says that the connection is closed
 // afterwards, and is sent at once.
+//
+// If the body is a stream whose length is not known, and the client speaks HTTP/1.0, the
+// response is the last too: then Last returns true.
 func (x *Exchange) Respond(last bool) error {
-	x.Resp.SkipBody = x.Req.Header.IsHead()
 	switch {
 	case last:
 		x.Resp.SetConnectionClose()
 	case !x.head.http11:
 		x.Resp.Header.Set("Connection", "keep-alive")
 	}
-	err := x.Resp.Write(x.bw)
-	if err == nil && last {
-		err = x.Flush()
+	err := x.write()
+	if last || err != nil {
+		if ferr := x.Flush(); err == nil { // what there is of a response that has failed, too
+			err = ferr
+		}
 	}
 	return err
 }
 
+// write writes the response into the buffer, or sends it if it is a stream.
+func (x *Exchange) write() error {
+	skip := x.Resp.SkipBody || x.head.head
+	code := x.Resp.StatusCode()
+	x.Resp.SkipBody = skip || code == fasthttp.StatusSwitchingProtocols
+	if x.Resp.IsBodyStream() {
+		bodiless := code < fasthttp.StatusOK || code == fasthttp.StatusNoContent || code == fasthttp.StatusNotModified
+		return x.writeStream(!x.Resp.SkipBody && !bodiless)
+	}
+	return x.Resp.Write(x.bw)
+}
+
 // RespondRaw sends the response as it is. The connection then speaks another protocol.
 func (x *Exchange) RespondRaw() error {
-	x.Resp.SkipBody = x.Resp.StatusCode() == fasthttp.StatusSwitchingProtocols
-	if err := x.Resp.Write(x.bw); err != nil {
+	if err := x.write(); err != nil {
 		return err
 	}
 	return x.Flush()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/jobloop/jobloop/internal/testkit"
 )
 
@@ -52,8 +54,9 @@ func verdicts(t *testing.T, serve func(net.Listener)) func(raw string) string {
 	}
 }
 
-// serveHere answers with the length of the body, as a user of the package does.
-func serveHere(ln net.Listener) {
+// serveHere answers with the length of the body, as a user of the package does. With
+// stream, the body is read as it comes.
+func serveHere(ln net.Listener, stream bool) {
 	pool := NewPool(DefaultHeader)
 	for {
 		c, err := ln.Accept()
@@ -65,14 +68,25 @@ func serveHere(ln net.Listener) {
 			x := pool.Get(c)
 			defer x.Release()
 			for x.Wait() == nil {
-				if err := x.ReadRequest(maxBody, false); err != nil {
+				err := x.ReadRequest(maxBody, stream)
+				n := 0
+				if err == nil && stream && x.Req.IsBodyStream() {
+					var b []byte
+					b, err = io.ReadAll(io.LimitReader(x.Req.BodyStream(), maxBody+1))
+					if n = len(b); err == nil && n > maxBody {
+						err = fasthttp.ErrBodyTooLarge
+					}
+				} else if err == nil {
+					n = len(x.Req.Body())
+				}
+				if err != nil {
 					if x.Refuse(err) {
 						x.Respond(true)
 					}
 					break
 				}
 				x.Resp.Reset()
-				x.Resp.SetBodyString(fmt.Sprint(len(x.Req.Body()), " bytes"))
+				x.Resp.SetBodyString(fmt.Sprint(n, " bytes"))
 				if x.Respond(x.Last()) != nil || x.Last() {
 					break
 				}
@@ -181,6 +195,19 @@ var requests = []struct{ raw, want, why string }{
 	{"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", "501", "net/http's handler could answer it; here nobody makes tunnels"},
 	{"GET * HTTP/1.1\r\nHost: x\r\n\r\n", "200 0 bytes, 200 0 bytes", ""},
 	{"GET http://x/ HTTP/1.1\r\nHost: y\r\n\r\n", "200 0 bytes, 200 0 bytes", ""},
+	{"GET https://x:80/a?b HTTP/1.1\r\nHost: y\r\n\r\n", "200 0 bytes, 200 0 bytes", ""},
+	{"GET http://[::1]:80/ HTTP/1.1\r\nHost: y\r\n\r\n", "200 0 bytes, 200 0 bytes", ""},
+	{"GET http:///x HTTP/1.1\r\nHost: y\r\n\r\n", "400", "it names no host"},
+	{"GET http:x HTTP/1.1\r\nHost: y\r\n\r\n", "400", "as before"},
+	{"GET http://a\"b<c>/ HTTP/1.1\r\nHost: y\r\n\r\n", "400", "as in a Host field"},
+	{"GET http://evil\\/ HTTP/1.1\r\nHost: y\r\n\r\n", "400", ""},
+	{"GET http://[::1/ HTTP/1.1\r\nHost: y\r\n\r\n", "400", ""},
+	{"GET http://a^b/ HTTP/1.1\r\nHost: y\r\n\r\n", "400", ""},
+	{"GET http://a%0d%0ab/ HTTP/1.1\r\nHost: y\r\n\r\n", "400", ""},
+	{"GET http://\xc3\xa4/ HTTP/1.1\r\nHost: y\r\n\r\n", "400", "as before"},
+	{"GET http://a@b/ HTTP/1.1\r\nHost: y\r\n\r\n", "200 0 bytes, 200 0 bytes", ""},
+	{"GET x HTTP/1.1\r\nHost: y\r\n\r\n", "400", ""},
+	{"OPTIONS * HTTP/1.1\r\nHost: y\r\n\r\n", "200 0 bytes, 200 0 bytes", "net/http does not ask the handler"},
 	{"GET x HTTP/1.1\r\nHost: x\r\n\r\n", "400", ""},
 	{"GET  / HTTP/1.1\r\nHost: x\r\n\r\n", "400", ""},
 	{"GET /  HTTP/1.1\r\nHost: x\r\n\r\n", "400", ""},
@@ -242,6 +269,10 @@ var requests = []struct{ raw, want, why string }{
 	{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n00\r\n\r\n", "200 0 bytes, 200 0 bytes", ""},
 	{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\n\r\n", "200 3 bytes, 200 0 bytes", ""},
 	{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nFoo: bar\r\n\r\n", "200 3 bytes, 200 0 bytes", ""},
+	{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nContent-Length: 5\r\n\r\n", "200 3 bytes, 200 0 bytes", ""},
+	{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\n", "400", "a bare line feed, as in a header"},
+	{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nFoo: bar\n\r\n", "400", "as before"},
+	{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nFoo: bar\r\n\n", "400", "as before"},
 	{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "200 0 bytes", "RFC 9112 wants the connection closed after both"},
 	{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", "200 0 bytes", "as before"},
 	{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "501", ""},
@@ -271,7 +302,9 @@ var requests = []struct{ raw, want, why string }{
 
 // Requests get the same answers as from net/http, or there is a reason why not.
 func TestRequestsAgainstNetHTTP(t *testing.T) {
-	here, there := verdicts(t, serveHere), verdicts(t, serveNetHTTP)
+	there := verdicts(t, serveNetHTTP)
+	here := verdicts(t, func(ln net.Listener) { serveHere(ln, false) })
+	hereStreaming := verdicts(t, func(ln net.Listener) { serveHere(ln, true) })
 	rows := requests
 	add := func(raw, want, why string) {
 		rows = append(rows, struct{ raw, want, why string }{raw, want, why})
@@ -303,9 +336,12 @@ func TestRequestsAgainstNetHTTP(t *testing.T) {
 		t.Errorf("%d requests", len(rows))
 	}
 	for _, r := range rows {
-		got, theirs := here(r.raw+next), there(r.raw+next)
+		got, streaming, theirs := here(r.raw+next), hereStreaming(r.raw+next), there(r.raw+next)
 		if got != r.want {
 			t.Errorf("%.120q:\nanswered %q, want %q", r.raw, got, r.want)
+		}
+		if streaming != r.want {
+			t.Errorf("%.120q:\nwith the body as a stream, answered %q, want %q", r.raw, streaming, r.want)
 		}
 		if (theirs == r.want) != (r.why == "") {
 			t.Errorf("%.120q:\nnet/http answers %q, and here %q; why: %q", r.raw, theirs, r.want, r.why)
