@@ -107,12 +107,7 @@ func TestTLSDuplexReaderWhileWriterWaits(t *testing.T) {
 					if got := testkit.Receive(t, read); got != tt.want {
 						t.Errorf("the reader got %s, want %s", got, tt.want)
 					}
-					looptest.Settle(t, k.loop)
-					select {
-					case err := <-wrote:
-						t.Errorf("the writer ended with %s while the peer did not read", err)
-					default:
-					}
+					// The writer waits, or has found some room meanwhile and knows.
 				}
 				n, err := readPattern(t, p)
 				if !errors.Is(err, tt.end) || tt.all != (n == pieces*piece) {
@@ -162,15 +157,23 @@ func TestTLSDuplexReset(t *testing.T) {
 	}
 }
 
-// asleep waits until l has nothing to do.
+// asleep waits until l has nothing to do, and nothing comes any more: what a writer
+// has written may take the kernel some time to move on, which makes room for more.
 func asleep(t testing.TB, l *loop.Loop) {
 	t.Helper()
-	slept := make(chan bool)
-	looptest.Call(t, l, func() {
-		var stop func()
-		stop = l.BeforeSleep(func() { stop(); close(slept) })
-	})
-	testkit.Receive(t, slept)
+	const quiet = 10
+	for n := 0; n < quiet; n++ {
+		events := looptest.Settle(t, l).Events
+		slept := make(chan bool)
+		looptest.Call(t, l, func() {
+			var stop func()
+			stop = l.BeforeSleep(func() { stop(); close(slept) })
+		})
+		testkit.Receive(t, slept)
+		if looptest.Settle(t, l).Events != events {
+			n = 0
+		}
+	}
 }
 
 // A writer that never stops does not keep the reader from reading, though both

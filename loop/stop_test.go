@@ -182,7 +182,7 @@ func TestCloseCancelsBusyJob(t *testing.T) {
 			}
 		}
 	})
-	if _, err := c.Write(make([]byte, 200<<10)); err != nil {
+	if _, err := c.Write(make([]byte, 4<<10)); err != nil {
 		t.Fatal(err)
 	}
 	close(full)
