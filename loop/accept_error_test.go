@@ -18,6 +18,8 @@ func TestAcceptError(t *testing.T) {
 		unix.ENETDOWN:     acceptNext,
 		unix.EHOSTUNREACH: acceptNext,
 		unix.EPERM:        acceptNext,
+		unix.ECONNRESET:   acceptNext,
+		unix.EAFNOSUPPORT: acceptNext,
 		unix.EMFILE:       acceptLater,
 		unix.ENFILE:       acceptLater,
 		unix.ENOBUFS:      acceptLater,

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 	"os"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -193,22 +192,3 @@ const seesUrgent = true
 
 // acceptInherits says that accepted sockets inherit their listener's TCP_NODELAY.
 const acceptInherits = true
-
-func socket(family, typ int) (int, error) {
-	return unix.Socket(family, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-}
-
-// accept uses package syscall because x/sys makes an additional system call: it
-// asks each accepted socket for its protocol.
-func accept(fd int) (int, unix.Sockaddr, error) {
-	nfd, sa, err := syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
-	switch sa := sa.(type) {
-	case *syscall.SockaddrInet4:
-		return nfd, &unix.SockaddrInet4{Port: sa.Port, Addr: sa.Addr}, err
-	case *syscall.SockaddrInet6:
-		return nfd, &unix.SockaddrInet6{Port: sa.Port, ZoneId: sa.ZoneId, Addr: sa.Addr}, err
-	case *syscall.SockaddrUnix:
-		return nfd, &unix.SockaddrUnix{Name: sa.Name}, err
-	}
-	return nfd, nil, err
-}

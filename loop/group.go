@@ -127,18 +127,26 @@ func (n *GroupListener) Close() error {
 }
 
 // Listen accepts connections at an address, as Loop.Listen does, for all loops
-// of the group. On Linux, FreeBSD and DragonFly, each loop has its own TCP
+// of the group. On Linux, FreeBSD since 12 and DragonFly, each loop has its own TCP
 // socket, and the kernel distributes the connections. A loop that has no job left
 // passes its connections to another. On other systems, and for Unix sockets, one
 // loop accepts all connections and distributes them.
 func (g *Group) Listen(network, address string, h Handler) (*GroupListener, error) {
-	if len(g.loops) == 1 || network == "unix" || reusePort == 0 {
-		ln, err := listen(network, address, false)
-		if err != nil {
-			return nil, err
+	if len(g.loops) > 1 && network != "unix" && reusePort != 0 {
+		// FreeBSD before 12 does not know the option.
+		if n, err := g.listenEach(network, address, h); !lacksOption(err) {
+			return n, err
 		}
-		return g.Serve(ln, h)
 	}
+	ln, err := listen(network, address, false)
+	if err != nil {
+		return nil, err
+	}
+	return g.Serve(ln, h)
+}
+
+// listenEach gives each loop a socket of its own.
+func (g *Group) listenEach(network, address string, h Handler) (*GroupListener, error) {
 	n := &GroupListener{}
 	for _, l := range g.loops {
 		ln, err := listen(network, address, true)

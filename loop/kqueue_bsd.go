@@ -59,6 +59,20 @@ var filters = [...]struct {
 }{{waitctx.Readable, unix.EVFILT_READ}, {waitctx.Writable, unix.EVFILT_WRITE}}
 
 func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFDIR:
+		// EVFILT_READ says nothing at the end of a file, where a read returns at
+		// once. FreeBSD before 11.1 crashes (golang.org/issue/19093).
+		return unix.EPERM
+	case unix.S_IFIFO:
+		if pipeEndIsRead && ev&waitctx.Writable != 0 {
+			ev |= waitctx.Readable
+		}
+	}
 	// The two filters are separate registrations: one may fire while the other
 	// stays armed. Adding an armed filter again changes nothing.
 	for _, f := range filters {
@@ -74,6 +88,11 @@ func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) erro
 	}
 	return nil
 }
+
+// pipeEndIsRead says that EVFILT_WRITE does not report that a pipe's reader has
+// gone, but EVFILT_READ on the writing end does. NetBSD and OpenBSD wake the writer
+// before they mark the end. Go's runtime/netpoll_kqueue.go does the same.
+var pipeEndIsRead = runtime.GOOS == "netbsd" || runtime.GOOS == "openbsd"
 
 func (p *poller) armed(fd int, gen generation, ev waitctx.Events) bool {
 	for _, f := range filters {
@@ -103,7 +122,8 @@ func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
 		ts = &t
 	}
 	n, err := unix.Kevent(p.fd, nil, p.buf[:len(events)], ts)
-	if err == unix.EINTR {
+	// macOS 13 returns ETIMEDOUT even without a timeout (golang.org/issue/59679).
+	if err == unix.EINTR || err == unix.ETIMEDOUT {
 		return 0, nil
 	}
 	if err != nil {
@@ -118,8 +138,9 @@ func (p *poller) wait(events []event, timeout time.Duration) (int, error) {
 			continue
 		}
 		// EV_EOF on EVFILT_READ means that the peer has shut its side. On
-		// EVFILT_WRITE it means that this side is shut, or that no reader is left.
-		// Fflags then holds the socket's error, if it has one.
+		// EVFILT_WRITE it means that this side is shut, perhaps by its own
+		// shutdown(2), or that no reader is left: neither is a failure. Fflags
+		// then holds the socket's error, if it has one.
 		eof := k.Flags&unix.EV_EOF != 0
 		e := event{fd: fd, gen: generationOf(k), failed: eof && k.Fflags != 0}
 		switch int(k.Filter) {
@@ -145,9 +166,15 @@ func (p *poller) wake() error {
 	return os.NewSyscallError("write pipe", err)
 }
 
+// change makes changes. An interrupted call has made them (kevent(2) of FreeBSD),
+// or some of them, and making them again does no harm.
 func (p *poller) change(changes ...unix.Kevent_t) error {
-	_, err := unix.Kevent(p.fd, changes, nil, nil)
-	return os.NewSyscallError("kevent", err)
+	for {
+		_, err := unix.Kevent(p.fd, changes, nil, nil)
+		if err != unix.EINTR {
+			return os.NewSyscallError("kevent", err)
+		}
+	}
 }
 
 func (p *poller) delete(fd, filter int) error {
@@ -226,43 +253,3 @@ const seesUrgent = false
 // acceptInherits is false: on FreeBSD, accepted sockets inherit their listener's
 // TCP_NODELAY, but the other systems do not document it.
 const acceptInherits = false
-
-// Darwin has neither SOCK_NONBLOCK nor accept4(2). So the functions below set the
-// flags after the call, under the lock that keeps a fork from coming in between.
-
-func socket(family, typ int) (int, error) {
-	syscall.ForkLock.RLock()
-	fd, err := unix.Socket(family, typ, 0)
-	if err == nil {
-		unix.CloseOnExec(fd)
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		return -1, err
-	}
-	return nonblocking(fd)
-}
-
-func accept(fd int) (int, unix.Sockaddr, error) {
-	syscall.ForkLock.RLock()
-	nfd, sa, err := unix.Accept(fd)
-	if err == nil {
-		unix.CloseOnExec(nfd)
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		return -1, nil, err
-	}
-	if nfd, err = nonblocking(nfd); err != nil {
-		return -1, nil, unix.ECONNABORTED // an error of the connection, not the listener
-	}
-	return nfd, sa, nil
-}
-
-func nonblocking(fd int) (int, error) {
-	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}

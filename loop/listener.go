@@ -33,6 +33,7 @@ type Listener struct {
 	parked     bool // not polled, because there was no room for a connection
 	resting    bool // after an error that may go away with time
 	rest       timer
+	failures   int // of accept, one after the other
 	last       int // connections still to be accepted before it is closed; 0: it is not being closed
 	closed     atomic.Bool
 
@@ -57,6 +58,12 @@ const (
 // run out of descriptors. The rest ends early when a connection of the loop is
 // closed.
 const restInterval = 100 * time.Millisecond
+
+// maxFailures is how many accepts in a row may fail because of their connections.
+// After that the listener rests: it may be the system that forbids each of them
+// (EPERM or EACCES of a firewall or a security module), and a loop that goes on
+// would never sleep.
+const maxFailures = 256
 
 // dealInterval is how often a listener checks whether another loop of its group
 // has room.
@@ -350,6 +357,7 @@ func (n *Listener) accept() bool {
 	}
 	fd, remote, err := accept(n.fd)
 	if err == nil {
+		n.failures = 0
 		served := n.accepted(to, fd, remote)
 		if n.last > 0 {
 			if n.last--; n.last == 0 {
@@ -361,25 +369,35 @@ func (n *Listener) accept() bool {
 	to.load.Add(-1)
 	switch acceptError(err) {
 	case acceptDrained:
-		n.ready = false
+		n.ready, n.failures = false, 0
 		n.kernelQueue(0)
 		n.queue.Empty()
 		if n.last > 0 {
 			n.closeNow()
 		}
 	case acceptNext:
+		if n.failures++; n.failures < maxFailures {
+			return false
+		}
+		n.failures = 0
+		n.giveUp(os.NewSyscallError("accept", err))
 	case acceptLater:
 		if n.l.closeLingering() > 0 {
 			return false // their descriptors may be enough
 		}
-		n.restFrom(os.NewSyscallError("accept", err))
-		if n.last > 0 { // a listener that is being closed does not wait
-			n.closeNow()
-		}
+		n.giveUp(os.NewSyscallError("accept", err))
 	case acceptFailed:
 		n.fail(os.NewSyscallError("accept", err))
 	}
 	return false
+}
+
+// giveUp stops accepting for a while.
+func (n *Listener) giveUp(err error) {
+	n.restFrom(err)
+	if n.last > 0 { // a listener that is being closed does not wait
+		n.closeNow()
+	}
 }
 
 func (n *Listener) fail(err error) {
@@ -424,7 +442,15 @@ func (n *Listener) accepted(to *Loop, fd int, remote sockaddr) bool {
 	if n.tcp && !acceptInherits {
 		setNoDelay(fd, true)
 	}
-	d := deal{fd: fd, remote: remote, local: n.local, began: l.now - int64(age), tcp: n.tcp, handler: n.handler}
+	local := n.local
+	if local == nil {
+		// Now, because on NetBSD and macOS a TCP socket forgets it after a reset
+		// (getsockname: EINVAL). If it has, the listener's says the port at least.
+		if local = sysLocalAddr(fd); local == nil {
+			local = sysLocalAddr(n.fd)
+		}
+	}
+	d := deal{fd: fd, remote: remote, local: local, began: l.now - int64(age), tcp: n.tcp, handler: n.handler}
 	if to == l {
 		l.load.Add(-1) // if it gets a job, the job is counted instead
 		l.serveAccepted(&d)
@@ -468,8 +494,8 @@ func (l *Loop) takeDeal(d *deal) {
 }
 
 func (l *Loop) serveAccepted(d *deal) {
-	if d.local == nil {
-		d.local = sysLocalAddr(d.fd) // now, because on some systems a socket forgets it after a reset
+	if d.local == nil { // it was attached
+		d.local = sysLocalAddr(d.fd)
 	}
 	c, err := l.newConn(d.fd, d.local, d.remote, d.tcp)
 	if err != nil {

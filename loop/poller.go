@@ -13,7 +13,8 @@ package loop
 //
 //	// arm makes wait report once when fd is, or becomes, ready for one of the
 //	// events. After that fd has to be armed again. fresh says that the poller
-//	// does not know fd yet; a wrong guess only costs a system call.
+//	// does not know fd yet; a wrong guess only costs a system call. The error is
+//	// EPERM for what is always ready: a regular file or a directory.
 //	arm(fd int, gen generation, ev waitctx.Events, fresh bool) error
 //
 //	// armed reports whether fd, armed with ev before, is still armed. It is not
@@ -35,10 +36,11 @@ package loop
 //	// called from any goroutine; the other methods may not.
 //	wake() error
 //
-// The same files contain what else differs between kernels: socket, accept, the
-// option that makes the kernel distribute connections among several listeners,
-// the option that makes it choose a port late, and whether the poller sees urgent
-// data.
+// The same files contain what else differs between kernels: the option that makes
+// the kernel distribute connections among several listeners, the option that makes
+// it choose a port late, and whether the poller sees urgent data. What macOS alone
+// does differently is in socket_darwin.go, opposite socket_unix.go. docs/PORTING.md
+// lists what each system call does on each system.
 //
 // An event carries the generation under which its descriptor was registered. If
 // a descriptor is closed and reused within one batch of events, the generation

@@ -364,6 +364,12 @@ func TestPollerEnds(t *testing.T) {
 			}
 			t.Cleanup(func() { unix.Close(peer) })
 		}, func(e event) bool { return e.eof && e.readable }, false},
+		{"both sides are shut", func(t *testing.T, peer int) {
+			if err := unix.Shutdown(peer, unix.SHUT_WR); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { unix.Close(peer) })
+		}, func(e event) bool { return e.eof && e.readable }, false},
 		{"reset", func(t *testing.T, peer int) {
 			if err := setLinger(peer, 0); err != nil {
 				t.Fatal(err)
@@ -377,6 +383,16 @@ func TestPollerEnds(t *testing.T) {
 			a, peer := tcpPair(t)
 			addFD(t, p, a, 1)
 			waitFor(t, p, a, 1, "writable", writable)
+			if tt.name == "both sides are shut" {
+				if err := unix.Shutdown(a, unix.SHUT_WR); err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range drainEvents(t, p) {
+					if e.failed || e.eof {
+						t.Errorf("dead after its own shutdown: %+v", e)
+					}
+				}
+			}
 			tt.end(t, peer)
 			waitFor(t, p, a, 1, "ended", tt.want)
 			if !tt.failed {
@@ -397,6 +413,47 @@ func TestPollerPipeHangUp(t *testing.T) {
 	armFD(t, p, r, 1, waitctx.Readable, true)
 	unix.Close(w)
 	waitFor(t, p, r, 1, "at the end", func(e event) bool { return e.readable && e.eof })
+}
+
+// The reader of a pipe goes: its writer is told, whether it waits already or not.
+func TestPollerPipeReaderGoes(t *testing.T) {
+	p := newTestPoller(t)
+	var fds [2]int
+	if err := unix.Pipe(fds[:]); err != nil {
+		t.Fatal(err)
+	}
+	r, w := fds[0], fds[1]
+	defer unix.Close(w)
+	fill(t, w)
+	armFD(t, p, w, 1, waitctx.Writable, true)
+	wantNoEvents(t, p, "full")
+	unix.Close(r)
+	waitFor(t, p, w, 1, "told", func(e event) bool { return e.writable || e.eof })
+
+	// A kqueue refuses it now: poll(2) has to tell.
+	err := p.arm(w, 2, waitctx.Writable, false)
+	if err == nil {
+		waitFor(t, p, w, 2, "told again", func(e event) bool { return e.writable || e.eof })
+	} else if ready, perr := sysPoll(w, waitctx.Writable, 0); !ready || perr != nil {
+		t.Errorf("arm: %v, and poll says ready %t, %v", err, ready, perr)
+	}
+}
+
+// fill writes until fd takes no more.
+func fill(t *testing.T, fd int) {
+	t.Helper()
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	for size := 64 << 10; size > 0; size /= 2 { // a pipe takes small pieces whole, or not at all
+		for {
+			if _, err := unix.Write(fd, make([]byte, size)); err == unix.EAGAIN {
+				break
+			} else if err != nil && err != unix.EINTR {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 // pipe returns a pipe. The test closes w itself.
@@ -437,7 +494,8 @@ func TestPollerManyEvents(t *testing.T) {
 	wantNoEvents(t, p, "each has reported once")
 }
 
-// Regular files are always ready. A kqueue says so; an epoll refuses them.
+// Regular files are always ready. An epoll refuses them, and a kqueue says so only
+// before their end.
 func TestPollerRegularFile(t *testing.T) {
 	p := newTestPoller(t)
 	f, err := os.CreateTemp(t.TempDir(), "")
@@ -448,17 +506,12 @@ func TestPollerRegularFile(t *testing.T) {
 	f.WriteString("x")
 	f.Seek(0, 0)
 	fd := int(f.Fd())
-	err = p.arm(fd, 1, waitctx.Readable, true)
-	if isErrno(err, errnoEPERM) {
-		if err := p.remove(fd); err != nil {
-			t.Errorf("remove: %v", err)
-		}
-		return
+	if err := p.arm(fd, 1, waitctx.Readable, true); !isErrno(err, errnoEPERM) {
+		t.Errorf("arm: %v, want %v", err, errnoEPERM)
 	}
-	if err != nil {
-		t.Fatalf("arm: %v", err)
+	if err := p.remove(fd); err != nil {
+		t.Errorf("remove: %v", err)
 	}
-	waitFor(t, p, fd, 1, "readable", readable)
 }
 
 func TestPollerInvalidFD(t *testing.T) {

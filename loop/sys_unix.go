@@ -39,7 +39,13 @@ func wouldBlock(err error) bool { return err == unix.EAGAIN || err == unix.EINTR
 
 func interrupted(err error) bool { return err == unix.EINTR }
 
-func sysRead(fd int, p []byte) (int, error) { return unix.Read(fd, p) }
+// maxIO is the most bytes read or written at a time. Darwin and FreeBSD refuse more
+// than 2 GiB-1 with EINVAL (golang.org/issue/7812, golang.org/issue/16266).
+const maxIO = 1 << 30
+
+func sysRead(fd int, p []byte) (int, error) { return unix.Read(fd, p[:min(len(p), maxIO)]) }
+
+func sysWrite(fd int, p []byte) (int, error) { return unix.Write(fd, p[:min(len(p), maxIO)]) }
 
 // sysPeek reports whether a read would return at once.
 func sysPeek(fd int) bool {
@@ -47,12 +53,6 @@ func sysPeek(fd int) bool {
 	_, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	return !wouldBlock(err)
 }
-
-// maxWrite is the most bytes written at a time. Darwin and FreeBSD refuse more
-// than 2 GiB-1 with EINVAL.
-const maxWrite = 1 << 30
-
-func sysWrite(fd int, p []byte) (int, error) { return unix.Write(fd, p[:min(len(p), maxWrite)]) }
 
 // sysIsOpen reports whether fd is an open descriptor.
 func sysIsOpen(fd int) bool {
@@ -66,7 +66,8 @@ func sysIsOpen(fd int) bool {
 func sysClose(fd int) error { return unix.Close(fd) }
 
 // sysPoll waits until fd is ready or the timeout has passed; a negative timeout
-// never passes. It is for code that may not pause.
+// never passes. It is for code that may not pause, and for descriptors that the
+// poller cannot watch.
 func sysPoll(fd int, ev waitctx.Events, timeout time.Duration) (ready bool, err error) {
 	pfd := [1]unix.PollFd{{Fd: int32(fd)}}
 	if ev&waitctx.Readable != 0 {
@@ -83,6 +84,10 @@ func sysPoll(fd int, ev waitctx.Events, timeout time.Duration) (ready bool, err 
 	if err == unix.EINTR {
 		return false, nil
 	}
+	if pfd[0].Revents&unix.POLLNVAL != 0 {
+		// It is not open, or poll cannot tell: on macOS devices have no poll.
+		return false, os.NewSyscallError("poll", unix.EBADF)
+	}
 	return n > 0, os.NewSyscallError("poll", err)
 }
 
@@ -93,9 +98,13 @@ func acceptError(err error) acceptOutcome {
 		return acceptDrained
 	case unix.EBADF, unix.EINVAL, unix.ENOTSOCK:
 		return acceptFailed
-	case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM, unix.EACCES, unix.ETIMEDOUT,
-		unix.ENETDOWN, unix.ENETUNREACH, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENOPROTOOPT, unix.EOPNOTSUPP:
-		return acceptNext // Linux's accept(2) also returns network errors of the new connection
+	case unix.EINTR, unix.ECONNABORTED, unix.ECONNRESET, unix.EPROTO, unix.EPERM, unix.EACCES, unix.ETIMEDOUT,
+		unix.ENETDOWN, unix.ENETUNREACH, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENOPROTOOPT, unix.EOPNOTSUPP,
+		unix.EAFNOSUPPORT:
+		// Linux's accept(2) also returns network errors of the new connection.
+		// EAFNOSUPPORT is package syscall's for a client that has gone so early
+		// that the kernel gives no address for it.
+		return acceptNext
 	}
 	return acceptLater // EMFILE, ENFILE, ENOBUFS, ENOMEM and unknown errors
 }
@@ -137,6 +146,10 @@ func setReusePort(rc syscall.RawConn) error {
 	return os.NewSyscallError("setsockopt", serr)
 }
 
+// lacksOption reports whether err means that the system does not know a socket
+// option.
+func lacksOption(err error) bool { return isErrno(err, unix.ENOPROTOOPT) || isErrno(err, unix.EINVAL) }
+
 func setNoDelay(fd int, on bool) error {
 	return setsockoptBool(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, on)
 }
@@ -154,11 +167,11 @@ func setBuffer(fd int, write bool, n int) error {
 }
 
 func setLinger(fd, sec int) error {
-	l := unix.Linger{Linger: int32(max(sec, 0))}
+	l := unix.Linger{Linger: int32(min(max(sec, 0), maxLinger))}
 	if sec >= 0 {
 		l.Onoff = 1
 	}
-	return os.NewSyscallError("setsockopt", unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l))
+	return os.NewSyscallError("setsockopt", unix.SetsockoptLinger(fd, unix.SOL_SOCKET, lingerOption, &l))
 }
 
 func setsockoptBool(fd, level, opt int, on bool) error {
@@ -219,15 +232,34 @@ func sysConnect(ra, la sockaddr) (int, error) {
 
 // sysConnected reports whether a connect is done, and its error.
 func sysConnected(fd int) (done bool, err error) {
+	// A socket that is still being connected is neither writable nor at its end.
+	ended, err := sysPoll(fd, waitctx.Writable, 0)
+	if err != nil {
+		return true, err
+	}
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return true, os.NewSyscallError("getsockopt", err)
 	}
-	if errno != 0 {
-		return true, os.NewSyscallError("connect", syscall.Errno(errno))
+	switch err := syscall.Errno(errno); err {
+	case 0, unix.EINPROGRESS, unix.EALREADY, unix.EINTR:
+	case unix.EISCONN:
+		return true, nil
+	default:
+		return true, os.NewSyscallError("connect", err)
 	}
-	_, err = unix.Getpeername(fd)
-	return err == nil, nil
+	if _, err = unix.Getpeername(fd); err == nil {
+		return true, nil
+	}
+	if !ended {
+		return false, nil
+	}
+	if _, ok := sysLocalAddr(fd).(*unix.SockaddrUnix); ok {
+		return true, nil // connect(2) does not wait; the peer has gone, but may have sent something
+	}
+	// It has failed, and something has taken its error. The next call knows no more
+	// than that there is no connection.
+	return true, os.NewSyscallError("connect", err)
 }
 
 // sysSocketError returns the error with which fd has failed, or 0. The kernel

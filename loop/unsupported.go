@@ -39,6 +39,7 @@ const (
 func isErrno(error, syscall.Errno) bool { return false }
 func wouldBlock(error) bool             { return false }
 func isDescriptorLimit(error) bool      { return false }
+func lacksOption(error) bool            { return false }
 func interrupted(error) bool            { return false }
 func acceptError(error) acceptOutcome   { return acceptFailed }
 

@@ -18,6 +18,7 @@ type watch struct {
 	armed  waitctx.Events // what the poller will report
 	known  bool           // the poller knows it
 	always bool           // always ready, as regular files are
+	blind  bool           // neither the poller nor poll can tell: its jobs are polled
 }
 
 // learn updates the watches of a job that has just paused, and arms them if the
@@ -75,7 +76,8 @@ func (l *Loop) mustPoll(t *task) bool {
 	case waitctx.StatusOK:
 		return false
 	}
-	return len(t.watching) == 0 && !t.wait.CallbackTaken()
+	return len(t.watching) == 0 && !t.wait.CallbackTaken() ||
+		slices.ContainsFunc(t.watching, func(w *watch) bool { return w.blind })
 }
 
 // maxPolls limits the time between two polls of a job, as a multiple of
@@ -224,19 +226,28 @@ func (l *Loop) armWatch(w *watch) error {
 		return nil
 	}
 	err := l.poller.arm(w.fd, w.gen, ev, !w.known)
-	if isErrno(err, errnoEPERM) { // epoll: a regular file or a directory
+	if err == nil {
+		w.known, w.armed, w.blind = true, ev, false
+		return nil
+	}
+	if !sysIsOpen(w.fd) {
+		return err
+	}
+	if isErrno(err, errnoEPERM) {
 		w.always = true
 		w.fire()
 		return nil
 	}
-	if isErrno(err, errnoEPIPE) { // kqueue: a pipe whose reader is gone, which poll calls writable
+	// A kqueue refuses a pipe whose reader is gone (EPIPE, on NetBSD EBADF), files
+	// of some file systems (EOPNOTSUPP, golang.org/issue/22923), and on macOS some
+	// devices, /dev/tty among them (EINVAL, tokio-rs/mio#1377). What poll says
+	// holds. If that is "not yet", or that it does not know such devices either,
+	// there is nothing that would tell.
+	ready, _ := sysPoll(w.fd, ev, 0)
+	w.blind = !ready
+	if ready {
 		w.fire()
-		return nil
 	}
-	if err != nil {
-		return err
-	}
-	w.known, w.armed = true, ev
 	return nil
 }
 

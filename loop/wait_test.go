@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -426,27 +427,81 @@ func TestWaitFDReusedByConn(t *testing.T) {
 	})
 }
 
-func TestWaitForRegularFile(t *testing.T) {
-	l := looptest.New(t, loop.Config{})
-	f, err := os.CreateTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
+// What is always ready is so at its end too, and what the poller does not take
+// ends no job.
+func TestWaitForFiles(t *testing.T) {
+	open := func(name string) func(t *testing.T) (int, error) {
+		return func(t *testing.T) (int, error) {
+			return unix.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		}
 	}
-	defer f.Close()
-	f.WriteString("x") // a kqueue reports what is left to read
-	f.Seek(0, 0)
-	looptest.Must(t, l, func(ctx context.Context) error {
+	for name, open := range map[string]func(t *testing.T) (int, error){
+		"a regular file, empty": func(t *testing.T) (int, error) {
+			return unix.Open(filepath.Join(t.TempDir(), "f"), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+		},
+		"a directory": open("."),
+		"/dev/null":   open(os.DevNull),
+		"/dev/zero":   open("/dev/zero"),
+		"a pipe without a reader": func(t *testing.T) (int, error) {
+			r, w := newPipe(t)
+			r.close()
+			return unix.Dup(w.fd)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := looptest.New(t, loop.Config{PollInterval: time.Millisecond})
+			fd, err := open(t)
+			if err != nil {
+				t.Skip(err)
+			}
+			defer unix.Close(fd)
+			ev := waitctx.Readable
+			if name == "a pipe without a reader" {
+				ev = waitctx.Writable
+			}
+			looptest.Must(t, l, func(ctx context.Context) error {
+				j, _ := jobs.FromContext(ctx)
+				if err := j.WaitCtx().SetWaitFDEvents("f", fd, ev, nil, nil); err != nil {
+					return err
+				}
+				for range 3 {
+					if err := j.Pause(); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// A job that writes to a pipe is woken when the reader goes.
+func TestWaitForPipeReaderGoes(t *testing.T) {
+	l := looptest.New(t, loop.Config{})
+	r, w := newPipe(t)
+	done := looptest.Spawn(t, l, func(ctx context.Context) error {
 		j, _ := jobs.FromContext(ctx)
-		if err := j.WaitCtx().SetWaitFD("f", int(f.Fd()), nil, nil); err != nil {
+		if err := j.WaitCtx().SetWaitFDEvents("w", w.fd, waitctx.Writable, nil, nil); err != nil {
 			return err
 		}
-		for range 3 {
-			if err := j.Pause(); err != nil {
+		for {
+			switch _, err := unix.Write(w.fd, make([]byte, 4<<10)); {
+			case err == unix.EPIPE:
+				return nil
+			case err == unix.EAGAIN:
+				if err := j.Pause(); err != nil {
+					return err
+				}
+			case err != nil:
 				return err
 			}
 		}
-		return nil
 	})
+	waiting(t, l, 1)
+	looptest.Call(t, l, r.close)
+	if err := testkit.Receive(t, done); err != nil {
+		t.Error(err)
+	}
 }
 
 // What is no descriptor costs the job that waits for it, and no other.
