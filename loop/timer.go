@@ -8,7 +8,8 @@ import (
 )
 
 // Times on a loop are nanoseconds since the process began, so all loops share one
-// clock. 0 means no time.
+// clock. 0 means no time. Timers are as coarse as the poller's wait: on NetBSD and
+// OpenBSD a tick of the kernel's clock, which is 10 ms at the usual 100 Hz.
 
 // timer is an entry in the loop's heap of timers. It is embedded in its owner.
 type timer struct {
