@@ -244,7 +244,7 @@ func (l *Loop) armWatch(w *watch) error {
 	// holds. If that is "not yet", or that it does not know such devices either,
 	// there is nothing that would tell.
 	ready, _ := sysPoll(w.fd, ev, 0)
-	w.blind = !ready
+	w.armed, w.blind = 0, !ready
 	if ready {
 		w.fire()
 	}
