@@ -127,7 +127,14 @@ type side struct {
 	busy     int32 // jobs inside Read or Write, perhaps paused
 	deadline int64 // as set by the user; 0: none
 	limit    int64 // when the wait in progress has to end; 0: none
-	waiters  *task // linked through task.waitNext
+	waiters  *waiter
+}
+
+// waiter is a job's place among those that wait for a side of a connection. A job has
+// one for its reads and writes, and Dial more, to wait for several connections.
+type waiter struct {
+	task *task
+	next *waiter
 }
 
 // newConn registers a connected socket with the loop. On an error it closes fd.

@@ -2,32 +2,46 @@ package loop
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"net/netip"
-	"os"
-	"strconv"
-	"syscall"
 	"time"
-
-	"github.com/jobloop/jobloop/waitctx"
 )
 
-// Dialer connects to addresses. The zero value is ready to use.
+// Dialer connects to addresses. The zero value is ready to use. Its methods may be called
+// by several jobs, also of several loops, at the same time.
+//
+// If a name has several addresses, Dial tries them as RFC 8305 says ("Happy Eyeballs"):
+// IPv6 and IPv4 in turn, and the next one soon, while the ones before are still tried.
+// The connection that is made first is taken, and the others are closed. So a dead
+// address costs FallbackDelay, and one that refuses costs nothing.
 type Dialer struct {
-	// Timeout bounds the whole of Dial; 0 means 30 seconds. If there are several
-	// addresses to try, each gets an equal share of the time left.
+	// Timeout bounds the whole of Dial: the lookup of names, and all attempts. 0 or less
+	// means 30 seconds.
+	//
+	// If there are more addresses than are tried at a time, those that do not answer get
+	// equal shares of the time, of 2 seconds or more while there is that much.
 	Timeout time.Duration
 
-	// LocalAddr is the address to connect from; nil leaves the choice to the
-	// system. It is a *net.TCPAddr or a *net.UnixAddr, matching the network.
+	// LocalAddr is the address to connect from; nil leaves the choice to the system. It
+	// is a *net.TCPAddr or a *net.UnixAddr, matching the network. Addresses of the other
+	// family, IPv4 or IPv6, are left out then. With a port of its own, which two
+	// connections cannot share, addresses are tried one at a time.
 	LocalAddr net.Addr
+
+	// FallbackDelay is how long Dial waits for an address to answer before it also tries
+	// the next one (the "connection attempt delay" of RFC 8305, section 5). 0 means 250
+	// milliseconds. If it is negative, addresses are tried one at a time. That is also
+	// what a job does that may not pause (jobs.Job.BlockPause).
+	//
+	// The RFC asks for no less than 10 milliseconds, and recommends no less than 100.
+	FallbackDelay time.Duration
 
 	// Resolver looks up names; nil means net.DefaultResolver. It runs on a
 	// goroutine of its own.
 	Resolver *net.Resolver
 }
+
+// defaultTimeout is Dialer.Timeout if it is not set.
+const defaultTimeout = 30 * time.Second
 
 // Dial connects to an address with the zero Dialer.
 func Dial(ctx context.Context, network, address string) (*Conn, error) {
@@ -36,13 +50,26 @@ func Dial(ctx context.Context, network, address string) (*Conn, error) {
 
 // Dial connects to an address and pauses the job that ctx carries meanwhile. It
 // must be called inside that job; elsewhere it returns ErrNotInJob. All other
-// errors are *net.OpError.
+// errors are *net.OpError. If several addresses have failed, its Err tells what became
+// of each, in the order in which they were tried: errors.Is and errors.As find all of
+// these errors.
 //
-// The network is "tcp", "tcp4", "tcp6" or "unix", and the address is as in
-// net.Dial. If ctx ends before the connection is made, errors.Is finds
-// context.Canceled or context.DeadlineExceeded in the error. The connection
-// belongs to the job's loop. It is closed by Close, or when the loop ends; ctx no
-// longer affects it.
+// The network is "tcp", "tcp4", "tcp6" or "unix".
+//
+// For TCP the address is "host:port", as in net.Dial. The host is a name, an IP address
+// (IPv6 in brackets, with a zone if need be: "[fe80::1%eth0]:80"), or empty, which means
+// this host. The port is a number, or the name of a service such as "https". Names are
+// ASCII: others have to be converted first, with golang.org/x/net/idna for instance. For
+// "unix" it is the name of a file, or on Linux an abstract name with @ in front.
+//
+// If ctx ends before the connection is made, errors.Is finds context.Canceled or
+// context.DeadlineExceeded in the error. If the time is up, the error is a net.Error whose
+// Timeout method returns true. The connection belongs to the job's loop. It is closed by
+// Close, or when the loop ends; ctx no longer affects it.
+//
+// A connection is never one to itself, which a kernel makes when nobody listens on a port
+// and it chooses the same one to connect from. Dial returns ECONNREFUSED instead. Only a
+// LocalAddr that is the address itself asks for such a connection.
 func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	t, err := currentTask(ctx)
 	if err != nil {
@@ -50,7 +77,7 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, erro
 	}
 	timeout := d.Timeout
 	if timeout <= 0 {
-		timeout = 30 * time.Second
+		timeout = defaultTimeout
 	}
 	limit := t.loop.after(timeout)
 	if end, ok := ctx.Deadline(); ok && t.job.PauseBlocked() { // a blocked wait does not see ctx end
@@ -60,198 +87,7 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, erro
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Source: d.LocalAddr, Err: err}
 	}
-	for i, ra := range targets {
-		var c *Conn
-		now := t.loop.clock()
-		share := max(limit-now, 0) / int64(len(targets)-i)
-		c, err = d.connect(ctx, t, ra, now+share)
-		if err == nil {
-			return c, nil
-		}
-		err = &net.OpError{Op: "dial", Net: network, Source: d.LocalAddr, Addr: netAddr(ra), Err: err}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, err
-}
-
-// connect connects a socket to ra before limit, and before ctx ends.
-func (d *Dialer) connect(ctx context.Context, t *task, ra sockaddr, limit int64) (*Conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	l := t.loop
-	var la sockaddr
-	tcp := true
-	switch a := d.LocalAddr.(type) {
-	case nil:
-	case *net.TCPAddr:
-		ap := a.AddrPort()
-		if !ap.Addr().IsValid() { // a port alone
-			ap = netip.AddrPortFrom(unspecified(ra), ap.Port())
-		}
-		la = inetSockaddr(ap)
-	case *net.UnixAddr:
-		la = unixSockaddr(a.Name)
-	default:
-		return nil, fmt.Errorf("loop: local address of type %T", a)
-	}
-	if _, ok := netAddr(ra).(*net.UnixAddr); ok {
-		tcp = false
-	}
-	fd, err := sysConnect(ra, la)
-	if err != nil && acceptError(errors.Unwrap(err)) == acceptLater && l.closeLingering() > 0 {
-		fd, err = sysConnect(ra, la) // with one of their descriptors
-	}
-	if err != nil {
-		return nil, err
-	}
-	c, err := l.newConn(fd, nil, ra, tcp)
-	if err != nil {
-		return nil, err
-	}
-	connected := false
-	defer func() {
-		if !connected { // also after runtime.Goexit
-			c.closeNow()
-		}
-	}()
-	if err := c.connected(ctx, limit); err != nil {
-		return nil, err
-	}
-	connected = true
-	c.local = sysLocalAddr(fd)
-	if tcp {
-		setNoDelay(fd, true)
-	}
-	return c, nil
-}
-
-// connected waits until the socket is connected.
-func (c *Conn) connected(ctx context.Context, limit int64) error {
-	if ctx.Done() != nil {
-		over := false
-		stop := context.AfterFunc(ctx, func() {
-			c.l.send(message{call: func() {
-				if !over {
-					c.wr.deadline = 1 // in the past
-					c.wr.wake()
-				}
-			}})
-		})
-		defer func() { over = true; stop() }()
-	}
-	c.wr.deadline = limit
-	for {
-		c.wr.ready = false
-		err := c.await(&c.wr, waitctx.Writable, 0)
-		if cerr := ctx.Err(); cerr != nil {
-			return cerr
-		}
-		if errno, ok := c.reason.(syscall.Errno); ok { // look has taken it from the socket
-			return os.NewSyscallError("connect", errno)
-		}
-		if err == nil {
-			var done bool
-			if done, err = sysConnected(c.fd); !done && err == nil {
-				err = c.usable(&c.wr) // await may have returned for another reason than an event
-			}
-			if done && err == nil {
-				c.wr.deadline, c.wr.ready = 0, true
-				return nil
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// unspecified returns the unspecified address of ra's family, which stands for
-// any address of this host.
-func unspecified(ra sockaddr) netip.Addr {
-	if a, ok := netAddr(ra).(*net.TCPAddr); ok && a.IP.To4() == nil {
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
-}
-
-// resolve returns the addresses to try. It must finish before limit.
-func (d *Dialer) resolve(ctx context.Context, t *task, network, address string, limit int64) ([]sockaddr, error) {
-	switch network {
-	case "unix":
-		return []sockaddr{unixSockaddr(address)}, nil
-	case "tcp", "tcp4", "tcp6":
-	default:
-		return nil, net.UnknownNetworkError(network)
-	}
-	host, service, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	var ips []netip.Addr
-	ip, iperr := netip.ParseAddr(host)
-	switch {
-	case host == "":
-		ips = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})} // this host
-		if network == "tcp6" {
-			ips[0] = netip.IPv6Loopback()
-		}
-	case iperr == nil:
-		ips = []netip.Addr{ip}
-	}
-	port, perr := strconv.ParseUint(service, 10, 16)
-	if ips == nil || perr != nil {
-		ips, port, err = d.lookUp(ctx, t, network, host, service, ips, limit)
-		if err != nil {
-			return nil, err
-		}
-	}
-	var out []sockaddr
-	for _, ip := range ips {
-		is4 := ip.Is4() || ip.Is4In6()
-		if network == "tcp4" && !is4 || network == "tcp6" && is4 {
-			continue
-		}
-		out = append(out, inetSockaddr(netip.AddrPortFrom(ip, uint16(port))))
-	}
-	if len(out) == 0 {
-		return nil, &net.AddrError{Err: "no suitable address", Addr: address}
-	}
-	return out, nil
-}
-
-// lookUp asks the resolver on another goroutine while the job pauses.
-func (d *Dialer) lookUp(ctx context.Context, t *task, network, host, service string, ips []netip.Addr, limit int64) ([]netip.Addr, uint64, error) {
-	r := d.Resolver
-	if r == nil {
-		r = net.DefaultResolver
-	}
-	// The result is dropped if the job is cancelled or ctx ends.
-	type result struct {
-		ips  []netip.Addr
-		port int
-		err  error
-	}
-	found := make(chan result, 1)
-	ask, cancel := context.WithTimeout(ctx, time.Duration(limit-t.loop.clock()))
-	defer cancel()
-	if err := Await(ctx, func(done func()) {
-		go func() {
-			defer done()
-			f := result{ips: ips}
-			if ips == nil {
-				f.ips, f.err = r.LookupNetIP(ask, "ip", host)
-			}
-			if f.err == nil {
-				f.port, f.err = r.LookupPort(ask, network, service)
-			}
-			found <- f
-		}()
-	}); err != nil {
-		return nil, 0, err
-	}
-	f := <-found
-	return f.ips, uint64(f.port), f.err
+	r := race{ctx: ctx, t: t, network: network, source: d.LocalAddr, limit: limit, waiting: targets}
+	r.pace(d)
+	return r.run()
 }

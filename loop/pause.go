@@ -13,16 +13,18 @@ import (
 // How the methods of a connection wait, and who may call them.
 
 func (s *side) wake() {
-	for t := s.waiters; t != nil; t = t.waitNext {
-		t.ready()
+	for w := s.waiters; w != nil; w = w.next {
+		w.task.ready()
 	}
 }
 
-func (s *side) remove(t *task) {
-	for p := &s.waiters; *p != nil; p = &(*p).waitNext {
-		if *p == t {
-			*p = t.waitNext
-			t.waitNext = nil
+func (s *side) add(w *waiter) { w.next, s.waiters = s.waiters, w }
+
+func (s *side) remove(w *waiter) {
+	for p := &s.waiters; *p != nil; p = &(*p).next {
+		if *p == w {
+			*p = w.next
+			w.next = nil
 			break
 		}
 	}
@@ -61,8 +63,7 @@ func (c *Conn) await(s *side, ev waitctx.Events, bound time.Duration) error {
 		end = l.after(bound)
 	}
 	c.within(s, end)
-	t.waitNext = s.waiters
-	s.waiters = t
+	s.add(&t.waiter)
 	t.waitsFor = c
 	defer t.waited(s)
 	for {
@@ -97,7 +98,7 @@ func (c *Conn) within(s *side, end int64) {
 
 func (t *task) waited(s *side) {
 	t.waitsFor = nil
-	s.remove(t)
+	s.remove(&t.waiter)
 }
 
 // outside returns the error for a call that would have to wait and is not made
@@ -148,10 +149,12 @@ const fairShare = 64
 
 // moved counts an operation of the job that did not have to wait.
 func (c *Conn) moved() {
-	t := c.l.current
-	if t == nil {
-		return
+	if t := c.l.current; t != nil {
+		t.moved()
 	}
+}
+
+func (t *task) moved() {
 	if t.ops++; t.ops < fairShare || t.cancel {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -24,8 +25,9 @@ import (
 type sockaddr = unix.Sockaddr
 
 const (
-	errnoEPERM = unix.EPERM
-	errnoEPIPE = unix.EPIPE
+	errnoEPERM        = unix.EPERM
+	errnoEPIPE        = unix.EPIPE
+	errnoECONNREFUSED = unix.ECONNREFUSED
 )
 
 func isErrno(err error, errno syscall.Errno) bool { return errors.Is(err, errno) }
@@ -230,37 +232,60 @@ func sysConnect(ra, la sockaddr) (int, error) {
 	}
 }
 
-// sysConnected reports whether a connect is done, and its error.
-func sysConnected(fd int) (done bool, err error) {
+// sysConnected returns the address that a socket is connected to, nil if it is not
+// connected yet, or the error of its connect.
+func sysConnected(fd int) (sockaddr, error) {
 	// A socket that is still being connected is neither writable nor at its end.
 	ended, err := sysPoll(fd, waitctx.Writable, 0)
 	if err != nil {
-		return true, err
+		return nil, err
 	}
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
-		return true, os.NewSyscallError("getsockopt", err)
+		return nil, os.NewSyscallError("getsockopt", err)
 	}
 	switch err := syscall.Errno(errno); err {
-	case 0, unix.EINPROGRESS, unix.EALREADY, unix.EINTR:
-	case unix.EISCONN:
-		return true, nil
+	case 0, unix.EINPROGRESS, unix.EALREADY, unix.EINTR, unix.EISCONN:
 	default:
-		return true, os.NewSyscallError("connect", err)
+		return nil, os.NewSyscallError("connect", err)
 	}
-	if _, err = unix.Getpeername(fd); err == nil {
-		return true, nil
+	sa, err := unix.Getpeername(fd)
+	switch {
+	case err == nil:
+		return sa, nil
+	case !ended:
+		return nil, nil
 	}
-	if !ended {
-		return false, nil
-	}
-	if _, ok := sysLocalAddr(fd).(*unix.SockaddrUnix); ok {
-		return true, nil // connect(2) does not wait; the peer has gone, but may have sent something
+	if local, ok := sysLocalAddr(fd).(*unix.SockaddrUnix); ok {
+		return local, nil // connect(2) does not wait; the peer has gone, but may have sent something
 	}
 	// It has failed, and something has taken its error. The next call knows no more
 	// than that there is no connection.
-	return true, os.NewSyscallError("connect", err)
+	return nil, os.NewSyscallError("connect", err)
 }
+
+// isAddrNotAvail reports whether the kernel found no address or port to connect from.
+func isAddrNotAvail(err error) bool { return errors.Is(err, unix.EADDRNOTAVAIL) }
+
+// sameAddr reports whether a and b are the same address and port.
+func sameAddr(a, b sockaddr) bool {
+	switch a := a.(type) {
+	case *unix.SockaddrInet4:
+		b, ok := b.(*unix.SockaddrInet4)
+		return ok && a.Port == b.Port && a.Addr == b.Addr
+	case *unix.SockaddrInet6:
+		b, ok := b.(*unix.SockaddrInet6)
+		return ok && a.Port == b.Port && a.Addr == b.Addr && a.ZoneId == b.ZoneId
+	}
+	return false
+}
+
+// maxUnixName is how long the name of a Unix socket may be. The kernel's structure also
+// holds a NUL.
+const maxUnixName = len(unix.RawSockaddrUnix{}.Path) - 1
+
+// abstractNames says that the names of Unix sockets that begin with @ are not files.
+const abstractNames = runtime.GOOS == "linux"
 
 // sysSocketError returns the error with which fd has failed, or 0. The kernel
 // returns each error only once.
@@ -358,11 +383,7 @@ func inetSockaddr(ap netip.AddrPort) sockaddr {
 	}
 	sa := &unix.SockaddrInet6{Port: int(ap.Port()), Addr: ip.As16()}
 	if zone := ip.Zone(); zone != "" {
-		if ifi, err := net.InterfaceByName(zone); err == nil {
-			sa.ZoneId = uint32(ifi.Index)
-		} else if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-			sa.ZoneId = uint32(n)
-		}
+		sa.ZoneId, _ = zoneIndex(zone)
 	}
 	return sa
 }

@@ -71,8 +71,8 @@ func TestConnectErrorTaken(t *testing.T) {
 	if errno := sysSocketError(fd); errno != unix.ECONNREFUSED {
 		t.Fatalf("the error is %v", errno)
 	}
-	if done, err := sysConnected(fd); !done || err == nil {
-		t.Errorf("done %t, error %v, want an error", done, err)
+	if peer, err := sysConnected(fd); peer != nil || err == nil {
+		t.Errorf("connected to %v, error %v, want an error", peer, err)
 	}
 }
 
@@ -99,11 +99,11 @@ func TestConnectWaits(t *testing.T) {
 			t.Skipf("refused: %v", err)
 		}
 		defer unix.Close(c)
-		done, err := sysConnected(c)
+		peer, err := sysConnected(c)
 		if err != nil {
 			t.Fatalf("connecting: %v", err)
 		}
-		if !done {
+		if peer == nil {
 			return
 		}
 	}

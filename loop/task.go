@@ -38,7 +38,7 @@ type task struct {
 	waitsFor *Conn         // the connection it pauses for
 	woken    bool          // a wake came while it did not wait for one
 	watching []*watch      // descriptors of its WaitCtx
-	waitNext *task         // the next task that waits for the same side of a Conn
+	waiter   waiter        // for Conn.await
 	timer    timer         // for Sleep and lookLater
 	interval time.Duration // see lookLater
 	waking   atomic.Bool   // a wake is in the inbox
@@ -91,6 +91,7 @@ func (l *Loop) newTask(q *taskList) *task {
 	} else {
 		t = &task{loop: l}
 		t.timer.owner = t
+		t.waiter.task = t
 		t.body = t.main
 	}
 	t.state = taskStarting

@@ -29,11 +29,14 @@ func (*poller) wake() error                                       { return ErrUn
 type sockaddr any
 
 const (
-	reusePort      = 0
-	acceptInherits = false
-	seesUrgent     = false
-	errnoEPERM     = syscall.Errno(1)
-	errnoEPIPE     = syscall.Errno(32)
+	reusePort         = 0
+	acceptInherits    = false
+	seesUrgent        = false
+	errnoEPERM        = syscall.Errno(1)
+	errnoEPIPE        = syscall.Errno(32)
+	errnoECONNREFUSED = syscall.Errno(111)
+	maxUnixName       = 0
+	abstractNames     = false
 )
 
 func isErrno(error, syscall.Errno) bool { return false }
@@ -54,7 +57,7 @@ func sysPoll(int, waitctx.Events, time.Duration) (bool, error) { return false, E
 func sysShutdown(int, bool) error                              { return ErrUnsupported }
 func sysBacklog(int, int) error                                { return ErrUnsupported }
 func sysConnect(_, _ sockaddr) (int, error)                    { return -1, ErrUnsupported }
-func sysConnected(int) (bool, error)                           { return true, ErrUnsupported }
+func sysConnected(int) (sockaddr, error)                       { return nil, ErrUnsupported }
 func setReusePort(syscall.RawConn) error                       { return ErrUnsupported }
 func setNoDelay(int, bool) error                               { return ErrUnsupported }
 func setKeepAlive(int, bool) error                             { return ErrUnsupported }
@@ -63,6 +66,8 @@ func setLinger(int, int) error                                 { return ErrUnsup
 func sysSocketError(int) syscall.Errno                         { return 0 }
 func sysLocalAddr(int) sockaddr                                { return nil }
 func sysRemoteAddr(int) (sockaddr, error)                      { return nil, ErrUnsupported }
+func isAddrNotAvail(error) bool                                { return false }
+func sameAddr(_, _ sockaddr) bool                              { return false }
 func sysIsStream(int) bool                                     { return false }
 func sysSpare() int                                            { return 0 }
 func sysNetConn(int) (net.Conn, error)                         { return nil, ErrUnsupported }
