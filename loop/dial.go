@@ -17,8 +17,9 @@ type Dialer struct {
 	// Timeout bounds the whole of Dial: the lookup of names, and all attempts. 0 or less
 	// means 30 seconds.
 	//
-	// If there are more addresses than are tried at a time, those that do not answer get
-	// equal shares of the time, of 2 seconds or more while there is that much.
+	// If there are more addresses than are tried at a time (8, or one: see LocalAddr and
+	// FallbackDelay), those that do not answer get equal shares of the time, of 2 seconds
+	// or more while there is that much.
 	Timeout time.Duration
 
 	// LocalAddr is the address to connect from; nil leaves the choice to the system. It
@@ -35,8 +36,10 @@ type Dialer struct {
 	// The RFC asks for no less than 10 milliseconds, and recommends no less than 100.
 	FallbackDelay time.Duration
 
-	// Resolver looks up names; nil means net.DefaultResolver. It runs on a
-	// goroutine of its own.
+	// Resolver looks up names; nil means net.DefaultResolver. It runs on goroutines of
+	// its own. If it has not answered after 50 milliseconds, it is asked for IPv4 and
+	// IPv6 addresses separately as well, so that one kind does not wait for the other
+	// (RFC 8305, section 3).
 	Resolver *net.Resolver
 }
 
@@ -83,11 +86,11 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, erro
 	if end, ok := ctx.Deadline(); ok && t.job.PauseBlocked() { // a blocked wait does not see ctx end
 		limit = min(limit, t.loop.at(end))
 	}
-	targets, err := d.resolve(ctx, t, network, address, limit)
+	targets, more, err := d.resolve(ctx, t, network, address, limit)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Source: d.LocalAddr, Err: err}
 	}
-	r := race{ctx: ctx, t: t, network: network, source: d.LocalAddr, limit: limit, waiting: targets}
+	r := race{ctx: ctx, t: t, network: network, source: d.LocalAddr, limit: limit, waiting: targets, more: more}
 	r.pace(d)
 	return r.run()
 }

@@ -40,6 +40,8 @@ type race struct {
 	delay   time.Duration
 	next    int64    // when the next attempt begins, if there is room
 	waiting []target // not tried yet
+	more    *lookup  // of further addresses, or nil
+	begun   []target // while there is more
 	running []*attempt
 	failed  dialErrors
 }
@@ -50,6 +52,8 @@ type target struct {
 	remote, local sockaddr
 	anyPort       bool
 }
+
+func (t target) same(other target) bool { return sameAddr(t.remote, other.remote) }
 
 // attempt is a socket that is being connected.
 type attempt struct {
@@ -83,18 +87,43 @@ func (r *race) run() (*Conn, error) {
 		if r.limit <= now {
 			return nil, r.giveUp(r.timedOut())
 		}
+		r.take()
 		r.begin(now)
 		c, failed := r.look(now)
 		switch {
 		case c != nil:
 			return c, nil
 		case failed: // so there may be room for the next
-		case len(r.running) == 0:
+		case len(r.running) == 0 && r.more == nil:
 			return nil, r.err()
 		default:
 			if err := r.wait(); err != nil {
 				return nil, r.giveUp(err)
 			}
+		}
+	}
+}
+
+// take takes the addresses that have been found meanwhile.
+func (r *race) take() {
+	for r.more != nil && len(r.more.answers) > 0 {
+		found, all, err := r.more.take()
+		switch {
+		case err == nil:
+			if all { // in the resolver's order
+				r.waiting = nil
+			}
+			for _, t := range found {
+				if !slices.ContainsFunc(r.begun, t.same) && !slices.ContainsFunc(r.waiting, t.same) {
+					r.waiting = append(r.waiting, t)
+				}
+			}
+		case all:
+			r.fail(nil, err)
+		}
+		if all {
+			r.more.close()
+			r.more = nil
 		}
 	}
 }
@@ -105,6 +134,9 @@ func (r *race) begin(now int64) {
 		a := &attempt{target: r.waiting[0], end: now + r.share(now)}
 		a.waiter.task = r.t
 		r.waiting = r.waiting[1:]
+		if r.more != nil {
+			r.begun = append(r.begun, a.target)
+		}
 		r.t.moved() // a connect may be refused at once, and the job go on dialling
 		if err := a.open(); err != nil {
 			r.fail(a.remote, err)
@@ -183,9 +215,13 @@ func (r *race) stop() {
 		r.running = r.running[1:]
 		a.close()
 	}
+	if r.more != nil {
+		r.more.close()
+	}
 }
 
-// fail records that an attempt has failed. The next one begins at once.
+// fail records that an attempt has failed, or the lookup of more addresses, without remote.
+// The next attempt begins at once.
 func (r *race) fail(remote sockaddr, err error) {
 	r.failed = append(r.failed, &net.OpError{Op: "dial", Net: r.network, Source: r.source, Addr: netAddr(remote), Err: err})
 	r.next = 0
@@ -196,8 +232,12 @@ func (r *race) giveUp(err error) error {
 	for _, a := range r.running {
 		r.fail(a.remote, err)
 	}
-	if len(r.running) == 0 {
+	switch {
+	case len(r.running) > 0:
+	case len(r.waiting) > 0:
 		r.fail(r.waiting[0].remote, err)
+	default: // for more addresses
+		r.fail(nil, err)
 	}
 	return r.err()
 }
@@ -298,7 +338,10 @@ func (e dialErrors) Error() string {
 		if i > 0 {
 			b.WriteString("; ")
 		}
-		b.WriteString(op.Addr.String() + ": " + op.Err.Error())
+		if op.Addr != nil {
+			b.WriteString(op.Addr.String() + ": ")
+		}
+		b.WriteString(op.Err.Error())
 	}
 	return b.String()
 }

@@ -113,13 +113,22 @@ func TestDialOneAtATime(t *testing.T) {
 	}
 }
 
-func freePort(t *testing.T) int {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// A job that may not pause does not see its context end, but its deadline.
+func TestDialBlockedDeadline(t *testing.T) {
+	l := looptest.New(t, loop.Config{})
+	port := deadOn(t, "127.0.0.2", 0)
+	for range 20 {
+		looptest.Must(t, l, func(ctx context.Context) error {
+			j, _ := jobs.FromContext(ctx)
+			j.BlockPause()
+			ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+			defer cancel()
+			if _, err := loop.Dial(ctx, "tcp", fmt.Sprintf("127.0.0.2:%d", port)); !errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("Dial: %v, want %v", err, context.DeadlineExceeded)
+			}
+			return nil
+		})
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 // A local port can have one socket at a time, and the next attempt has it then.

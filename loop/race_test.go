@@ -23,6 +23,17 @@ func greeterOn(t *testing.T, ip string) (port string) {
 	return fmt.Sprint(greeter(t, "tcp4", ip+":0").(*net.TCPAddr).Port)
 }
 
+// freePort is a port of 127.0.0.1 that nobody listens on.
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
 // An address that refuses costs nothing: the next one is tried at once.
 func TestDialNextAddress(t *testing.T) {
 	l := looptest.New(t, loop.Config{})
@@ -90,6 +101,11 @@ func TestDialAsPackageNet(t *testing.T) {
 		{network: "tcp", address: "0.0.0.0:" + port},
 		{network: "tcp", address: "[::ffff:127.0.0.1]:" + port},
 		{network: "tcp4", address: "[::ffff:127.0.0.1]:" + port},
+		{network: "tcp", address: "[::]:" + port},
+		{network: "tcp4", address: "[::]:" + port},
+		{network: "tcp6", address: "0.0.0.0:" + port, want: "no suitable address for tcp6"},
+		{network: "tcp", address: "[127.0.0.1]:" + port},
+		{network: "tcp", address: "127.0.0.1.:" + port, want: "lookup 127.0.0.1."},
 		{network: "tcp6", address: "[::ffff:127.0.0.1]:" + port, want: "no suitable address for tcp6"},
 		{network: "tcp6", address: "127.0.0.1:" + port, want: "no suitable address for tcp6"},
 		{network: "tcp4", address: "[::1]:" + port, want: "no suitable address for tcp4"},
@@ -127,6 +143,7 @@ func TestDialAsPackageNet(t *testing.T) {
 		{network: "tcp", address: "127.0.0.1:" + port, local: (*net.TCPAddr)(nil)},
 		{network: "tcp", address: "127.0.0.1:" + port, local: &net.TCPAddr{IP: net.IPv4zero}},
 		{network: "tcp", address: "127.0.0.1:" + port, local: &net.TCPAddr{IP: net.IPv6zero}},
+		{network: "tcp", address: ":" + port, local: v6, want: "connect: connection refused"},
 		{network: "tcp", address: "127.0.0.1:" + port, local: v6, want: "no suitable address to connect to from [::1]:0"},
 		{network: "tcp", address: "[::1]:" + port, local: v4, want: "no suitable address to connect to from 127.0.0.1:0"},
 		{network: "tcp", address: "both.test.:" + port, local: v4},

@@ -7,45 +7,49 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // How Dial gets from a network and an address to the sockets' addresses. Whatever would
 // only fail later, and for a reason that is hard to tell, is an error here.
 
 // resolve returns the addresses to try, in order; one at least. It must finish before
-// limit.
-func (d *Dialer) resolve(ctx context.Context, t *task, network, address string, limit int64) ([]target, error) {
+// limit. If q is not nil, more addresses may come from it, and the caller closes it.
+func (d *Dialer) resolve(ctx context.Context, t *task, network, address string, limit int64) (_ []target, q *lookup, _ error) {
 	switch network {
 	case "unix":
-		return d.resolveUnix(address)
+		out, err := d.resolveUnix(address)
+		return out, nil, err
 	case "tcp", "tcp4", "tcp6":
 	default:
-		return nil, net.UnknownNetworkError(network)
+		return nil, nil, net.UnknownNetworkError(network)
 	}
 	from, err := d.tcpSource(network)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	host, service, err := splitAddress(address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ips, err := literal(network, host, from)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	port, numeric, err := portNumber(service)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if ips == nil || !numeric {
-		ips, port, err = d.lookUp(ctx, t, network, host, service, ips, port, limit)
-		if err != nil {
-			return nil, err
+	if !numeric {
+		if port, err = d.lookUpPort(ctx, t, network, service, limit); err != nil {
+			return nil, nil, err
 		}
 	}
-	return targets(network, address, ips, port, from)
+	fit := func(ips []netip.Addr) ([]target, error) { return targets(network, address, ips, port, from) }
+	if ips == nil {
+		return d.lookUp(ctx, t, network, host, limit, fit)
+	}
+	out, err := fit(ips)
+	return out, nil, err
 }
 
 // maxAddress is the longest "host:port" that can mean anything: a name of 254 bytes, or
@@ -159,41 +163,6 @@ func portNumber(service string) (port uint16, numeric bool, err error) {
 		return 0, false, addrError(service, "invalid port, which can be 0 to 65535")
 	}
 	return uint16(n), true, nil
-}
-
-// lookUp asks the resolver on another goroutine while the job pauses. It does not ask for
-// ips or port if they are known.
-func (d *Dialer) lookUp(ctx context.Context, t *task, network, host, service string, ips []netip.Addr, port uint16, limit int64) ([]netip.Addr, uint16, error) {
-	r := d.Resolver
-	if r == nil {
-		r = net.DefaultResolver
-	}
-	// The result is dropped if the job is cancelled or ctx ends.
-	type result struct {
-		ips  []netip.Addr
-		port int
-		err  error
-	}
-	found := make(chan result, 1)
-	ask, cancel := context.WithTimeout(ctx, time.Duration(limit-t.loop.clock()))
-	defer cancel()
-	if err := Await(ctx, func(done func()) {
-		go func() {
-			defer done()
-			f := result{ips: ips, port: int(port)}
-			if _, numeric, _ := portNumber(service); !numeric {
-				f.port, f.err = r.LookupPort(ask, network, service)
-			}
-			if f.err == nil && ips == nil {
-				f.ips, f.err = r.LookupNetIP(ask, "ip"+network[len("tcp"):], host)
-			}
-			found <- f
-		}()
-	}); err != nil {
-		return nil, 0, err
-	}
-	f := <-found
-	return f.ips, uint16(f.port), f.err
 }
 
 // targets returns those of ips that fit the network and the address to connect from, in
