@@ -100,10 +100,11 @@ func TestDialOneAtATime(t *testing.T) {
 			}
 			tt.d.Resolver, tt.d.Timeout = r, 100*time.Millisecond // less than the share of one
 			_, err := tt.d.Dial(ctx, "tcp", fmt.Sprintf("host.test.:%d", port))
-			return wantTimeout("Dial", err)
+			return err
 		})
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
+		var ne net.Error // of the lookup, on a busy machine
+		if !errors.As(err, &ne) || !ne.Timeout() {
+			t.Errorf("%s: %v, want a timeout", name, err)
 		}
 	}
 	second.(*net.TCPListener).SetDeadline(time.Now().Add(-1))
