@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -174,5 +175,50 @@ func exhaust(t *testing.T) (restore func()) {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A dial without descriptors takes that of a connection which only lingers. Without one of
+// those it fails, and leaves nothing.
+func TestDialWithoutDescriptors(t *testing.T) {
+	const env = "LOOP_TEST_DIAL_WITHOUT_DESCRIPTORS"
+	if os.Getenv(env) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestDialWithoutDescriptors$", "-test.timeout=60s")
+		cmd.Env = append(os.Environ(), env+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // which accepts nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	l := looptest.New(t, loop.Config{})
+	lingering := looptest.New(t, loop.Config{LingerTimeout: time.Hour})
+	addr := looptest.Listen(t, lingering, loop.HandlerFunc(func(_ context.Context, c *loop.Conn) error {
+		_, err := c.Write([]byte("bye"))
+		return err
+	}))
+	c := testkit.Dial(t, addr)
+	testkit.WantRead(t, c, "bye")
+	testkit.Eventually(t, "it lingers", func() bool { return lingering.Stats().Lingering == 1 })
+
+	restore := exhaust(t)
+	defer restore()
+	dial := func(ctx context.Context) error {
+		c, err := loop.Dial(ctx, "tcp", ln.Addr().String())
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	testkit.WantErr(t, do(t, l, dial), unix.EMFILE)
+	if err := do(t, lingering, dial); err != nil {
+		t.Errorf("Dial: %v", err)
+	}
+	if s := looptest.Settle(t, lingering); s.Lingering != 0 || s.Conns != 0 {
+		t.Errorf("%d connections linger, %d are open, want none", s.Lingering, s.Conns)
 	}
 }

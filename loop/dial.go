@@ -78,6 +78,10 @@ func (d *Dialer) Dial(ctx context.Context, network, address string) (*Conn, erro
 	if err != nil {
 		return nil, err
 	}
+	t.moved() // it may fail at once, and the job go on dialling
+	if err := t.usable(); err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Source: d.LocalAddr, Err: err}
+	}
 	timeout := d.Timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout

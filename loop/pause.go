@@ -42,8 +42,17 @@ func (c *Conn) usable(s *side) error {
 	case s.deadline != 0 && s.deadline <= c.l.now:
 		return os.ErrDeadlineExceeded
 	}
-	if t := c.l.current; t != nil && t.cancel && t.ops >= fairShare {
-		t.job.Pause() // in the end, this stops a cancelled job that ignores errors
+	if t := c.l.current; t != nil {
+		return t.usable()
+	}
+	return nil
+}
+
+// usable returns jobs.ErrCanceled if t's job has been cancelled and goes on all the same.
+// In the end it stops the job.
+func (t *task) usable() error {
+	if t.cancel && t.ops >= fairShare {
+		t.job.Pause()
 		return jobs.ErrCanceled
 	}
 	return nil

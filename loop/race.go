@@ -137,7 +137,6 @@ func (r *race) begin(now int64) {
 		if r.more != nil {
 			r.begun = append(r.begun, a.target)
 		}
-		r.t.moved() // a connect may be refused at once, and the job go on dialling
 		if err := a.open(); err != nil {
 			r.fail(a.remote, err)
 			continue

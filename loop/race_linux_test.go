@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -204,21 +205,30 @@ func TestDialManyDeadAddresses(t *testing.T) {
 	}
 }
 
-// A job that is ended in the middle of a dial leaves nothing either.
+// A job that does not listen when it is cancelled is ended, also in the middle of a dial,
+// and leaves nothing either.
 func TestDialGoexit(t *testing.T) {
-	l := looptest.New(t, loop.Config{})
 	port := deadOn(t, "127.0.0.2", 0)
-	dialing := make(chan bool, 1)
-	done := looptest.Spawn(t, l, func(ctx context.Context) error {
-		dialing <- true
-		for { // it does not listen when it is cancelled
-			loop.Dial(ctx, "tcp", fmt.Sprintf("127.0.0.2:%d", port))
-		}
-	})
-	testkit.Receive(t, dialing)
-	l.Close()
-	if err := testkit.Receive(t, done); err != looptest.ErrLeft {
-		t.Errorf("the job ended with %v, want Goexit", err)
+	for _, to := range [][2]string{
+		{"tcp", fmt.Sprintf("127.0.0.2:%d", port)},
+		{"unix", filepath.Join(t.TempDir(), "none")}, // fails at once
+		{"tcp", ""},
+	} {
+		t.Run(fmt.Sprint(to), func(t *testing.T) {
+			l := looptest.New(t, loop.Config{})
+			dialing := make(chan bool, 1)
+			done := looptest.Spawn(t, l, func(ctx context.Context) error {
+				dialing <- true
+				for {
+					loop.Dial(ctx, to[0], to[1])
+				}
+			})
+			testkit.Receive(t, dialing)
+			l.Close()
+			if err := testkit.Receive(t, done); err != looptest.ErrLeft {
+				t.Errorf("the job ended with %v, want Goexit", err)
+			}
+		})
 	}
 }
 
