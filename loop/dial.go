@@ -54,8 +54,8 @@ func Dial(ctx context.Context, network, address string) (*Conn, error) {
 // Dial connects to an address and pauses the job that ctx carries meanwhile. It
 // must be called inside that job; elsewhere it returns ErrNotInJob. All other
 // errors are *net.OpError. If several addresses have failed, its Err tells what became
-// of each, in the order in which they were tried: errors.Is and errors.As find all of
-// these errors.
+// of each, in the order in which they failed: errors.Is and errors.As find all of these
+// errors.
 //
 // The network is "tcp", "tcp4", "tcp6" or "unix".
 //
