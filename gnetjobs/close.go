@@ -8,7 +8,6 @@ import (
 	"syscall"
 
 	"github.com/panjf2000/gnet/v2"
-	"github.com/panjf2000/gnet/v2/pkg/logging"
 )
 
 // How a connection ends. Either this side closes it, with shut or fail. Then close
@@ -70,7 +69,7 @@ func (c *conn) closeRaw() {
 		return
 	}
 	if err := h.loop.Close(c.raw); err != nil {
-		logging.Errorf("gnetjobs: closing a connection: %v", err)
+		logError("closing a connection: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package gnetjobs
 
 import (
+	"context"
 	"time"
 	"unsafe"
 
@@ -27,3 +28,6 @@ func step(t *time.Time, d time.Duration) {
 // InPoll reports whether c's event loop does what gnet's poll has found. It is
 // for the loop's goroutine.
 func InPoll(c gnet.Conn) bool { return c.(*conn).host.inPoll }
+
+// FlushLogs waits until gnet's logger has got what was logged.
+func FlushLogs() { logs.Flush(context.Background(), time.Minute) }

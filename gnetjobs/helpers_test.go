@@ -31,6 +31,7 @@ func goroutineID() string {
 // logger collects what gnet logs as an error. gnet keeps the last Logger it was
 // given for the whole program, so there is one for all tests.
 type logger struct {
+	hold   atomic.Pointer[chan bool] // not nil: Errorf waits until it is closed
 	mu     sync.Mutex
 	errors []string
 }
@@ -42,6 +43,9 @@ func (l *logger) Infof(string, ...any)  {}
 func (l *logger) Warnf(string, ...any)  {}
 
 func (l *logger) Errorf(format string, args ...any) {
+	if hold := l.hold.Load(); hold != nil {
+		<-*hold
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.errors = append(l.errors, fmt.Sprintf(format, args...))
@@ -51,6 +55,7 @@ func (l *logger) Fatalf(format string, args ...any) { l.Errorf(format, args...) 
 
 // take returns what has been logged since the last call.
 func (l *logger) take() []string {
+	gnetjobs.FlushLogs()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	errors := l.errors

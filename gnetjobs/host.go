@@ -8,7 +8,6 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 	errorx "github.com/panjf2000/gnet/v2/pkg/errors"
-	"github.com/panjf2000/gnet/v2/pkg/logging"
 
 	"github.com/jobloop/jobloop/engine"
 	"github.com/jobloop/jobloop/internal/monotonic"
@@ -193,7 +192,7 @@ func (h *host) rest() {
 func (h *host) guard(f func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			logging.Errorf("gnetjobs: panic: %v\n%s", v, debug.Stack())
+			logError("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
 	f()

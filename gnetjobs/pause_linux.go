@@ -6,7 +6,6 @@ import (
 	"reflect"
 
 	"github.com/panjf2000/gnet/v2"
-	"github.com/panjf2000/gnet/v2/pkg/logging"
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 )
@@ -61,7 +60,7 @@ func (p pauser) set(c *conn, read bool) error {
 	fd := c.raw.Fd()
 	err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Fd: int32(fd), Events: events})
 	if err != nil {
-		logging.Errorf("gnetjobs: epoll_ctl: %v", err)
+		logError("epoll_ctl: %v", err)
 	}
 	return err
 }

@@ -22,7 +22,7 @@
 // fast as the client takes it. Streams that a goroutine of their own writes block the
 // loop: those of SetBodyStreamWriter, and of fasthttp.CompressHandler. RequestCtx.Time,
 // ConnTime, ConnID, ConnRequestTime and ConnRequestNum have no meaning. Trailers of
-// requests are skipped.
+// requests are skipped. RequestCtx.Logger logs to the loop's Config.Logger, at level info.
 //
 // RequestCtx.Conn is the *loop.Conn, or the *loop.TLSConn if there is TLS. Its addresses,
 // its state and its value (SetValue) are for the handler, and nothing else is.

@@ -705,6 +705,32 @@ func TestHandlerPanics(t *testing.T) {
 	})
 }
 
+// RequestCtx.Logger logs to the loop's logger, and does not wait for it.
+func TestLogger(t *testing.T) {
+	both(t, func(t *testing.T, s *httploop.Server) {
+		s.Handler = func(rc *fasthttp.RequestCtx) { rc.Logger().Printf("number %d", 7) }
+		var out testkit.Log
+		release := make(chan bool)
+		_, addr := serve(t, s, loop.Config{Logger: slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+			<-release
+			return out.Write(p)
+		}), nil))})
+		c, br := dial(t, s, addr)
+		for range 2 {
+			ask(t, c, br, get)
+		}
+		close(release)
+		testkit.Eventually(t, "both are logged", func() bool { return strings.Count(out.String(), "number 7") == 2 })
+		if line := out.Lines()[0]; !strings.Contains(line, "level=INFO") {
+			t.Error(line)
+		}
+	})
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
 func TestInvalidServer(t *testing.T) {
 	for what, s := range map[string]*httploop.Server{
 		"no handler":        {},

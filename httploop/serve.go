@@ -3,8 +3,9 @@ package httploop
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -88,7 +89,7 @@ func (cs *connState) withExchange(ctx context.Context) (after outcome, hijacked 
 			x.Release()
 		}
 	}()
-	x.Ctx.Init2(cs.c, log.Default(), true)
+	x.Ctx.Init2(cs.c, (*requestLog)(cs.c.Loop().Logger()), true)
 	after, err = cs.answerAll(ctx, x)
 	if after == hijack && err == nil {
 		hijacked = &HijackedConn{Conn: cs.c, ahead: x.Ahead()}
@@ -96,6 +97,13 @@ func (cs *connState) withExchange(ctx context.Context) (after outcome, hijacked 
 	}
 	panicked = false
 	return after, hijacked, err
+}
+
+// requestLog is what RequestCtx.Logger logs to: the loop's logger, which does not wait.
+type requestLog slog.Logger
+
+func (l *requestLog) Printf(format string, args ...any) {
+	(*slog.Logger)(l).Info(fmt.Sprintf(format, args...))
 }
 
 // outcome is what becomes of a connection after a request.

@@ -83,5 +83,5 @@ func TestBeforeSleepPanics(t *testing.T) {
 	looptest.Start(t, l)
 	testkit.Eventually(t, "the loop has gone to sleep", func() bool { return out.String() != "" })
 	looptest.Settle(t, l)
-	wantOneLine(t, &out, "level=ERROR", "in a hook")
+	wantOneLine(t, l, &out, "level=ERROR", "in a hook")
 }

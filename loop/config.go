@@ -117,6 +117,21 @@ type Config struct {
 	// Logger gets jobs that panic (at error level), jobs that keep the thread and
 	// listeners that cannot accept (warn), and errors that jobs return (debug).
 	// nil means slog.Default.
+	//
+	// Its handler is called on a goroutine of its own, which exists only while there
+	// is something to log. Records come in the order and with the times of the
+	// events. The loop does not wait for the handler, which may therefore block,
+	// panic, or call the methods of Loop, even Shutdown. Up to 1,024 records wait for
+	// it. Further ones are lost; they are counted in Stats.LogsDropped, and the
+	// next record says how many there were. Each loop of a Group has its own such
+	// goroutine, so the handler may be called by several at a time.
+	//
+	// The handler's Enabled is asked there, too. If it says no, that is believed for
+	// a tenth of a second: a lower level takes effect that much later.
+	//
+	// Run and Shutdown wait up to a second until the handler has been called for all
+	// records. Close does not wait. The loop goes on after a handler that is stuck,
+	// but its goroutine stays.
 	Logger *slog.Logger
 }
 

@@ -76,7 +76,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 			t.Errorf("read %q, error %v", b[:max(n, 0)], err)
 		}
 	}
-	wantOneLine(t, &out, "level=WARN", addr.String())
+	wantOneLine(t, l, &out, "level=WARN", addr.String())
 }
 
 // A loop that has detached a connection before can do so without any descriptor left.

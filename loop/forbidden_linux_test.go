@@ -40,7 +40,7 @@ func TestAcceptForbidden(t *testing.T) {
 	wantFewTurns(t, l)
 	send(t, served, "still served")
 	testkit.WantRead(t, served, "still served")
-	wantOneLine(t, &out, "level=WARN", addr.String(), "accept")
+	wantOneLine(t, l, &out, "level=WARN", addr.String(), "accept")
 }
 
 // forbid makes a system call return EPERM in this process from now on.

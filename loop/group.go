@@ -69,10 +69,12 @@ func (g *Group) Close() error {
 
 // Shutdown shuts every loop down, as Loop.Shutdown does.
 func (g *Group) Shutdown(ctx context.Context) error {
+	logging := false // the caller is a log handler, for which nobody must wait
 	for _, l := range g.loops {
 		if l.onLoop() {
 			return ErrOnLoop
 		}
+		logging = logging || l.logs.Queue().Inside()
 	}
 	errs := make([]error, len(g.loops))
 	var wg sync.WaitGroup
@@ -85,7 +87,11 @@ func (g *Group) Shutdown(ctx context.Context) error {
 				case <-ctx.Done():
 				}
 			}
-			errs[i] = l.Shutdown(ctx)
+			if logging {
+				errs[i] = l.shutdown(ctx)
+			} else {
+				errs[i] = l.Shutdown(ctx)
+			}
 		})
 	}
 	wg.Wait()

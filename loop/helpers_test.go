@@ -16,10 +16,11 @@ import (
 	"github.com/jobloop/jobloop/loop"
 )
 
-// wantOneLine proves that one line was logged, and that it contains all of
+// wantOneLine proves that l has logged one line to b, and that it contains all of
 // parts.
-func wantOneLine(t testing.TB, b *testkit.Log, parts ...string) {
+func wantOneLine(t testing.TB, l *loop.Loop, b *testkit.Log, parts ...string) {
 	t.Helper()
+	l.FlushLogs()
 	lines := b.Lines()
 	if len(lines) != 1 {
 		t.Errorf("%d lines were logged, want 1:\n%s", len(lines), strings.Join(lines, "\n"))

@@ -142,7 +142,7 @@ func TestPostPanics(t *testing.T) {
 		t.Fatal(err)
 	}
 	looptest.Call(t, l, func() {})
-	wantOneLine(t, &out, "level=ERROR", "in a call", "TestPostPanics")
+	wantOneLine(t, l, &out, "level=ERROR", "in a call", "TestPostPanics")
 }
 
 func TestNilFunctions(t *testing.T) {

@@ -149,6 +149,7 @@ func TestAcceptHook(t *testing.T) {
 	if s := looptest.Settle(t, l); s.RefusedAccept != 2 {
 		t.Errorf("%d were refused, want 2", s.RefusedAccept)
 	}
+	l.FlushLogs()
 	if got := strings.Join(log.Lines(), "\n"); !strings.Contains(got, "Config.Accept panicked") {
 		t.Errorf("the log has no panic: %s", got)
 	}
@@ -173,6 +174,7 @@ func TestClosedHookPanics(t *testing.T) {
 		c.Close()
 		parked(t, l, 0)
 	}
+	l.FlushLogs()
 	if got := strings.Join(log.Lines(), "\n"); !strings.Contains(got, "in Closed") {
 		t.Errorf("the log has no panic: %s", got)
 	}

@@ -43,6 +43,7 @@ import (
 	"github.com/jobloop/jobloop/internal/admission"
 	"github.com/jobloop/jobloop/internal/goroutine"
 	"github.com/jobloop/jobloop/internal/host"
+	"github.com/jobloop/jobloop/internal/logqueue"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -82,6 +83,8 @@ type Loop struct {
 	spare          [2]int          // see spareDescriptors; 0: none
 	events         [256]event
 
+	logs      *logqueue.Handler // before Config.Logger's
+	logger    *slog.Logger      // on logs
 	in        inbox
 	dog       watchdog
 	steps     uint64         // progress counter for the watchdog
@@ -132,6 +135,8 @@ func New(cfg Config) (*Loop, error) {
 		return nil, fmt.Errorf("loop: %w", err)
 	}
 	l := &Loop{cfg: cfg, poller: p, epoch: start, census: new(census), began: make(chan struct{}), done: make(chan struct{})}
+	l.logs = logqueue.New(cfg.Logger.Handler())
+	l.logger = slog.New(l.logs)
 	l.queue = admission.New(cfg.MaxWait)
 	l.wakeCallback = l.wakeTask
 	return l, nil
@@ -146,7 +151,8 @@ func FromContext(ctx context.Context) (*Loop, bool) {
 // Run runs the loop on the calling goroutine, which it locks to its thread. It
 // returns nil after Close or Shutdown, and context.Cause(ctx) after ctx has ended.
 // Before it returns, it closes everything and cancels all jobs, as described at
-// Close. A second call returns ErrRunning, or ErrClosed once the loop has ended.
+// Close, and gives Config.Logger up to a second to write what was logged. A second
+// call returns ErrRunning, or ErrClosed once the loop has ended.
 func (l *Loop) Run(ctx context.Context) error {
 	l.mu.Lock()
 	switch {
@@ -162,6 +168,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.goroutine.Store(goroutine.ID())
 	l.mu.Unlock()
 
+	defer l.logs.Queue().Flush(context.Background(), logqueue.Patience)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	// The pool's coroutines remember that their creator was locked, and to which
@@ -409,6 +416,13 @@ func (l *Loop) warn(msg string, attrs ...slog.Attr) {
 }
 
 func (l *Loop) log(level slog.Level, msg string, attrs ...slog.Attr) {
-	defer func() { recover() }() // a panic of the log handler cannot be logged
-	l.cfg.Logger.LogAttrs(context.Background(), level, msg, attrs...)
+	l.logger.LogAttrs(context.Background(), level, msg, attrs...)
 }
+
+// Logger returns a logger that writes to Config.Logger without waiting for it, as
+// the loop itself does: see there. Jobs, and functions that the loop calls, can use
+// it. It may be used on any goroutine, also after the loop has ended.
+//
+// Attributes are copied at the call: values that are neither errors nor of a basic
+// type or one of slog's kinds become text.
+func (l *Loop) Logger() *slog.Logger { return l.logger }

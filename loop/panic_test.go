@@ -53,7 +53,7 @@ func TestHandlerEndsBadly(t *testing.T) {
 			if s := looptest.Settle(t, l); s.JobsPanicked != 1 || s.Conns != 1 {
 				t.Errorf("%+v, want 1 job panicked, 1 connection", s)
 			}
-			wantOneLine(t, &out, tt.log...)
+			wantOneLine(t, l, &out, tt.log...)
 		})
 	}
 }
@@ -73,7 +73,7 @@ func TestJobPanics(t *testing.T) {
 		t.Errorf("the job returned %v", err)
 	}
 	looptest.Settle(t, l)
-	wantOneLine(t, &out, "level=ERROR", "after a pause", "panicHere")
+	wantOneLine(t, l, &out, "level=ERROR", "after a pause", "panicHere")
 }
 
 // A posted function that ends the loop's goroutine ends the loop, as Close

@@ -25,6 +25,7 @@ type Stats struct {
 	AcceptsPaused uint64 // times a listener was left alone for lack of jobs or descriptors
 	Turns         uint64 // turns of the loop
 	Events        uint64 // events reported by the poller
+	LogsDropped   uint64 // log records lost because Config.Logger did not take them: see there
 
 	// Accepted counts the connections taken out of the kernel's queue. Each is also
 	// counted in one of the following fields, except those still waiting for the
@@ -90,7 +91,7 @@ func (s *Stats) fields() [numStats]*uint64 {
 		&s.JobsRunning, &s.JobsPaused, &s.JobsQueued, &s.JobsStarted, &s.JobsFinished,
 		&s.JobsCanceled, &s.JobsPanicked, &s.JobsBlocked, &s.PoolSize, &s.Conns, &s.Lingering,
 		&s.AcceptsPaused, &s.Turns, &s.Events, &s.Accepted, &s.Gone, &s.Shed, &s.RefusedConns,
-		&s.RefusedAddress, &s.RefusedAccept, &s.Backlog, &s.BacklogDrops, &s.Waits.Sum,
+		&s.RefusedAddress, &s.RefusedAccept, &s.Backlog, &s.BacklogDrops, &s.LogsDropped, &s.Waits.Sum,
 	}
 	for i := range s.Waits.Counts {
 		f[numStats-numWaits+i] = &s.Waits.Counts[i]
@@ -98,7 +99,7 @@ func (s *Stats) fields() [numStats]*uint64 {
 	return f
 }
 
-const numStats = 23 + numWaits
+const numStats = 24 + numWaits
 
 // published is the copy of the counts that other goroutines read. The loop
 // updates it at the end of each turn.
@@ -112,6 +113,7 @@ func (l *Loop) Stats() Stats {
 		*f = l.stats[i].Load()
 	}
 	s.JobsBlocked = l.dog.blocked.Load() // a blocked loop cannot publish it
+	s.LogsDropped = l.logs.Queue().Dropped()
 	return s
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/jobloop/jobloop/internal/goroutine"
+	"github.com/jobloop/jobloop/internal/logqueue"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -59,7 +60,8 @@ func (l *Loop) Close() error {
 // Clients that have not sent a request yet, after connecting or after their
 // handshake, have half a second to do so.
 //
-// Shutdown returns nil when the loop has ended. If ctx ends first, the rest is
+// Shutdown returns nil when the loop has ended and its log is written (see
+// Config.Logger). If ctx ends first, the rest is
 // cancelled as by Close, and Shutdown returns ctx's error at once. Run returns
 // when everything is done; a job that does not give back the thread delays it.
 //
@@ -70,6 +72,15 @@ func (l *Loop) Shutdown(ctx context.Context) error {
 	if l.onLoop() {
 		return ErrOnLoop
 	}
+	err := l.shutdown(ctx)
+	if err == nil {
+		l.logs.Queue().Flush(ctx, logqueue.Patience)
+	}
+	return err
+}
+
+// shutdown is Shutdown without waiting for the log.
+func (l *Loop) shutdown(ctx context.Context) error {
 	l.mu.Lock()
 	started := l.running
 	l.mu.Unlock()

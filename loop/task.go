@@ -240,8 +240,7 @@ func (l *Loop) closeWait(t *task) {
 }
 
 func (l *Loop) logEnd(t *task, st jobs.Status, err error) {
-	defer func() { recover() }() // see log
-	if st == jobs.StatusFinished && !l.cfg.Logger.Enabled(context.Background(), slog.LevelDebug) {
+	if st == jobs.StatusFinished && !l.logger.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 4)

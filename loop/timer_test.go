@@ -205,7 +205,7 @@ func TestTimerPanics(t *testing.T) {
 		l.AfterFunc(time.Millisecond, func() { close(fired) })
 	})
 	testkit.Receive(t, fired)
-	wantOneLine(t, &out, "level=ERROR", "in a timer", "TestTimerPanics")
+	wantOneLine(t, l, &out, "level=ERROR", "in a timer", "TestTimerPanics")
 }
 
 func TestManyTimers(t *testing.T) {

@@ -532,7 +532,7 @@ func TestWaitForInvalidFD(t *testing.T) {
 			if err := testkit.Receive(t, other); err != nil {
 				t.Error(err)
 			}
-			wantOneLine(t, &out, "level=ERROR", fmt.Sprintf("fd=%d", fd))
+			wantOneLine(t, l, &out, "level=ERROR", fmt.Sprintf("fd=%d", fd))
 		})
 	}
 }
@@ -678,7 +678,7 @@ func TestWaitCleanupPanics(t *testing.T) {
 		return j.WaitCtx().SetWaitFD("r", 0, nil, func(*waitctx.WaitCtx, any, int, any) { panic("in a cleanup") })
 	})
 	looptest.Must(t, l, func(ctx context.Context) error { return nil })
-	wantOneLine(t, &out, "level=ERROR", "in a cleanup")
+	wantOneLine(t, l, &out, "level=ERROR", "in a cleanup")
 }
 
 // A job that says nothing of what it waits for is polled, and no more often

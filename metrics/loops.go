@@ -64,6 +64,7 @@ var loopFigures = figures[loop.Stats]{
 	loopGauge("backlog", "Connections that were waiting in the kernel when the loop last looked.", func(s loop.Stats) uint64 { return s.Backlog }),
 	loopTotal("accepts_paused_total", "How often accepting paused because there were no free jobs or file descriptors.", func(s loop.Stats) uint64 { return s.AcceptsPaused }),
 	loopTotal("turns_total", "Turns of the loop.", func(s loop.Stats) uint64 { return s.Turns }),
+	loopTotal("logs_dropped_total", "Log records lost because loop.Config.Logger did not take them fast enough.", func(s loop.Stats) uint64 { return s.LogsDropped }),
 	loopTotal("events_total", "Events reported by the kernel.", func(s loop.Stats) uint64 { return s.Events }),
 }
 

@@ -62,7 +62,7 @@ func TestStats(t *testing.T) {
 	got := exposedLoop(t, loop.Stats{
 		JobsRunning: 1, JobsPaused: 2, JobsQueued: 3, JobsStarted: 4, JobsFinished: 5, JobsCanceled: 6, JobsPanicked: 7, JobsBlocked: 8,
 		PoolSize: 9, Conns: 10, Lingering: 11, AcceptsPaused: 12, Turns: 13, Events: 14, Accepted: 15, Gone: 16, Shed: 17,
-		RefusedConns: 18, RefusedAddress: 19, RefusedAccept: 20, Backlog: 21, BacklogDrops: 22,
+		RefusedConns: 18, RefusedAddress: 19, RefusedAccept: 20, Backlog: 21, BacklogDrops: 22, LogsDropped: 23,
 		Waits: loop.Waits{Counts: [16]uint64{0: 30, 1: 5, 14: 1, 15: 2}, Sum: uint64(1500 * time.Millisecond)},
 	})
 	wantExposed(t, got,
@@ -88,6 +88,7 @@ func TestStats(t *testing.T) {
 		`jobloop_refused_total{loop="0",reason="accept"} 20`,
 		`jobloop_backlog{loop="0"} 21`,
 		`jobloop_backlog_drops_total{loop="0"} 22`,
+		`jobloop_logs_dropped_total{loop="0"} 23`,
 		`jobloop_wait_seconds_bucket{loop="0",le="0.001"} 30`,
 		`jobloop_wait_seconds_bucket{loop="0",le="0.002"} 35`,
 		`jobloop_wait_seconds_bucket{loop="0",le="8.192"} 35`,

@@ -277,7 +277,7 @@ type outcome struct {
 // tell calls code of others, which may do anything.
 func (g *group) tell(o outcome) {
 	if o.failure != nil {
-		slog.Error(o.failure.Error())
+		logTo(slog.LevelError, o.failure.Error())
 	}
 	if f := g.engine.cfg.OnBatch; f != nil {
 		f(o.report)

@@ -363,6 +363,7 @@ func TestGroupSurvivesPanic(t *testing.T) {
 	if s := e.Stats(); s.Fallbacks != 3 || s.Operations != 0 {
 		t.Errorf("%+v, want 3 fallbacks", s)
 	}
+	flushLogs()
 	if !strings.Contains(log.String(), "broken lanes") {
 		t.Errorf("the log has %q", log.String())
 	}
@@ -425,6 +426,7 @@ func TestUnboundInJob(t *testing.T) {
 	if s := e.Stats(); s.Unbound != 2 || s.BatchSizes[1] != 2 || s.Direct != 0 {
 		t.Errorf("%+v, want 2 unbound", s)
 	}
+	flushLogs()
 	if n := strings.Count(log.String(), "engine.GetCertificate"); n != 1 {
 		t.Errorf("logged %d times: %s", n, log.String())
 	}
@@ -522,20 +524,29 @@ func TestCallsOfTheUserMaySign(t *testing.T) {
 	wantGroupIdle(t, e)
 }
 
-// A handler of the log that signs with an unbound key, in the job that it logs of,
-// does not stop the loop.
-func TestLogHandlerMaySign(t *testing.T) {
+// A log handler that signs with the key that it is told of, or that blocks, stops
+// neither the loop nor those who sign.
+func TestLogHandlerMaySignAndBlock(t *testing.T) {
 	e := newEngine(t, Config{})
 	k := newKey(t, e, "2048a")
 	log := new(testkit.Log)
+	release := make(chan bool)
 	defer slog.SetDefault(slog.Default())
-	slog.SetDefault(slog.New(&signingHandler{log.Logger().Handler(), func() error { return signsWith(k) }}))
+	slog.SetDefault(slog.New(&signingHandler{log.Logger().Handler(), func() error { <-release; return signsWith(k) }}))
 	l := looptest.New(t, loop.Config{})
-	looptest.Must(t, l, func(context.Context) error { return signsWith(k) })
-	if s := e.Stats(); s.Unbound != 2 || strings.Count(log.String(), "engine.GetCertificate") != 1 {
+	for range 2 {
+		looptest.Must(t, l, func(context.Context) error { return signsWith(k) })
+	}
+	wantAll(t, spawnSigns(k, 3))
+	close(release)
+	flushLogs()
+	if s := e.Stats(); s.Unbound != 2 || s.Operations != 6 || strings.Count(log.String(), "engine.GetCertificate") != 1 {
 		t.Errorf("%+v, logged %s", s, log.String())
 	}
 }
+
+// flushLogs waits until what was logged is written.
+func flushLogs() { logs.Flush(context.Background(), testkit.Patience) }
 
 type signingHandler struct {
 	slog.Handler

@@ -97,8 +97,8 @@ func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 
 // unbound notes that a Key is used in a job that it is not bound to.
 func (e *Engine) unbound() {
-	if e.stats.unbound.Add(1) == 1 { // not sync.Once: the handler may sign, or pause the job
-		slog.Warn("multibuffer: a key signs in a job without being bound to it, so that each signature is computed alone on the loop's thread; use engine.GetCertificate")
+	if e.stats.unbound.Add(1) == 1 {
+		logTo(slog.LevelWarn, "multibuffer: a key signs in a job without being bound to it, so that each signature is computed alone on the loop's thread; use engine.GetCertificate")
 	}
 }
 

@@ -61,9 +61,6 @@ func TestOnBatchPanics(t *testing.T) {
 		k := newKey(t, e, "2048a")
 		mustAll(t, together(t, l, 19, func(ctx context.Context, _ int) error { return signs(ctx, k) }))
 		wantSizes(t, e, map[int]uint64{8: 2, 3: 1})
-		looptest.Settle(t, l)
-		if !strings.Contains(out.String(), "observer") {
-			t.Errorf("logged: %s", &out)
-		}
+		testkit.Eventually(t, "the panic is logged", func() bool { return strings.Contains(out.String(), "observer") })
 	})
 }
