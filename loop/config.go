@@ -123,8 +123,10 @@ type Config struct {
 	// events. The loop does not wait for the handler, which may therefore block,
 	// panic, or call the methods of Loop, even Shutdown. Up to 1,024 records wait for
 	// it. Further ones are lost; they are counted in Stats.LogsDropped, and the
-	// next record says how many there were. Each loop of a Group has its own such
-	// goroutine, so the handler may be called by several at a time.
+	// next record, at warn level, says how many there were. Each loop of a Group has
+	// its own such goroutine, so the handler may be called by several at a time.
+	// Errors are passed on as they are. Other values that may change meanwhile, as
+	// that of a panic, are passed on as text.
 	//
 	// The handler's Enabled is asked there, too. If it says no, that is believed for
 	// a tenth of a second: a lower level takes effect that much later.

@@ -6,16 +6,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"runtime"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/jobloop/jobloop/internal/version"
-	"github.com/jobloop/jobloop/loop"
 )
 
 // cli is the command line.
@@ -44,12 +40,12 @@ Examples:
 
 Exit status: 0 if all went well, 1 if not, 2 if the command line is wrong.`
 
-// console is where a command writes: results to out, problems to err.
-type console struct {
-	out, err io.Writer
+func main() {
+	con := &console{os.Stdout, os.Stderr}
+	status := run(os.Args[1:], con)
+	con.flush()
+	os.Exit(status)
 }
-
-func main() { os.Exit(run(os.Args[1:], &console{os.Stdout, os.Stderr})) }
 
 // run is the program; it returns the exit status.
 func run(args []string, con *console) int {
@@ -77,15 +73,6 @@ func run(args []string, con *console) int {
 		return con.fail(err, 1)
 	}
 	return 0
-}
-
-// fail prints the error in one line and returns the exit status.
-func (con *console) fail(err error, status int) int {
-	if errors.Is(err, loop.ErrUnsupported) {
-		err = fmt.Errorf("the event loop does not run on %s: it needs epoll or kqueue", runtime.GOOS)
-	}
-	fmt.Fprintf(con.err, "tlsdemo: %v\n", err)
-	return status
 }
 
 // printHelp prints the help of the named command. Without one, it prints the help

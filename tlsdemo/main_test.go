@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -16,14 +17,40 @@ import (
 	"testing"
 
 	"github.com/jobloop/jobloop/internal/version"
+	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/loop"
 )
 
 // asProgram is the environment variable that makes the test binary run as the program.
 const asProgram = "TLSDEMO_TEST_AS_PROGRAM"
 
+// stallAt is the environment variable that names a file. If there is one of this name
+// with ".on" behind it, the next job of the program that wants random bytes makes the file
+// and keeps its thread for ever.
+const stallAt = "TLSDEMO_TEST_STALL_AT"
+
+func stallJobs(path string) {
+	random := rand.Reader
+	rand.Reader = readerFunc(func(p []byte) (int, error) {
+		if _, inside := jobs.Current(); inside {
+			if _, err := os.Stat(path + ".on"); err == nil {
+				os.WriteFile(path, nil, 0o600)
+				select {}
+			}
+		}
+		return random.Read(p)
+	})
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
+		if path := os.Getenv(stallAt); path != "" {
+			stallJobs(path)
+		}
 		main()
 	}
 	os.Exit(m.Run())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -27,6 +28,7 @@ type serveMetrics struct {
 	operations *metrics.Operations
 	signed     *prometheus.HistogramVec // by engine
 	responses  *prometheus.CounterVec   // by status code
+	errorLog   *log.Logger              // of the HTTP server
 }
 
 func newServeMetrics() *serveMetrics {
@@ -95,7 +97,7 @@ func (m *serveMetrics) serve(addr string, withPprof bool) (*http.Server, net.Add
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: m.errorLog}
 	go srv.Serve(ln)
 	return srv, ln.Addr(), nil
 }

@@ -1,23 +1,14 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/jobloop/jobloop/engine"
-	"github.com/jobloop/jobloop/metrics"
 )
 
 // serveCmd is "tlsdemo serve".
@@ -71,7 +62,9 @@ Examples:
     tlsdemo serve --key rsa4096 --engine offload --engine-workers 2
     curl -k https://127.0.0.1:8443/hello
 
-Signals: SIGHUP reads --cert and --keyfile again and chooses the engine again. SIGTERM and SIGINT stop accepting, let requests end, and exit with status 0. A second one exits at once.`
+Signals: SIGHUP reads --cert and --keyfile again and chooses the engine again. If it comes before the first line of output, they are read again after it; while the server stops, it is ignored. SIGTERM and SIGINT stop accepting, let requests end, and exit with status 0, or with 1 if --drain-timeout was too short. Before the first line of output they exit at once, with status 0. A second one exits at once, with status 1.
+
+The server does not depend on who reads its output. If stdout or stderr is closed, or nobody reads it, lines are lost, and a line that gets through later says how many.`
 }
 
 // loopFlags are the flags that make no sense with --goroutines. --loops 1 is allowed.
@@ -140,93 +133,6 @@ func (c *serveCmd) Validate(ctx *kong.Context) error {
 	return nil
 }
 
-// Run serves until a signal stops it.
-func (c *serveCmd) Run(con *console) error {
-	kind := c.Key
-	if kind == "" {
-		kind = defaultKey
-	}
-	opts := engineOptions{kind: c.Engine, workers: c.EngineWorkers, worker: c.EngineOnWorker, loops: c.loops()}
-	var m *serveMetrics
-	if c.Metrics != "" {
-		m = newServeMetrics()
-		opts.onSign, opts.onBatch, opts.onOperation = m.onSign, m.batches.OnBatch, m.operations.OnOperation
-	}
-	engines, err := newEngines(opts)
-	if err != nil {
-		return err
-	}
-	certs, err := newCertSource(c.Cert, c.Keyfile, kind, engines)
-	if err != nil {
-		return err
-	}
-
-	answers := &responder{requestTimeout: c.RequestTimeout, idleTimeout: c.IdleTimeout}
-	onHandshake := func(tlsConn, time.Duration, error) {}
-	if m != nil {
-		onHandshake, answers.onResponse = m.onHandshake, m.onResponse
-	}
-	config := &tls.Config{GetCertificate: engine.GetCertificate(certs.get), MinVersion: c.tlsMin()}
-	var srv frontend
-	if c.Goroutines {
-		srv = newGoroutineServer(answers, config, c.HandshakeTimeout, onHandshake, c.logger(con.err))
-	} else {
-		loops, err := newLoopServer(c, answers, config, onHandshake, c.logger(con.err))
-		if err != nil {
-			return err
-		}
-		if m != nil {
-			m.registry.MustRegister(metrics.Loops(loops.group.Loops()...))
-		}
-		srv = loops
-	}
-	defer srv.close()
-
-	var scrape string
-	if m != nil {
-		m.watch(engines)
-		hs, addr, err := m.serve(c.Metrics, c.Pprof)
-		if err != nil {
-			return err
-		}
-		defer hs.Close()
-		scrape = fmt.Sprintf("metrics at http://%v/metrics\n", addr)
-	}
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	addr, err := srv.listen(c.Addr)
-	if err != nil {
-		return err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- srv.run() }()
-
-	what := "certificate " + c.Cert
-	if certs.inMemory() {
-		what = string(kind) + " certificate made in memory"
-	}
-	scheme := "https://"
-	if addr.Network() == "unix" {
-		scheme = "unix:"
-	}
-	warnEngine(con, c.Engine, certs.engine())
-	fmt.Fprintf(con.out, "serving %s%v (%v, %s); engine: %v\n%s", scheme, addr, srv, what, certs.engine(), scrape)
-	for {
-		select {
-		case err := <-ended:
-			return err
-		case sig := <-signals:
-			if sig != syscall.SIGHUP {
-				srv.stopAccepting()
-				answers.closing.Store(true)
-				return c.drain(con, srv, signals)
-			}
-			c.reload(con, certs)
-		}
-	}
-}
-
 func (c *serveCmd) tlsMin() uint16 {
 	if c.TLSMin == "1.3" {
 		return tls.VersionTLS13
@@ -240,61 +146,4 @@ func (c *serveCmd) loops() int {
 		return 0
 	}
 	return c.Loops
-}
-
-// logger returns the server's logger.
-func (c *serveCmd) logger(w io.Writer) *slog.Logger {
-	level := slog.LevelWarn
-	if c.Verbose {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
-}
-
-// reload does what SIGHUP asks for.
-func (c *serveCmd) reload(con *console, certs *certSource) {
-	if certs.inMemory() {
-		fmt.Fprintln(con.err, "tlsdemo: nothing to reload: the certificate was made in memory")
-		return
-	}
-	if err := certs.reload(); err != nil {
-		fmt.Fprintf(con.err, "tlsdemo: not reloaded, still using the old certificate: %v\n", err)
-		return
-	}
-	warnEngine(con, c.Engine, certs.engine())
-	fmt.Fprintf(con.out, "reloaded certificate %s; engine: %v\n", certs.certFile, certs.engine())
-}
-
-// lastCall is how long idle connections stay open after the signal. A request that
-// comes in this time is answered, with "Connection: close". Without lastCall, a
-// client that sends a request at the moment of the signal would find its connection
-// closed.
-const lastCall = 250 * time.Millisecond
-
-// drain waits until the requests in progress have ended, the time for that is up, or
-// a second signal comes.
-func (c *serveCmd) drain(con *console, srv frontend, signals <-chan os.Signal) error {
-	fmt.Fprintf(con.out, "stopping: requests have %v to end; a second signal exits at once\n", c.DrainTimeout)
-	ctx, cancel := context.WithTimeout(context.Background(), c.DrainTimeout)
-	defer cancel()
-	drained := make(chan error, 1)
-	go func() {
-		if srv.conns() > 0 {
-			time.Sleep(min(lastCall, c.DrainTimeout))
-		}
-		drained <- srv.shutdown(ctx)
-	}()
-	for {
-		select {
-		case err := <-drained:
-			if errors.Is(err, context.DeadlineExceeded) {
-				return fmt.Errorf("requests were cut off: they took longer than %v", c.DrainTimeout)
-			}
-			return err
-		case sig := <-signals:
-			if sig != syscall.SIGHUP {
-				return errors.New("second signal: exiting at once")
-			}
-		}
-	}
 }
