@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,10 +51,15 @@ func (c *serveCmd) Run(con *console) error {
 	s := &serving{serveCmd: c, con: con, signals: signals}
 	var flush func()
 	s.log, flush = c.logger(con.err)
-	defer flush()
 	con.unblock()
-	return s.run()
+	err := s.run()
+	if err != errSecondSignal {
+		flush()
+	}
+	return err
 }
+
+var errSecondSignal = errors.New("second signal: exiting at once")
 
 // logger returns the server's logger, and a function that waits for what was logged.
 // Loops have a queue of their own.
@@ -190,10 +196,14 @@ func (s *serving) listen() (err error) {
 	return nil
 }
 
-// socketPath returns the path of the socket file that the server has made, if it has.
+// socketPath returns the path of the socket file that the server makes. There is none
+// if systemd has passed a socket, or if the address is abstract (unix(7)).
 func (s *serving) socketPath() (path string, ok bool) {
 	network, path, _ := splitAddr(s.Addr)
-	return path, network == "unix" && os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid())
+	if network != "unix" || strings.HasPrefix(path, "@") || os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
+		return "", false
+	}
+	return path, true
 }
 
 // close ends the server at once. It does not wait.
@@ -287,7 +297,7 @@ func (s *serving) drain() error {
 			return err
 		case sig := <-s.signals:
 			if sig != syscall.SIGHUP {
-				return errors.New("second signal: exiting at once")
+				return errSecondSignal
 			}
 		}
 	}
