@@ -43,7 +43,7 @@ func (n *Listener) admit(fd int) (age time.Duration, ok bool) {
 func (n *Listener) review() {
 	l := n.l
 	q := n.queue
-	if !n.tcp || !n.registered || n.last > 0 || !q.Due(l.now) {
+	if !n.tcp || !n.registered || n.last > 0 || n.gone.Load() || !q.Due(l.now) {
 		return
 	}
 	kernel, ok := tcpinfo.QueueOf(n.fd)
@@ -76,11 +76,15 @@ func (n *Listener) setBacklog(limit int) {
 	if n.backlog == 0 { // the original length is unknown
 		return
 	}
-	n.shortened = limit > 0
-	if limit == 0 || limit > n.backlog {
-		limit = n.backlog
-	}
-	if err := sysBacklog(n.fd, limit); err != nil {
+	var err error
+	n.withSocket(func() {
+		n.shortened = limit > 0
+		if limit == 0 || limit > n.backlog {
+			limit = n.backlog
+		}
+		err = sysBacklog(n.fd, limit)
+	})
+	if err != nil {
 		n.l.warn("cannot change the backlog", slog.String("address", n.addr.String()), slog.Any("error", err))
 	}
 }
@@ -91,8 +95,10 @@ type reviewTimer Listener
 
 func (t *reviewTimer) expire(int64) {
 	n := (*Listener)(t)
-	if n.last > 0 && !n.l.draining {
-		n.closeNow() // no room was found for the connections that still wait
+	if n.gone.Load() {
+		if !n.l.draining { // Shutdown's context bounds a shutdown
+			n.closeNow() // no room was found for the connections that are left
+		}
 		return
 	}
 	n.review()

@@ -357,7 +357,7 @@ func TestDealToEndedLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := HandlerFunc(func(context.Context, *Conn) error { t.Error("it is served"); return nil })
-	if _, err := accepts.adopt(ln, h, func() *Loop { return ended }); err != nil {
+	if _, err := accepts.adopt(opened{ln: ln}, h, func() *Loop { return ended }); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)

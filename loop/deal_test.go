@@ -17,7 +17,7 @@ func TestDealWithoutRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan bool, 1)
-	_, err = l.adopt(given, HandlerFunc(func(context.Context, *Conn) error {
+	_, err = l.adopt(opened{ln: given}, HandlerFunc(func(context.Context, *Conn) error {
 		served <- true
 		return nil
 	}), func() *Loop {

@@ -112,8 +112,8 @@ func (g *Group) Stats() Stats {
 	return s
 }
 
-// GroupListener accepts connections for a group. It is made by Group.Listen
-// and Group.Serve.
+// GroupListener accepts connections for a group. It is made by Group.Listen,
+// Group.Serve and ListenConfig.ListenGroup.
 type GroupListener struct {
 	listeners []*Listener
 }
@@ -121,7 +121,8 @@ type GroupListener struct {
 // Addr returns the address at which the listener accepts.
 func (n *GroupListener) Addr() net.Addr { return n.listeners[0].Addr() }
 
-// Close stops accepting, as Listener.Close does.
+// Close stops accepting, as Listener.Close does. When it returns, the sockets of all
+// loops are closed.
 func (n *GroupListener) Close() error {
 	var first error
 	for _, ln := range n.listeners {
@@ -132,55 +133,21 @@ func (n *GroupListener) Close() error {
 	return first
 }
 
-// Listen accepts connections at an address, as Loop.Listen does, for all loops
-// of the group. On Linux, FreeBSD since 12 and DragonFly, each loop has its own TCP
-// socket, and the kernel distributes the connections. A loop that has no job left
-// passes its connections to another. On other systems, and for Unix sockets, one
-// loop accepts all connections and distributes them.
-func (g *Group) Listen(network, address string, h Handler) (*GroupListener, error) {
-	if len(g.loops) > 1 && network != "unix" && reusePort != 0 {
-		// FreeBSD before 12 does not know the option.
-		if n, err := g.listenEach(network, address, h); !lacksOption(err) {
-			return n, err
-		}
-	}
-	ln, err := listen(network, address, false)
-	if err != nil {
-		return nil, err
-	}
-	return g.Serve(ln, h)
-}
-
-// listenEach gives each loop a socket of its own.
-func (g *Group) listenEach(network, address string, h Handler) (*GroupListener, error) {
-	n := &GroupListener{}
-	for _, l := range g.loops {
-		ln, err := listen(network, address, true)
-		if err == nil {
-			address = ln.Addr().String() // the first has chosen the port
-			var a *Listener
-			if a, err = l.adopt(ln, h, func() *Loop { return g.roomFor(l) }); err == nil {
-				n.listeners = append(n.listeners, a)
-			}
-		}
-		if err != nil {
-			n.Close()
-			return nil, err
-		}
-	}
-	return n, nil
-}
-
 // Serve accepts connections from a listener of package net, as Loop.Serve does.
 // The first loop accepts each connection, and gives it to the loop that has the
 // fewest jobs.
 func (g *Group) Serve(ln net.Listener, h Handler) (*GroupListener, error) {
+	return g.share(opened{ln: ln}, h)
+}
+
+// share makes the first loop accept for all.
+func (g *Group) share(s opened, h Handler) (*GroupListener, error) {
 	first := g.loops[0]
 	deal := func() *Loop { return g.leastLoaded(first) }
 	if len(g.loops) == 1 {
 		deal = nil
 	}
-	a, err := first.adopt(ln, h, deal)
+	a, err := first.adopt(s, h, deal)
 	if err != nil {
 		return nil, err
 	}

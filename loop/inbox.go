@@ -24,7 +24,7 @@ type inbox struct {
 
 // message is one of: a job to start, a function to call, a job or task to wake,
 // a task to resume wherever it has paused, a connection to close, an accepted
-// connection to serve, or a listener to register.
+// connection to serve, or a listener that is new or has been closed.
 type message struct {
 	start   func(context.Context) error
 	call    func()
@@ -128,7 +128,7 @@ func (l *Loop) take(m *message) {
 	case m.deal != nil:
 		l.takeDeal(m.deal)
 	case m.listen != nil:
-		m.listen.register()
+		m.listen.update()
 	default:
 		l.Ready(m.job)
 	}

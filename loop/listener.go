@@ -1,48 +1,55 @@
 package loop
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/jobloop/jobloop/internal/admission"
-	"github.com/jobloop/jobloop/internal/tcpinfo"
+	"github.com/jobloop/jobloop/internal/unixsocket"
 )
 
-// Listener accepts connections for a loop. It is made by Loop.Listen and
-// Loop.Serve.
+// Listener accepts connections for a loop. It is made by Loop.Listen, Loop.Serve
+// and ListenConfig.Listen.
 type Listener struct {
-	l       *Loop
-	fd      int
-	addr    net.Addr
-	local   sockaddr     // the local address of its connections; nil: they differ
-	given   net.Listener // a Unix listener from the user, closed at the end
-	tcp     bool
-	handler Handler
-	deal    func() *Loop // returns the loop to serve the next connection, nil if none can; if deal is nil, l does
+	l         *Loop
+	fd        int // a descriptor of the socket until shut; it stays taken until release
+	addr      net.Addr
+	local     sockaddr // the local address of its connections; nil: they differ
+	tcp       bool
+	ours      bool          // no other process can have the socket
+	keepAlive time.Duration // that of ListenConfig
+	backlog   int           // full length of the kernel's queue; 0: unknown
+	handler   Handler
+	deal      func() *Loop // returns the loop to serve the next connection, nil if none can; if deal is nil, l does
+
+	mu        sync.Mutex           // guards the socket, which any goroutine may close; see shut
+	gone      atomic.Bool          // the socket is closed
+	file      *unixsocket.Listener // of a Unix socket, nil for TCP: has the file
+	shortened bool                 // the kernel's queue is
+	left      []arrival            // connections taken from the kernel's queue by shut
+	released  bool                 // fd is closed
+
+	// The rest belongs to the loop's goroutine.
 
 	registered bool
 	ready      bool // connections may be waiting
 	parked     bool // not polled, because there was no room for a connection
 	resting    bool // after an error that may go away with time
 	rest       timer
-	failures   int // of accept, one after the other
-	last       int // connections still to be accepted before it is closed; 0: it is not being closed
-	closed     atomic.Bool
+	failures   int       // of accept, one after the other
+	last       int       // connections still to be accepted before a shutdown closes it; 0: none does
+	serving    []arrival // those left, after Close
 
-	queue     *admission.Queue // decides about the kernel's queue
-	waiting   int              // length of the kernel's queue when last checked
-	dropped   uint32           // connections the kernel had dropped by then
-	backlog   int              // full length of the kernel's queue; 0: unknown
-	shortened bool
-	reviews   timer
+	queue   *admission.Queue // decides about the kernel's queue
+	waiting int              // length of the kernel's queue when last checked
+	dropped uint32           // connections the kernel had dropped by then
+	reviews timer
 }
 
 type acceptOutcome uint8
@@ -69,99 +76,28 @@ const maxFailures = 256
 // has room.
 const dealInterval = 5 * time.Millisecond
 
-// Listen accepts connections at an address and runs h as a job for each. The
-// network is "tcp", "tcp4", "tcp6" or "unix", as in net.Listen. Listen may be
-// called from any goroutine, even before Run: the kernel queues connections from
-// now on.
-func (l *Loop) Listen(network, address string, h Handler) (*Listener, error) {
-	ln, err := listen(network, address, false)
-	if err != nil {
-		return nil, err
-	}
-	return l.adopt(ln, h, nil)
-}
-
-// Serve accepts connections from a listener of package net, such as one passed by
-// systemd, and runs h as a job for each. It takes over ln and closes it. A TCP
-// listener is closed at once. A Unix listener is closed together with the
-// Listener, because it may have to remove its socket file then. Serve may be
-// called from any goroutine.
-func (l *Loop) Serve(ln net.Listener, h Handler) (*Listener, error) {
-	return l.adopt(ln, h, nil)
-}
-
-// listen opens a listener. With reuse it may be one of several at one address.
-func listen(network, address string, reuse bool) (net.Listener, error) {
-	switch network {
-	case "tcp", "tcp4", "tcp6", "unix":
-	default:
-		return nil, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
-	}
-	lc := net.ListenConfig{KeepAlive: -1}
-	lc.SetMultipathTCP(false) // MPTCP sockets have fewer options, and a cost
-	if reuse {
-		lc.Control = func(_, _ string, rc syscall.RawConn) error { return setReusePort(rc) }
-	}
-	return lc.Listen(context.Background(), network, address)
-}
-
-// adopt takes over a listener. It closes ln, even on an error.
-func (l *Loop) adopt(ln net.Listener, h Handler, deal func() *Loop) (*Listener, error) {
-	if h == nil {
-		ln.Close()
-		return nil, errors.New("loop: nil Handler")
-	}
-	n := &Listener{l: l, addr: ln.Addr(), handler: h, deal: deal}
-	n.rest.owner, n.reviews.owner = n, (*reviewTimer)(n)
-	_, n.tcp = ln.(*net.TCPListener)
-	n.queue = admission.New(l.cfg.MaxWait)
-	fd, err := dupSocket(ln)
-	if err == nil && l.cfg.Backlog > 0 {
-		if err = sysBacklog(fd, l.cfg.Backlog); err != nil {
-			sysClose(fd)
-		}
-	}
-	if _, ok := ln.(*net.UnixListener); ok && err == nil {
-		n.given = ln
-	} else if cerr := ln.Close(); err == nil && cerr != nil {
-		// Left open, it would wake the Go runtime for every connection.
-		sysClose(fd)
-		err = cerr
-	}
-	if err != nil {
-		return nil, fmt.Errorf("loop: listen on %v: %w", n.addr, err)
-	}
-	n.fd = fd
-	if a := sysLocalAddr(fd); a != nil && !isWildcard(a) {
-		n.local = a
-	}
-	if n.tcp && acceptInherits { // accepted sockets inherit it
-		setNoDelay(fd, true)
-	}
-	if err := l.send(message{listen: n}); err != nil {
+// update is called on the loop's goroutine when the listener is new, and when its
+// socket has been closed.
+func (n *Listener) update() {
+	switch {
+	case n.l.ending:
 		n.release()
-		return nil, err
+	case n.gone.Load():
+		n.serveLeft()
+	default:
+		n.register()
 	}
-	return n, nil
 }
 
 // register starts accepting, on the loop's goroutine.
 func (n *Listener) register() {
 	l := n.l
-	if l.ending {
-		n.closed.Store(true)
-		n.release()
-		return
-	}
 	s := l.claim(n.fd)
 	s.ln = n
 	n.registered, n.ready = true, true
-	if q, ok := tcpinfo.QueueOf(n.fd); ok {
-		n.backlog, n.dropped = q.Limit, q.Dropped
-	}
 	l.listeners = append(l.listeners, n)
 	n.poll()
-	if n.closed.Load() || l.draining {
+	if l.draining {
 		n.lastCall()
 	}
 }
@@ -169,10 +105,20 @@ func (n *Listener) register() {
 // poll makes the poller report connections. If that fails, the listener rests
 // and tries again.
 func (n *Listener) poll() {
-	err := n.l.poller.add(n.fd, n.l.slots[n.fd].gen)
+	var err error
+	n.withSocket(func() { err = n.l.poller.add(n.fd, n.l.slots[n.fd].gen) })
 	n.parked = err != nil
 	if n.parked {
 		n.restFrom(err)
+	}
+}
+
+// withSocket calls f unless the socket has been closed, and keeps it open meanwhile.
+func (n *Listener) withSocket(f func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.gone.Load() {
+		f()
 	}
 }
 
@@ -187,70 +133,19 @@ func (n *Listener) restFrom(err error) {
 // Addr returns the address at which the listener accepts.
 func (n *Listener) Addr() net.Addr { return n.addr }
 
-// Close stops accepting new connections. It does not wait, and may be called from
-// any goroutine. Clients that have already connected are still accepted, as soon
-// as there is room for them but within 5 seconds. The address is free only after
-// that. Accepted connections stay open.
-func (n *Listener) Close() error {
-	if n.closed.Swap(true) {
-		return &net.OpError{Op: "close", Net: n.addr.Network(), Addr: n.addr, Err: net.ErrClosed}
-	}
-	n.l.send(message{call: n.lastCall}) // a loop that has ended has closed the listener
-	return nil
-}
-
-// lastCallTimeout is how long a listener that is being closed waits until there
-// is room for the clients that have connected.
-const lastCallTimeout = 5 * time.Second
-
-// maxLastCall is the most connections that are accepted before a listener is
-// closed, where the kernel does not report how many are waiting.
-const maxLastCall = 4096
-
-// lastCall closes the listener after the connections that now wait have been
-// accepted. Later ones are not accepted.
-func (n *Listener) lastCall() {
-	n.closed.Store(true)
-	if !n.registered || n.last > 0 {
-		return
-	}
-	n.setBacklog(1)
-	n.ready, n.last = true, maxLastCall
-	if q, ok := tcpinfo.QueueOf(n.fd); ok {
-		n.last = q.Waiting
-	}
-	if n.last == 0 {
-		n.closeNow()
-	} else if !n.l.draining { // Shutdown's context bounds a shutdown
-		n.l.setTimer(&n.reviews, n.l.after(lastCallTimeout))
-	}
-}
-
-// closeNow closes the listener, on the loop's goroutine.
+// closeNow closes the listener, on the loop's goroutine. Clients that wait are reset.
 func (n *Listener) closeNow() {
-	n.closed.Store(true)
-	if !n.registered {
-		return
+	n.shut(false)
+	if n.registered {
+		n.registered, n.ready = false, false
+		l := n.l
+		l.listeners = slices.DeleteFunc(l.listeners, func(o *Listener) bool { return o == n })
+		l.stopTimer(&n.rest)
+		l.stopTimer(&n.reviews)
+		n.kernelQueue(0)
+		l.claim(n.fd)
 	}
-	n.registered, n.ready = false, false
-	l := n.l
-	l.listeners = slices.DeleteFunc(l.listeners, func(o *Listener) bool { return o == n })
-	l.stopTimer(&n.rest)
-	l.stopTimer(&n.reviews)
-	n.kernelQueue(0)
-	if n.shortened {
-		n.setBacklog(0)
-	}
-	l.poller.remove(n.fd) // another process may keep the socket open
-	l.claim(n.fd)
 	n.release()
-}
-
-func (n *Listener) release() {
-	sysClose(n.fd)
-	if n.given != nil {
-		n.given.Close()
-	}
 }
 
 func (l *Loop) closeListeners() {
@@ -266,7 +161,7 @@ func (n *Listener) event() {
 		// Otherwise every further connection would wake the loop for nothing.
 		n.parked = true
 		n.l.counts.AcceptsPaused++
-		n.l.poller.remove(n.fd)
+		n.withSocket(func() { n.l.poller.remove(n.fd) })
 	}
 }
 
@@ -299,7 +194,7 @@ func (l *Loop) reserveRoom() bool {
 // accepted connections wait for the loop, others are left in the kernel. They
 // cost less there, and another process that shares the socket can take them.
 func (n *Listener) canAccept() bool {
-	if !n.ready || n.resting {
+	if !n.ready || n.resting || n.gone.Load() && len(n.serving) == 0 {
 		return false
 	}
 	to := n.target()
@@ -325,13 +220,22 @@ func (l *Loop) acceptAll() {
 		n.review()
 		budget, turnedAway := l.accepts(), 0
 		for budget > 0 && turnedAway < maxTurnedAway && n.canAccept() {
-			if n.accept() {
+			if n.next() {
 				budget--
 			} else {
 				turnedAway++
 			}
 		}
 	}
+}
+
+// next accepts a connection, or takes one of those left after Close. It reports
+// whether it will be served.
+func (n *Listener) next() bool {
+	if n.gone.Load() {
+		return n.takeLeft()
+	}
+	return n.accept()
 }
 
 // waitsForOthers reports whether a listener could accept if another loop had room.
@@ -400,7 +304,11 @@ func (n *Listener) giveUp(err error) {
 	}
 }
 
+// fail closes a listener that is of no use any more.
 func (n *Listener) fail(err error) {
+	if n.gone.Load() { // Close has come in between
+		return
+	}
 	n.l.log(slog.LevelError, "listener failed", slog.String("address", n.addr.String()), slog.Any("error", err))
 	n.closeNow()
 }
@@ -441,6 +349,9 @@ func (n *Listener) accepted(to *Loop, fd int, remote sockaddr) bool {
 	}
 	if n.tcp && !acceptInherits {
 		setNoDelay(fd, true)
+		if n.keepAlive > 0 {
+			setKeepAliveTime(fd, n.keepAlive)
+		}
 	}
 	local := n.local
 	if local == nil {

@@ -195,28 +195,6 @@ func TestCloseSharedListener(t *testing.T) {
 	}
 }
 
-type otherListener struct{ net.Listener }
-
-func TestServeFails(t *testing.T) {
-	l := looptest.New(t, loop.Config{})
-	for name, h := range map[string]loop.Handler{"no descriptor": echo, "no handler": nil} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		given := ln
-		if h != nil {
-			given = otherListener{ln}
-		}
-		if _, err := l.Serve(given, h); err == nil {
-			t.Errorf("%s: Serve works", name)
-		}
-		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("%s: the listener was not closed", name)
-		}
-	}
-}
-
 func TestListenerCloseKeepsConns(t *testing.T) {
 	l := looptest.New(t, loop.Config{})
 	ln, err := l.Listen("tcp", "127.0.0.1:0", echo)

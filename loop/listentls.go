@@ -44,6 +44,10 @@ type TLSListenConfig struct {
 	// their handshake.
 	Loop Config
 
+	// ListenConfig has the options of Listen's sockets. Serve takes a listener as it
+	// is.
+	ListenConfig ListenConfig
+
 	// HandshakeTimeout is that of TLSHandler.
 	HandshakeTimeout time.Duration
 
@@ -93,19 +97,18 @@ type pendingPlace struct {
 	done  func()
 }
 
-// Listen listens as Group.Listen does. The loops run until Close. Errors are
-// ErrInvalidConfig, and those of New and of net.Listen.
+// Listen listens as ListenConfig.ListenGroup does. The loops run until Close. Errors are
+// ErrInvalidConfig, and those of New and of ListenGroup.
 func (cfg *TLSListenConfig) Listen(network, address string) (*TLSListener, error) {
-	return cfg.start(func(g *Group, h Handler) (*GroupListener, error) { return g.Listen(network, address, h) })
+	return cfg.start(func(g *Group, h Handler) (*GroupListener, error) {
+		return cfg.ListenConfig.ListenGroup(g, network, address, h)
+	})
 }
 
-// Serve takes over a listener of package net, as Group.Serve does.
+// Serve takes over a listener of package net, as Group.Serve does. If it returns an error,
+// ln stays open.
 func (cfg *TLSListenConfig) Serve(ln net.Listener) (*TLSListener, error) {
-	n, err := cfg.start(func(g *Group, h Handler) (*GroupListener, error) { return g.Serve(ln, h) })
-	if err != nil {
-		ln.Close()
-	}
-	return n, err
+	return cfg.start(func(g *Group, h Handler) (*GroupListener, error) { return g.Serve(ln, h) })
 }
 
 func (cfg *TLSListenConfig) start(listen func(*Group, Handler) (*GroupListener, error)) (*TLSListener, error) {
@@ -277,8 +280,8 @@ func (n *TLSListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// Close stops accepting. It does not wait. Clients that have connected are still
-// served: call Accept until it fails, as http.Server does, within
+// Close stops accepting, as Listener.Close does: when it returns, the address is free. It
+// does not wait for loops or clients. Clients that have connected are still served: call Accept until it fails, as http.Server does, within
 // TLSListenConfig.DrainTimeout. Then what is left is closed. Connections that were
 // accepted stay open.
 func (n *TLSListener) Close() error {

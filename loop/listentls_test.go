@@ -351,14 +351,4 @@ func TestListenTLSInvalid(t *testing.T) {
 	if _, err := loop.ListenTLS("tcp", "127.0.0.1:nothing", serverConfig()); err == nil {
 		t.Error("listens at no port")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := new(loop.TLSListenConfig).Serve(ln); !errors.Is(err, loop.ErrInvalidConfig) {
-		t.Error(err)
-	}
-	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the listener is open: %v", err)
-	}
 }

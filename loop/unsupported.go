@@ -14,7 +14,7 @@ import (
 // On these systems New returns ErrUnsupported, and nothing below is ever called.
 // It is here so that programs with a fallback compile.
 
-type poller struct{}
+type poller struct{ fd int }
 
 func newPoller() (*poller, error) { return nil, ErrUnsupported }
 
@@ -37,6 +37,10 @@ const (
 	errnoECONNREFUSED = syscall.Errno(111)
 	maxUnixName       = 0
 	abstractNames     = false
+
+	hasKeepAliveTime = false
+	hasDeferAccept   = false
+	hasFastOpen      = false
 )
 
 func isErrno(error, syscall.Errno) bool { return false }
@@ -61,6 +65,12 @@ func sysConnected(int) (sockaddr, error)                       { return nil, Err
 func setReusePort(syscall.RawConn) error                       { return ErrUnsupported }
 func setNoDelay(int, bool) error                               { return ErrUnsupported }
 func setKeepAlive(int, bool) error                             { return ErrUnsupported }
+func setKeepAliveTime(int, time.Duration) error                { return ErrUnsupported }
+func setDeferAccept(int, time.Duration) error                  { return ErrUnsupported }
+func setFastOpen(int, int) error                               { return ErrUnsupported }
+func fastOpenIsOff() string                                    { return "" }
+func backlogLimit() (string, int)                              { return "", 0 }
+func sysReplace(int, int) error                                { return ErrUnsupported }
 func setBuffer(int, bool, int) error                           { return ErrUnsupported }
 func setLinger(int, int) error                                 { return ErrUnsupported }
 func sysSocketError(int) syscall.Errno                         { return 0 }
