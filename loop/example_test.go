@@ -372,6 +372,22 @@ func ExampleListener() {
 }
 
 // A job that is a client.
+// A server behind a proxy on the same machine: a Unix socket that only the proxy's group
+// can use. What a killed server has left there is replaced.
+func ExampleListenConfig() {
+	g, err := loop.NewGroup(2, loop.Config{Backlog: 1024})
+	if err != nil {
+		log.Fatal(err)
+	}
+	lc := &loop.ListenConfig{FileMode: 0o660}
+	ln, err := lc.ListenGroup(g, "unix", "/run/example/http.sock", greeting("welcome"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ln.Close()
+	log.Fatal(g.Run(context.Background()))
+}
+
 func ExampleDialer() {
 	l, err := loop.New(loop.Config{})
 	if err != nil {

@@ -151,6 +151,7 @@ func (g *Group) share(s opened, h Handler) (*GroupListener, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.warnBacklog()
 	return &GroupListener{[]*Listener{a}}, nil
 }
 

@@ -37,7 +37,8 @@ const (
 // see Loop.Serve for those that were given to the loop.
 //
 // Clients that have already connected are still served, as soon as there is room for
-// them but within 5 seconds. Accepted connections stay open.
+// them but within 5 seconds. Until then each needs a descriptor; those for which there
+// is none are reset. Accepted connections stay open.
 //
 // Close may be called from any goroutine, also inside a job, before Run, and after the
 // loop has ended. It does not wait for the loop. If the listener is closed already, it

@@ -77,6 +77,7 @@ func (lc *ListenConfig) Listen(l *Loop, network, address string, h Handler) (*Li
 		s.ln.Close()
 		return nil, err
 	}
+	n.warnBacklog()
 	lc.warn(l, network)
 	return n, nil
 }
@@ -119,6 +120,7 @@ func (lc *ListenConfig) listenEach(g *Group, network, address string, h Handler)
 		n.Close()
 		return nil, err
 	}
+	n.listeners[0].warnBacklog() // the others are like it
 	return n, nil
 }
 

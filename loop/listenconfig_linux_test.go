@@ -72,7 +72,7 @@ func TestListenConfigInKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c = testkit.Dial(t, plain.Addr())
+	testkit.Dial(t, plain.Addr())
 	if got := testkit.Receive(t, conns); got.on != 0 {
 		t.Errorf("keep-alive is on: %+v", got)
 	}
@@ -103,6 +103,7 @@ func TestBacklogIsCutShort(t *testing.T) {
 			t.Errorf("the backlog is %d, want %d", n.backlog, limit)
 		}
 		wantLogged(t, log, name, n.Addr().String(), limit, limit+1000)
+		n.Close()
 		l, log = run(t, Config{Backlog: limit})
 		listen(l)
 		if s := log.String(); s != "" {
@@ -198,4 +199,24 @@ func wantLogged(t *testing.T, log *testkit.Log, parts ...any) {
 			t.Errorf("%q does not contain %v", lines[0], p)
 		}
 	}
+}
+
+// A group says it once, and not for each of its sockets.
+func TestBacklogIsCutShortInGroup(t *testing.T) {
+	name, limit := backlogLimit()
+	if limit == 0 {
+		t.Skip("the limit is not known")
+	}
+	testkit.CheckLeaks(t)
+	log := new(testkit.Log)
+	g, err := NewGroup(3, Config{Backlog: limit + 1000, Logger: log.Logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	n, err := g.Listen("tcp", "127.0.0.1:0", HandlerFunc(func(context.Context, *Conn) error { return nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLogged(t, log, name, n.Addr().String(), limit, limit+1000)
 }

@@ -32,7 +32,12 @@ import (
 //
 // Serve may be called from any goroutine.
 func (l *Loop) Serve(ln net.Listener, h Handler) (*Listener, error) {
-	return l.adopt(opened{ln: ln}, h, nil)
+	n, err := l.adopt(opened{ln: ln}, h, nil)
+	if err != nil {
+		return nil, err
+	}
+	n.warnBacklog()
+	return n, nil
 }
 
 // opened is a listening socket for adopt.
@@ -103,7 +108,6 @@ func (l *Loop) adopt(s opened, h Handler, deal func() *Loop) (*Listener, error) 
 	if q, ok := tcpinfo.QueueOf(fd); ok {
 		n.backlog, n.dropped = q.Limit, q.Dropped
 	}
-	n.warnBacklog()
 	if a := sysLocalAddr(fd); a != nil && !isWildcard(a) {
 		n.local = a
 	}

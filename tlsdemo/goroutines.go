@@ -16,6 +16,7 @@ import (
 	"github.com/jobloop/jobloop/internal/http1"
 	"github.com/jobloop/jobloop/internal/memory"
 	"github.com/jobloop/jobloop/internal/plainhttp"
+	"github.com/jobloop/jobloop/internal/unixsocket"
 )
 
 // goroutineServer serves with a goroutine for each connection, on blocking
@@ -73,14 +74,27 @@ func (s *goroutineServer) listen(addr string) (net.Addr, error) {
 		if network, address, err = splitAddr(addr); err != nil {
 			return nil, err
 		}
-		lc := net.ListenConfig{KeepAlive: -1} // as on loops
-		ln, err = lc.Listen(context.Background(), network, address)
+		ln, err = listenGoroutines(network, address)
 	}
 	if err != nil {
 		return nil, err
 	}
 	s.ln = ln
 	return ln.Addr(), nil
+}
+
+// listenGoroutines listens as loops do: without keep-alive, and with a Unix socket that
+// replaces what a killed server has left behind.
+func listenGoroutines(network, address string) (net.Listener, error) {
+	if network == "unix" {
+		ln, err := unixsocket.Listen(address, 0, nil)
+		if err != nil {
+			return nil, err
+		}
+		return ln, nil
+	}
+	lc := net.ListenConfig{KeepAlive: -1}
+	return lc.Listen(context.Background(), network, address)
 }
 
 // run accepts connections until the listener is closed.

@@ -35,7 +35,11 @@ func listen(g *loop.Group, addr string, h loop.Handler) (*loop.GroupListener, er
 		if err != nil {
 			return nil, err
 		}
-		return g.Serve(ln, h)
+		n, err := g.Serve(ln, h)
+		if err != nil {
+			ln.Close()
+		}
+		return n, err
 	}
 	network, address, err := splitAddr(addr)
 	if err != nil {

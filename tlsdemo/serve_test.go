@@ -237,6 +237,35 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
+// A server that was killed is no obstacle to the next one. One that runs is.
+func TestUnixSocketAfterKill(t *testing.T) {
+	for _, mode := range []string{"--loops=2", "--goroutines"} {
+		path := filepath.Join(t.TempDir(), "socket")
+		args := []string{"serve", "--key", "ecdsa-p256", mode, "--addr", "unix:" + path}
+		killed := start(t, program(t, args...))
+		killed.line()
+		status, _, errs := output(t, args...)
+		if status != 1 || !strings.Contains(errs, path) || !strings.Contains(errs, "another server is there") {
+			t.Errorf("%s: beside another server: exit status %d, stderr: %s", mode, status, errs)
+		}
+		checkAnswer(t, "unix", path)
+		killed.signal(syscall.SIGKILL)
+		killed.wait()
+		if _, err := os.Lstat(path); err != nil {
+			t.Fatal(err)
+		}
+		s := start(t, program(t, args...))
+		if got := s.line(); !strings.HasPrefix(got, "serving unix:"+path+" ") {
+			t.Fatalf("%s: %q", mode, got)
+		}
+		checkAnswer(t, "unix", path)
+		s.stop()
+		if left, err := os.ReadDir(filepath.Dir(path)); len(left) > 0 || err != nil {
+			t.Errorf("%s: left are %v, %v", mode, left, err)
+		}
+	}
+}
+
 // checkAnswer makes a request.
 func checkAnswer(t *testing.T, network, address string) {
 	t.Helper()
