@@ -35,7 +35,8 @@ type Config struct {
 	AcceptsPerTurn int
 
 	// Backlog is the most connections that may wait in the kernel to be accepted
-	// by one listener; 0 means as many as the system allows. Clients beyond the
+	// by one listener; 0 means as many as the system allows. If the system allows
+	// less (net.core.somaxconn on Linux), a warning is logged. Clients beyond the
 	// limit have to try again. Under overload the loop reduces it: see MaxWait.
 	Backlog int
 
@@ -114,8 +115,9 @@ type Config struct {
 	// turns the check off.
 	BlockedAfter time.Duration
 
-	// Logger gets jobs that panic (at error level), jobs that keep the thread and
-	// listeners that cannot accept (warn), and errors that jobs return (debug).
+	// Logger gets jobs that panic (at error level), jobs that keep the thread,
+	// listeners that cannot accept and settings that the system cuts short (warn),
+	// and errors that jobs return (debug).
 	// nil means slog.Default.
 	//
 	// Its handler is called on a goroutine of its own, which exists only while there

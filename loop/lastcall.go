@@ -70,7 +70,7 @@ func (n *Listener) shut(keep bool) (did bool, err error) {
 	}
 	n.gone.Store(true)
 	if n.file != nil {
-		err = n.file.Close() // before the last call: nobody can connect now
+		n.file.Close() // before the last call: nobody can connect now
 	}
 	if keep && n.l.stopping.Load() != stopNow {
 		n.takeWaiting()
@@ -84,10 +84,7 @@ func (n *Listener) shut(keep bool) (did bool, err error) {
 		sysShutdown(n.fd, false)
 	}
 	n.l.poller.remove(n.fd) // if another process keeps the socket, closing it here would not
-	if rerr := sysReplace(n.fd, n.l.poller.fd); err == nil {
-		err = rerr
-	}
-	return true, err
+	return true, sysReplace(n.fd, n.l.poller.fd)
 }
 
 // takeWaiting takes the connections out of the kernel's queue. Those for which there

@@ -254,3 +254,21 @@ func TestListenerCloseInAccept(t *testing.T) {
 		testkit.WantRead(t, c, "x")
 	}
 }
+
+// Whoever has closed the listener that was given does not make Close fail.
+func TestListenerCloseGivenIsClosed(t *testing.T) {
+	l := looptest.New(t, loop.Config{})
+	given, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := l.Serve(given, echo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	given.Close()
+	if err := ln.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	wantFree(t, ln.Addr())
+}

@@ -138,12 +138,16 @@ func (lc *ListenConfig) listenShared(g *Group, network, address string, h Handle
 	return n, nil
 }
 
-// Listen is that of a zero ListenConfig.
+// Listen accepts connections at an address and runs h as a job for each. The network is
+// "tcp", "tcp4", "tcp6" or "unix", as in net.Listen. Listen may be called from any
+// goroutine, even before Run: the kernel queues connections from now on. It is the Listen
+// of a zero ListenConfig, where more is said, of Unix sockets among other things.
 func (l *Loop) Listen(network, address string, h Handler) (*Listener, error) {
 	return new(ListenConfig).Listen(l, network, address, h)
 }
 
-// Listen is ListenGroup of a zero ListenConfig.
+// Listen accepts connections at an address, as Loop.Listen does, for all loops of the
+// group. It is the ListenGroup of a zero ListenConfig, which says how they share them.
 func (g *Group) Listen(network, address string, h Handler) (*GroupListener, error) {
 	return new(ListenConfig).ListenGroup(g, network, address, h)
 }

@@ -30,7 +30,7 @@ type Listener struct {
 
 	mu        sync.Mutex           // guards the socket, which any goroutine may close; see shut
 	gone      atomic.Bool          // the socket is closed
-	file      *unixsocket.Listener // of a Unix socket, nil for TCP: has the file
+	file      *unixsocket.Listener // of a Unix socket, with its file; nil for TCP
 	shortened bool                 // the kernel's queue is
 	left      []arrival            // connections taken from the kernel's queue by shut
 	released  bool                 // fd is closed
