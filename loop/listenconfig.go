@@ -237,9 +237,6 @@ func (lc *ListenConfig) setOptions(rc syscall.RawConn, reuse bool) error {
 	return err
 }
 
-// seconds is d as the kernel counts it.
-func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
-
 // warn logs that the system does not do what it has accepted.
 func (lc *ListenConfig) warn(l *Loop, network string) {
 	if lc.FastOpen == 0 || network == "unix" {

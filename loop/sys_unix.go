@@ -160,6 +160,9 @@ func setKeepAlive(fd int, on bool) error {
 	return setsockoptBool(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, on)
 }
 
+// seconds rounds d up to the unit of most socket options that are times.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+
 func setBuffer(fd int, write bool, n int) error {
 	opt := unix.SO_RCVBUF
 	if write {
