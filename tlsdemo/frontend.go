@@ -65,5 +65,13 @@ func (s *loopServer) run() error                         { return s.group.Run(co
 func (s *loopServer) conns() uint64                      { return s.group.Stats().Conns }
 func (s *loopServer) stopAccepting()                     { s.ln.Close() }
 func (s *loopServer) shutdown(ctx context.Context) error { return s.group.Shutdown(ctx) }
-func (s *loopServer) close()                             { s.group.Close() }
 func (s *loopServer) String() string                     { return fmt.Sprintf("loops: %d", len(s.group.Loops())) }
+
+// close does not wait for loops, of which a thread may be stuck: closing the listener
+// removes its socket file.
+func (s *loopServer) close() {
+	if s.ln != nil {
+		s.ln.Close()
+	}
+	s.group.Close()
+}

@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -39,8 +37,7 @@ type serving struct {
 	scraped   *http.Server // nil: no metrics
 	scrape    string       // line of output about it
 	addr      net.Addr
-	socket    os.FileInfo // of the Unix socket's file, if there is one
-	reloading chan error  // nil: not in progress
+	reloading chan error // nil: not in progress
 }
 
 // Run serves until a signal stops it.
@@ -190,20 +187,7 @@ func (s *serving) listen() (err error) {
 		s.srv.close()
 		return err
 	}
-	if path, ok := s.socketPath(); ok {
-		s.socket, _ = os.Lstat(path)
-	}
 	return nil
-}
-
-// socketPath returns the path of the socket file that the server makes. There is none
-// if systemd has passed a socket, or if the address is abstract (unix(7)).
-func (s *serving) socketPath() (path string, ok bool) {
-	network, path, _ := splitAddr(s.Addr)
-	if network != "unix" || strings.HasPrefix(path, "@") || os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
-		return "", false
-	}
-	return path, true
 }
 
 // close ends the server at once. It does not wait.
@@ -211,13 +195,6 @@ func (s *serving) close() {
 	s.srv.close()
 	if s.scraped != nil {
 		s.scraped.Close()
-	}
-	// A loop whose thread is stuck does not remove its socket file. By now the path may
-	// be another server's.
-	if path, ok := s.socketPath(); ok && s.socket != nil {
-		if now, err := os.Lstat(path); err == nil && os.SameFile(now, s.socket) {
-			os.Remove(path)
-		}
 	}
 }
 
