@@ -102,10 +102,11 @@ func TestBacklogIsCutShort(t *testing.T) {
 		if n.backlog != 0 && n.backlog != limit {
 			t.Errorf("the backlog is %d, want %d", n.backlog, limit)
 		}
-		wantLogged(t, log, name, n.Addr().String(), limit, limit+1000)
+		wantLogged(t, l, log, name, n.Addr().String(), limit, limit+1000)
 		n.Close()
 		l, log = run(t, Config{Backlog: limit})
 		listen(l)
+		l.FlushLogs()
 		if s := log.String(); s != "" {
 			t.Errorf("logged: %s", s)
 		}
@@ -125,12 +126,13 @@ func TestFastOpenIsOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	if bits&2 != 0 {
+		l.FlushLogs()
 		if s := log.String(); s != "" {
 			t.Errorf("logged: %s", s)
 		}
 		return
 	}
-	wantLogged(t, log, "net.ipv4.tcp_fastopen", bits)
+	wantLogged(t, l, log, "net.ipv4.tcp_fastopen", bits)
 }
 
 // With DeferAccept a client that says nothing is not accepted.
@@ -188,8 +190,9 @@ func TestLastCallTimeout(t *testing.T) {
 }
 
 // wantLogged proves that one line was logged, with all of parts.
-func wantLogged(t *testing.T, log *testkit.Log, parts ...any) {
+func wantLogged(t *testing.T, l *Loop, log *testkit.Log, parts ...any) {
 	t.Helper()
+	l.FlushLogs()
 	lines := log.Lines()
 	if len(lines) != 1 {
 		t.Fatalf("%d lines were logged: %q", len(lines), lines)
@@ -218,5 +221,5 @@ func TestBacklogIsCutShortInGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantLogged(t, log, name, n.Addr().String(), limit, limit+1000)
+	wantLogged(t, g.loops[0], log, name, n.Addr().String(), limit, limit+1000)
 }
