@@ -371,7 +371,6 @@ func ExampleListener() {
 	// Output: welcome
 }
 
-// A job that is a client.
 // A server behind a proxy on the same machine: a Unix socket that only the proxy's group
 // can use. What a killed server has left there is replaced.
 func ExampleListenConfig() {
@@ -388,6 +387,7 @@ func ExampleListenConfig() {
 	log.Fatal(g.Run(context.Background()))
 }
 
+// A job that is a client.
 func ExampleDialer() {
 	l, err := loop.New(loop.Config{})
 	if err != nil {

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"log/slog"
 	"net"
 	"time"
 
@@ -32,8 +33,10 @@ const (
 )
 
 // Close stops accepting connections. When it returns, the address is free: another
-// listener can be opened there, unless another process has the same socket. If the
-// socket has a file, Close removes it, provided that it is still the socket's own;
+// listener can be opened there, unless another process has the same socket. (If the
+// listener came from Serve or has a Control function, and on macOS and the BSDs, the
+// system may need another moment when the loop is just accepting.) If the socket has a
+// file, Close removes it, provided that it is still the socket's own;
 // see Loop.Serve for those that were given to the loop.
 //
 // Clients that have already connected are still served, as soon as there is room for
@@ -54,6 +57,12 @@ func (n *Listener) Close() error {
 		return &net.OpError{Op: "close", Net: n.addr.Network(), Addr: n.addr, Err: err}
 	}
 	return nil
+}
+
+// abandon is Close without serving those who have connected.
+func (n *Listener) abandon() {
+	n.shut(false)
+	n.l.send(message{listen: n})
 }
 
 // shut closes the socket, on any goroutine, and reports whether it was open. With
@@ -163,6 +172,10 @@ func (n *Listener) release() {
 	}
 	n.released = true
 	sysClose(n.fd)
+	if len(n.serving) > 0 && !n.l.ShuttingDown() {
+		n.l.warn("connections reset: they had come before the listener was closed, and there was no room for them in time",
+			slog.String("address", n.addr.String()), slog.Int("connections", len(n.serving)))
+	}
 	for _, a := range append(n.left, n.serving...) {
 		sysAbort(a.fd)
 		sysClose(a.fd)

@@ -117,7 +117,9 @@ func (lc *ListenConfig) listenEach(g *Group, network, address string, h Handler)
 			}
 			s.ln.Close()
 		}
-		n.Close()
+		for _, a := range n.listeners {
+			a.abandon()
+		}
 		return nil, err
 	}
 	n.listeners[0].warnBacklog() // the others are like it

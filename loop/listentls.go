@@ -281,9 +281,9 @@ func (n *TLSListener) Accept() (net.Conn, error) {
 }
 
 // Close stops accepting, as Listener.Close does: when it returns, the address is free. It
-// does not wait for loops or clients. Clients that have connected are still served: call Accept until it fails, as http.Server does, within
-// TLSListenConfig.DrainTimeout. Then what is left is closed. Connections that were
-// accepted stay open.
+// does not wait for loops or clients. Clients that have connected are still served: call
+// Accept until it fails, as http.Server does, within TLSListenConfig.DrainTimeout. Then
+// what is left is closed. Connections that were accepted stay open.
 func (n *TLSListener) Close() error {
 	n.mu.Lock()
 	closing := n.closing

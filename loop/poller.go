@@ -33,7 +33,7 @@ package loop
 //	wait(events []event, timeout time.Duration) (int, error)
 //
 //	// wake makes the wait in progress return, or else the next one. It may be
-//	// called from any goroutine; the other methods may not.
+//	// called from any goroutine, and so may remove; the other methods may not.
 //	wake() error
 //
 // The same files contain what else differs between kernels: the option that makes

@@ -264,9 +264,11 @@ func (a *attempt) open() error {
 		return err
 	}
 	_, tcp := netAddr(a.remote).(*net.TCPAddr)
-	if a.c, err = l.newConn(fd, nil, a.remote, tcp); err != nil {
+	c, err := l.newConn(fd, nil, a.remote, tcp)
+	if err != nil {
 		return err
 	}
+	a.c = c
 	a.c.wr.ready = false // the poller will report when it is connected
 	a.c.wr.add(&a.waiter)
 	return nil

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/jobloop/jobloop/internal/unixsocket"
 )
 
 // How Dial gets from a network and an address to the sockets' addresses. Whatever would
@@ -109,12 +111,15 @@ func literal(network, host string, from netip.AddrPort) ([]netip.Addr, error) {
 		return []netip.Addr{v4}, nil
 	}
 	ip, err := netip.ParseAddr(host)
+	if err != nil && strings.Contains(host, ":") {
+		return nil, addrError(host, "not an IPv6 address, and no name")
+	}
 	if err != nil {
 		return nil, nameError(host)
 	}
 	if zone := ip.Zone(); zone != "" {
 		if _, err := zoneIndex(zone); err != nil {
-			return nil, addrError(host, "unknown zone %q: %v", zone, err)
+			return nil, fmt.Errorf("%w: %w", addrError(host, "unknown zone %q", zone), err)
 		}
 	}
 	switch ip = ip.Unmap(); {
@@ -254,7 +259,7 @@ func (d *Dialer) tcpSource(network string) (from netip.AddrPort, err error) {
 	}
 	if ip = ip.Unmap(); a.Zone != "" {
 		if _, err := zoneIndex(a.Zone); err != nil {
-			return from, addrError(a.String(), "unknown zone %q of the local address: %v", a.Zone, err)
+			return from, fmt.Errorf("%w: %w", addrError(a.String(), "unknown zone %q of the local address", a.Zone), err)
 		}
 		ip = ip.WithZone(a.Zone)
 	}
@@ -273,7 +278,7 @@ func (d *Dialer) resolveUnix(name string) ([]target, error) {
 	if name == "" {
 		return nil, &net.AddrError{Err: "missing address"}
 	}
-	if err := unixError(name); err != nil {
+	if err := unixsocket.CheckName(name); err != nil {
 		return nil, err
 	}
 	t := target{remote: unixSockaddr(name), anyPort: true}
@@ -287,21 +292,9 @@ func (d *Dialer) resolveUnix(name string) ([]target, error) {
 	case a == nil || a.Name == "": // as in package net
 		return []target{t}, nil
 	}
-	if err := unixError(a.Name); err != nil {
+	if err := unixsocket.CheckName(a.Name); err != nil {
 		return nil, err
 	}
 	t.local = unixSockaddr(a.Name)
 	return []target{t}, nil
-}
-
-// unixError says why name cannot be that of a Unix socket, or returns nil.
-func unixError(name string) error {
-	abstract := abstractNames && (name[0] == '@' || name[0] == 0)
-	switch {
-	case len(name) > maxUnixName:
-		return addrError(name, "name of %d bytes for a Unix socket, more than %d", len(name), maxUnixName)
-	case !abstract && strings.IndexByte(name, 0) >= 0: // where the kernel would end it
-		return addrError(name, "name with a NUL byte for a Unix socket")
-	}
-	return nil
 }

@@ -27,8 +27,8 @@ import (
 //
 // Whether closing removes a Unix listener's file is what ln.SetUnlinkOnClose says, which
 // may be called until then. To hand the socket to another process, keep ln.File() and
-// call ln.SetUnlinkOnClose(false). A file that another server has put in its place is
-// not removed.
+// call ln.SetUnlinkOnClose(false). A file that another server puts in its place
+// afterwards is not removed.
 //
 // Serve may be called from any goroutine.
 func (l *Loop) Serve(ln net.Listener, h Handler) (*Listener, error) {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What macOS does differently from all other systems; socket_darwin.go is its own.
+// What all systems but macOS do; socket_darwin.go has macOS's.
 
 func socket(family, typ int) (int, error) {
 	return unix.Socket(family, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)

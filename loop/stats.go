@@ -27,7 +27,8 @@ type Stats struct {
 	Events        uint64 // events reported by the poller
 	LogsDropped   uint64 // log records lost because Config.Logger did not take them: see there
 
-	// Accepted counts the connections taken out of the kernel's queue. Each is also
+	// Accepted counts the connections taken out of the kernel's queue, except those
+	// that a closed listener could not serve in time, which are logged. Each is also
 	// counted in one of the following fields, except those still waiting for the
 	// client's first bytes or a job, and those that ended while waiting: they were
 	// closed, they timed out, or the loop shut down. In a Group, one loop may accept

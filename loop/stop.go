@@ -61,9 +61,9 @@ func (l *Loop) Close() error {
 // handshake, have half a second to do so.
 //
 // Shutdown returns nil when the loop has ended and its log is written (see
-// Config.Logger). If ctx ends first, the rest is
-// cancelled as by Close, and Shutdown returns ctx's error at once. Run returns
-// when everything is done; a job that does not give back the thread delays it.
+// Config.Logger). If ctx ends first, the rest is cancelled as by Close, and Shutdown
+// returns ctx's error at once. Run returns when everything is done; a job that does
+// not give back the thread delays it.
 //
 // Shutdown may be called from any goroutine except the loop's own, where it would
 // wait for itself. In a job, or in a function that the loop calls, it returns

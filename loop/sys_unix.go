@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -282,13 +281,6 @@ func sameAddr(a, b sockaddr) bool {
 	}
 	return false
 }
-
-// maxUnixName is how long the name of a Unix socket may be. The kernel's structure also
-// holds a NUL.
-const maxUnixName = len(unix.RawSockaddrUnix{}.Path) - 1
-
-// abstractNames says that the names of Unix sockets that begin with @ are not files.
-const abstractNames = runtime.GOOS == "linux"
 
 // sysSocketError returns the error with which fd has failed, or 0. The kernel
 // returns each error only once.

@@ -35,8 +35,6 @@ const (
 	errnoEPERM        = syscall.Errno(1)
 	errnoEPIPE        = syscall.Errno(32)
 	errnoECONNREFUSED = syscall.Errno(111)
-	maxUnixName       = 0
-	abstractNames     = false
 
 	hasKeepAliveTime = false
 	hasDeferAccept   = false

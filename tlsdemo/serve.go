@@ -62,7 +62,7 @@ Examples:
     tlsdemo serve --key rsa4096 --engine offload --engine-workers 2
     curl -k https://127.0.0.1:8443/hello
 
-Signals: SIGHUP reads --cert and --keyfile again and chooses the engine again. If it comes before the first line of output, they are read again after it; while the server stops, it is ignored. SIGTERM and SIGINT stop accepting, let requests end, and exit with status 0, or with 1 if --drain-timeout was too short. Before the first line of output they exit at once, with status 0. A second one exits at once, with status 1.
+Signals: SIGHUP reads --cert and --keyfile again and chooses the engine again. If it comes before the first line of output, they are read again after it; while the server stops, it is ignored. SIGTERM and SIGINT stop accepting, let requests end, and exit with status 0, or with 1 if --drain-timeout was too short. Before the first line of output they exit at once, with status 0. A second one exits within a second, with status 1, whatever blocks.
 
 The server does not depend on who reads its output. If stdout or stderr is closed, or nobody reads it, lines are lost, and a line that gets through later says how many.`
 }

@@ -78,8 +78,8 @@ func (s *serving) run() error {
 		return err
 	}
 	if network, _, _ := splitAddr(s.Addr); network == "unix" {
-		// This does not take long, and must not be in progress when the process ends:
-		// a socket file would stay.
+		// This takes half a second at most, and must not be in progress when the process
+		// ends: a socket file would stay.
 		if err := s.listen(); err != nil {
 			return err
 		}
@@ -184,10 +184,9 @@ func (s *serving) prepare() error {
 // listen begins to accept connections.
 func (s *serving) listen() (err error) {
 	if s.addr, err = s.srv.listen(s.Addr); err != nil {
-		s.srv.close()
-		return err
+		s.close()
 	}
-	return nil
+	return err
 }
 
 // close ends the server at once. It does not wait.

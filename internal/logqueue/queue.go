@@ -45,8 +45,9 @@ type Queue struct {
 
 // call is a function to be called, after missed others that did not fit.
 type call struct {
-	f      func()
-	missed uint64
+	f       func()
+	missed  uint64
+	reached <-chan struct{} // that f closes, if it only does that
 }
 
 // Do makes the queue call f. If too many calls wait, f is dropped and counted.
@@ -74,7 +75,7 @@ func (q *Queue) offer(f func()) bool {
 
 // add must be called with the lock held.
 func (q *Queue) add(f func()) {
-	q.calls = append(q.calls, call{f, q.missed})
+	q.calls = append(q.calls, call{f: f, missed: q.missed})
 	q.missed = 0
 	if !q.running {
 		q.running = true
@@ -102,8 +103,7 @@ func (q *Queue) Flush(ctx context.Context, limit time.Duration) {
 		q.mu.Unlock()
 		return
 	}
-	called := make(chan struct{})
-	q.add(func() { close(called) }) // even if the queue is full
+	called := q.mark()
 	q.mu.Unlock()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -112,6 +112,19 @@ func (q *Queue) Flush(ctx context.Context, limit time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+}
+
+// mark returns a channel that is closed when all functions so far have been called. It is
+// added even if the queue is full; marks next to each other are one. The lock must be
+// held.
+func (q *Queue) mark() <-chan struct{} {
+	if n := len(q.calls); n > 0 && q.calls[n-1].reached != nil {
+		return q.calls[n-1].reached
+	}
+	reached := make(chan struct{})
+	q.add(func() { close(reached) })
+	q.calls[len(q.calls)-1].reached = reached
+	return reached
 }
 
 // drain is the queue's goroutine.

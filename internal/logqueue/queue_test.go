@@ -184,3 +184,25 @@ func TestHandlerConcurrently(t *testing.T) {
 		t.Errorf("the last line: %s", got[len(got)-1])
 	}
 }
+
+// Whoever waits for a queue that is stuck does not fill it.
+func TestFlushKeepsNothing(t *testing.T) {
+	q := new(logqueue.Queue)
+	release := make(chan bool)
+	q.Do(func() { <-release })
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range 100_000 {
+		q.Flush(ended, time.Hour)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if n := int64(after.HeapAlloc) - int64(before.HeapAlloc); n > 2<<20 {
+		t.Errorf("%d bytes are kept", n)
+	}
+	close(release)
+	q.Flush(t.Context(), testkit.Patience)
+}

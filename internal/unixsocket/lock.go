@@ -19,17 +19,23 @@ const (
 	// lockRetry is how soon a lock that is taken is tried again. Others hold it for a few
 	// system calls.
 	lockRetry = 5 * time.Millisecond
-	// lockTries bounds the wait, in case a process was stopped while it held the lock: 5
-	// seconds.
-	lockTries = 1000
+	// lockTries bounds the wait, in case a process was stopped while it held the lock:
+	// half a second. The caller may be an event loop.
+	lockTries = 100
 )
 
 // lock makes other servers wait that want to listen at path.
 func lock(path string) (unlock func(), err error) {
 	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")
 	for range lockTries {
-		fd, err := unix.Open(name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
-		if err == unix.EINTR {
+		const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+		fd, err := unix.Open(name, flags|unix.O_CREAT, 0o644)
+		if err == unix.EACCES {
+			// Linux may forbid O_CREAT where another user has left the file behind
+			// (fs.protected_regular).
+			fd, err = unix.Open(name, flags, 0)
+		}
+		if err == unix.EINTR || err == unix.ENOENT && exists(filepath.Dir(name)) {
 			continue
 		}
 		if err != nil {
@@ -52,6 +58,11 @@ func lock(path string) (unlock func(), err error) {
 		}
 	}
 	return nil, fmt.Errorf("another process has held %s for %v", name, lockTries*lockRetry)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // isAt reports whether name is still the file fd.

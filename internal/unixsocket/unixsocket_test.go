@@ -378,24 +378,38 @@ func TestLockIsHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listens := make(chan error, 1)
-	go func() {
-		ln, err := Listen(path, 0, nil)
-		if err == nil {
-			ln.Close()
-		}
-		listens <- err
-	}()
 	leave(t, path)
-	select {
-	case err := <-listens:
-		t.Errorf("another server did not wait: %v", err)
-	default:
-	}
-	unlock()
-	if err := testkit.Receive(t, listens); err != nil {
+	before := fileOf(path)
+	if ln, err := Listen(path, 0, nil); err == nil {
+		ln.Close()
+		t.Error("another server listens")
+	} else if !strings.Contains(err.Error(), ".s.lock") {
 		t.Error(err)
 	}
+	if now := fileOf(path); now == nil || !os.SameFile(before, now) {
+		t.Error("the file was replaced")
+	}
+	unlock()
+	ln, err := Listen(path, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+}
+
+// A lock file that another user has left behind can be locked, without write permission.
+func TestLockOfAnother(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, ".s.lock")
+	if err := os.WriteFile(name, nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := Listen(filepath.Join(dir, "s"), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	wantOnly(t, dir)
 }
 
 // A lock file whose last owner has removed it is no lock: others use the next one.

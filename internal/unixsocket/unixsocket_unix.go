@@ -17,9 +17,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxPath is the most bytes that the path of a socket may have: 107 on Linux, 103
-// elsewhere.
-const MaxPath = len(unix.RawSockaddrUnix{}.Path) - 1
+// maxPath is the most bytes that the path of a socket may have: 107 on Linux, 103
+// elsewhere. The kernel's structure also holds a NUL.
+const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
+// CheckName says why name cannot be that of a socket, or returns nil.
+func CheckName(name string) error {
+	switch {
+	case len(name) > maxPath:
+		return fmt.Errorf("the path has %d bytes, and %s allows %d: %w", len(name), runtime.GOOS, maxPath, syscall.ENAMETOOLONG)
+	case !isAbstract(name) && strings.IndexByte(name, 0) >= 0: // where the kernel would end it
+		return fmt.Errorf("the path %q has a NUL byte: %w", name, syscall.EINVAL)
+	}
+	return nil
+}
 
 // Listen listens at a path. On Linux, a path that begins with "@" is an abstract name,
 // which has no file.
@@ -48,8 +59,8 @@ func isAbstract(path string) bool {
 }
 
 func listen(path string, mode fs.FileMode, control Control) (*Listener, error) {
-	if len(path) > MaxPath {
-		return nil, fmt.Errorf("the path has %d bytes, and %s allows %d: %w", len(path), runtime.GOOS, MaxPath, syscall.ENAMETOOLONG)
+	if err := CheckName(path); err != nil {
+		return nil, err
 	}
 	if isAbstract(path) {
 		lc := net.ListenConfig{Control: control}
@@ -58,9 +69,6 @@ func listen(path string, mode fs.FileMode, control Control) (*Listener, error) {
 			return nil, err
 		}
 		return Adopt(ln.(*net.UnixListener)), nil
-	}
-	if strings.IndexByte(path, 0) >= 0 {
-		return nil, syscall.EINVAL
 	}
 	unlock, err := lock(path)
 	if err != nil {

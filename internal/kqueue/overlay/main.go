@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 )
 
@@ -31,6 +32,10 @@ const (
 func main() {
 	system := flag.String("os", "freebsd", "the `system` to take after")
 	flag.Parse()
+	if !slices.Contains([]string{"darwin", "freebsd", "netbsd", "openbsd"}, *system) {
+		fmt.Fprintf(os.Stderr, "overlay: there is no model of %s\n", *system)
+		os.Exit(2)
+	}
 	if flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "usage: overlay [-os system] folder")
 		os.Exit(2)
