@@ -11,6 +11,7 @@ import (
 
 	"github.com/jobloop/jobloop/engine"
 	"github.com/jobloop/jobloop/internal/monotonic"
+	"github.com/jobloop/jobloop/internal/panicvalue"
 	"github.com/jobloop/jobloop/jobs"
 )
 
@@ -192,7 +193,7 @@ func (h *host) rest() {
 func (h *host) guard(f func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			logError("panic: %v\n%s", v, debug.Stack())
+			logError("panic: %v\n%s", panicvalue.Value{V: v}, debug.Stack())
 		}
 	}()
 	f()

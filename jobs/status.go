@@ -3,6 +3,8 @@ package jobs
 import (
 	"errors"
 	"fmt"
+
+	"github.com/jobloop/jobloop/internal/panicvalue"
 )
 
 // Status is the result of starting or resuming a job. (OpenSSL: the return values
@@ -63,7 +65,7 @@ type PanicError struct {
 
 // Error returns the value and the stack as text.
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("jobs: job panicked: %v\n\n%s", e.Value, e.Stack)
+	return fmt.Sprintf("jobs: job panicked: %s\n\n%s", panicvalue.Text(e.Value), e.Stack)
 }
 
 // Unwrap returns the panic's value if it is an error.

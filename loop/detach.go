@@ -165,6 +165,9 @@ var (
 // *net.UnixConn, or another type with the method SyscallConn, and is a stream. What was
 // read from it into buffers is not known to the loop.
 //
+// It must not share its descriptor with another: os.File.Fd of its File, for instance,
+// makes the socket blocking, for the loop as well.
+//
 // Attach may be called from any goroutine. If it returns nil, nc belongs to the loop
 // and has been closed; the connection goes on without it. If Attach returns an error,
 // nc is what it was. The error is ErrQueueFull when Config.MaxQueued calls are waiting,

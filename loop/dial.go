@@ -12,7 +12,8 @@ import (
 // If a name has several addresses, Dial tries them as RFC 8305 says ("Happy Eyeballs"):
 // IPv6 and IPv4 in turn, and the next one soon, while the ones before are still tried.
 // The connection that is made first is taken, and the others are closed. So a dead
-// address costs FallbackDelay, and one that refuses costs nothing.
+// address costs FallbackDelay, and one that refuses costs nothing. Of a name's addresses
+// the first 64 are tried.
 type Dialer struct {
 	// Timeout bounds the whole of Dial: the lookup of names, and all attempts. 0 or less
 	// means 30 seconds.

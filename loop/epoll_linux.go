@@ -48,6 +48,9 @@ func (p *poller) add(fd int, gen generation) error {
 }
 
 func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) error {
+	if fd == p.wakeFD { // a wrong number of the user's
+		return os.NewSyscallError("epoll_ctl", unix.EINVAL)
+	}
 	bits := oneshot(ev)
 	if fresh {
 		err := p.ctl(unix.EPOLL_CTL_ADD, fd, gen, bits)
@@ -78,6 +81,9 @@ func oneshot(ev waitctx.Events) uint32 {
 }
 
 func (p *poller) remove(fd int) error {
+	if fd == p.wakeFD {
+		return nil
+	}
 	err := p.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
 	if isErrno(err, unix.ENOENT) || isErrno(err, unix.EBADF) || isErrno(err, unix.EPERM) {
 		return nil

@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/jobloop/jobloop/internal/testkit"
+	"github.com/jobloop/jobloop/jobs"
 )
 
 // Before Linux 5.11 waits are in milliseconds, and must not end early either.
@@ -47,4 +50,38 @@ func TestBacklog(t *testing.T) {
 			t.Errorf("Backlog %d: the kernel has %d", test.set, info.Sacked)
 		}
 	}
+}
+
+// A job that waits for the loop's own descriptors, by a wrong number, does not make it deaf.
+func TestWatchOfTheLoopItself(t *testing.T) {
+	l, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := make(chan error, 1)
+	go func() { ran <- l.Run(context.Background()) }()
+	for _, fd := range []int{l.poller.fd, l.poller.wakeFD} {
+		paused := make(chan bool)
+		if err := l.Go(func(ctx context.Context) error {
+			j, _ := jobs.FromContext(ctx)
+			if err := j.WaitCtx().SetWaitFD("own", fd, nil, nil); err != nil {
+				return err
+			}
+			defer j.WaitCtx().ClearFD("own")
+			close(paused)
+			return j.Pause()
+		}); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Receive(t, paused)
+		for range 100 {
+			called := make(chan bool)
+			if err := l.Post(func() { close(called) }); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Receive(t, called)
+		}
+	}
+	l.Close()
+	testkit.Receive(t, ran)
 }

@@ -59,6 +59,9 @@ var filters = [...]struct {
 }{{waitctx.Readable, unix.EVFILT_READ}, {waitctx.Writable, unix.EVFILT_WRITE}}
 
 func (p *poller) arm(fd int, gen generation, ev waitctx.Events, fresh bool) error {
+	if fd == p.pipeR { // a wrong number of the user's
+		return os.NewSyscallError("kevent", unix.EINVAL)
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return os.NewSyscallError("fstat", err)
@@ -104,6 +107,9 @@ func (p *poller) armed(fd int, gen generation, ev waitctx.Events) bool {
 }
 
 func (p *poller) remove(fd int) error {
+	if fd == p.pipeR {
+		return nil
+	}
 	// A closed descriptor has no filters left; delete ignores that.
 	if err := p.delete(fd, unix.EVFILT_READ); err != nil {
 		return err

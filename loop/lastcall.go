@@ -108,13 +108,20 @@ func (n *Listener) takeWaiting() {
 		most = q.Waiting
 	}
 	for range most {
-		fd, remote, err := accept(n.fd)
+		fd, remote, err := n.take()
 		if err == nil {
 			n.left = append(n.left, arrival{fd, remote})
 		} else if acceptError(err) != acceptNext {
 			return
 		}
 	}
+}
+
+// hasLeft reports whether Close has taken connections that serveLeft does not know of yet.
+func (n *Listener) hasLeft() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.left) > 0
 }
 
 // serveLeft begins to serve the connections that are left after Close, on the loop's

@@ -160,3 +160,47 @@ func TestLastCallForTheSilent(t *testing.T) {
 		expectEOF(t, c)
 	}
 }
+
+// A listener may be closed while its loop shuts down. Who connects in between is served.
+func TestCloseInShutdown(t *testing.T) {
+	testkit.CheckLeaks(t)
+	var ln *loop.Listener
+	late := make(chan net.Conn, 1)
+	var once atomic.Bool
+	l := looptest.NewIdle(t, loop.Config{MaxJobs: 1, Accept: func(net.Addr) bool {
+		if once.CompareAndSwap(false, true) {
+			late <- testkit.Dial(t, ln.Addr())
+			if err := ln.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		return true
+	}})
+	var err error
+	if ln, err = l.Listen("tcp", "127.0.0.1:0", answering); err != nil {
+		t.Fatal(err)
+	}
+	ran := run(t, l, context.Background())
+	goOn, begun := make(chan bool), make(chan bool)
+	if err := l.Go(func(ctx context.Context) error { // keeps others from being accepted
+		close(begun)
+		return loop.Await(ctx, func(done func()) { go func() { <-goOn; done() }() })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Receive(t, begun)
+	c := testkit.Dial(t, ln.Addr())
+	down := make(chan error, 1)
+	go func() { down <- l.Shutdown(context.Background()) }()
+	testkit.Eventually(t, "it shuts down", l.ShuttingDown)
+	close(goOn)
+	for _, c := range []net.Conn{c, testkit.Receive(t, late)} {
+		send(t, c, "work")
+		testkit.WantRead(t, c, "done")
+		c.Close()
+	}
+	if err := testkit.Receive(t, down); err != nil {
+		t.Error(err)
+	}
+	wantEnd(t, ran, nil)
+}

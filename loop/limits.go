@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+
+	"github.com/jobloop/jobloop/internal/panicvalue"
 )
 
 // Limits on who may connect: Config.MaxConns, Config.MaxConnsPerAddress and
@@ -86,7 +88,7 @@ func (l *Loop) enter(remote sockaddr) bool {
 func (l *Loop) mayAccept(remote sockaddr) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.log(slog.LevelError, "Config.Accept panicked", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+			l.log(slog.LevelError, "Config.Accept panicked", slog.Any("panic", panicvalue.Value{V: v}), slog.String("stack", string(debug.Stack())))
 		}
 		if !ok {
 			l.uncount(remote)

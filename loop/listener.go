@@ -136,6 +136,10 @@ func (n *Listener) Addr() net.Addr { return n.addr }
 // closeNow closes the listener, on the loop's goroutine. Clients that wait are reset.
 func (n *Listener) closeNow() {
 	n.shut(false)
+	if n.hasLeft() && !n.l.ending {
+		n.last = 0
+		return // Close has come in between, and its message will: then they are served
+	}
 	if n.registered {
 		n.registered, n.ready = false, false
 		l := n.l
@@ -259,7 +263,7 @@ func (n *Listener) accept() bool {
 	if to == nil || !to.reserveRoom() {
 		return false // another loop was quicker
 	}
-	fd, remote, err := accept(n.fd)
+	fd, remote, err := n.take()
 	if err == nil {
 		n.failures = 0
 		served := n.accepted(to, fd, remote)
@@ -294,6 +298,15 @@ func (n *Listener) accept() bool {
 		n.fail(os.NewSyscallError("accept", err))
 	}
 	return false
+}
+
+// take is accept(2). If another descriptor stands for the socket, in this process or in
+// another, it may have been made blocking there: os.File.Fd does that.
+func (n *Listener) take() (int, sockaddr, error) {
+	if !n.ours {
+		sysNonblock(n.fd)
+	}
+	return accept(n.fd)
 }
 
 // giveUp stops accepting for a while.
@@ -363,8 +376,8 @@ func (n *Listener) accepted(to *Loop, fd int, remote sockaddr) bool {
 	}
 	d := deal{fd: fd, remote: remote, local: local, began: l.now - int64(age), tcp: n.tcp, handler: n.handler}
 	if to == l {
-		l.load.Add(-1) // if it gets a job, the job is counted instead
 		l.serveAccepted(&d)
+		l.load.Add(-1) // if it has got a job, the job is counted instead
 		return true
 	}
 	to.dealt.Add(1)
@@ -399,7 +412,7 @@ func (d *deal) drop(l *Loop) {
 func (l *Loop) takeDeal(d *deal) {
 	if !d.attached {
 		l.dealt.Add(-1)
-		l.load.Add(-1)
+		defer l.load.Add(-1) // not before its job is counted, or others would see room
 	}
 	l.serveAccepted(d)
 }

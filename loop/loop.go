@@ -424,5 +424,6 @@ func (l *Loop) log(level slog.Level, msg string, attrs ...slog.Attr) {
 // it. It may be used on any goroutine, also after the loop has ended.
 //
 // Attributes are copied at the call: values that are neither errors nor of a basic
-// type or one of slog's kinds become text.
+// type or one of slog's kinds become text. Do not give it to slog.SetDefault unless
+// Config.Logger has a handler of its own: package slog's first one would write to it.
 func (l *Loop) Logger() *slog.Logger { return l.logger }

@@ -3,6 +3,7 @@ package loop_test
 import (
 	"context"
 	"errors"
+	"net"
 	"runtime"
 	"testing"
 	"time"
@@ -102,5 +103,38 @@ func TestGoexitInPostedFunction(t *testing.T) {
 	}
 	if err := l.Go(func(context.Context) error { return nil }); !errors.Is(err, loop.ErrClosed) {
 		t.Errorf("Go: %v, want ErrClosed", err)
+	}
+}
+
+// evil is a value whose text cannot be made.
+type evil struct{ do func(v any) }
+
+func (e evil) String() string { e.do(e); return "" }
+
+// Whatever a job or a call panics with, the loop goes on.
+func TestPanicValues(t *testing.T) {
+	cycle := map[string]any{}
+	cycle["self"] = cycle
+	block := make(chan bool)
+	defer close(block)
+	for what, v := range map[string]any{
+		"panics again": evil{func(v any) { panic(v) }},
+		"ends":         evil{func(any) { runtime.Goexit() }},
+		"blocks":       evil{func(any) { <-block }},
+		"has itself":   cycle,
+	} {
+		t.Run(what, func(t *testing.T) {
+			l := looptest.New(t, loop.Config{Logger: silent(), Accept: func(net.Addr) bool { panic(v) }})
+			done := make(chan bool)
+			if err := l.Go(func(context.Context) error { defer close(done); panic(v) }); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Receive(t, done)
+			if err := l.Post(func() { panic(v) }); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Dial(t, looptest.Listen(t, l, echo)).Close()
+			looptest.Must(t, l, func(context.Context) error { return nil })
+		})
 	}
 }

@@ -21,6 +21,8 @@ const (
 	// maxAttempts is how many attempts one Dial has at a time. With the usual delay
 	// there are as many after two seconds.
 	maxAttempts = 8
+	// maxAddresses is how many addresses of a name are tried. The others are left out.
+	maxAddresses = 64
 	// minShare is the least time for an attempt that others wait for, as long as there
 	// is that much. Package net has the same.
 	minShare = 2 * time.Second

@@ -196,7 +196,9 @@ func targets(network, address string, ips []netip.Addr, port uint16, from netip.
 		default:
 			continue
 		}
-		out = append(out, t)
+		if out = append(out, t); len(out) == maxAddresses {
+			break
+		}
 	}
 	if len(out) == 0 {
 		return nil, addrError(address, "no suitable address to connect to from %s", from)

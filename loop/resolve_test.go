@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -54,5 +55,24 @@ func TestShare(t *testing.T) {
 		if got := r.share(now); got != tt.want {
 			t.Errorf("share of %d, %d at a time, in %d: %d, want %d", tt.waiting, tt.width, tt.left, got, tt.want)
 		}
+	}
+}
+
+// A name with very many addresses does not keep the loop busy.
+func TestTargetsAreBounded(t *testing.T) {
+	var ips []netip.Addr
+	for i := range 5000 {
+		ips = append(ips, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), netip.AddrFrom16([16]byte{0xfd, 14: byte(i >> 8), 15: byte(i)}))
+	}
+	out, err := targets("tcp", "host:1", ips, 1, netip.AddrPort{})
+	if err != nil || len(out) != maxAddresses {
+		t.Fatalf("%d addresses, %v, want %d", len(out), err, maxAddresses)
+	}
+	families := make(map[string]int)
+	for _, a := range out {
+		families[fmt.Sprintf("%T", a.remote)]++
+	}
+	if len(families) != 2 {
+		t.Errorf("the addresses are %v", families)
 	}
 }

@@ -1,9 +1,11 @@
 package loop_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -130,5 +132,44 @@ func TestServeFails(t *testing.T) {
 			t.Errorf("Serve without a configuration: %v", err)
 		}
 		stillListens(t, ln)
+	}
+}
+
+// A listener given to Serve may be handed to another process, which makes the socket
+// blocking for both. The loop does not block.
+func TestServeBecomesBlocking(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			testkit.CheckLeaks(t)
+			l := looptest.New(t, loop.Config{})
+			address := "127.0.0.1:0"
+			if network == "unix" {
+				address = t.TempDir() + "/s"
+			}
+			ln, err := net.Listen(network, address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := ln.(interface{ File() (*os.File, error) }).File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			n, err := l.Serve(ln, echo)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				f.Fd() // what os/exec does
+				c := testkit.Dial(t, n.Addr())
+				echoes(t, c, []byte("x"))
+				c.Close()
+				looptest.Must(t, l, func(context.Context) error { return nil })
+			}
+			f.Fd()
+			if err := n.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -66,6 +66,8 @@ func sysIsOpen(fd int) bool {
 
 func sysClose(fd int) error { return unix.Close(fd) }
 
+func sysNonblock(fd int) { unix.SetNonblock(fd, true) }
+
 // sysPoll waits until fd is ready or the timeout has passed; a negative timeout
 // never passes. It is for code that may not pause, and for descriptors that the
 // poller cannot watch.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jobloop/jobloop/internal/panicvalue"
 	"github.com/jobloop/jobloop/jobs"
 	"github.com/jobloop/jobloop/waitctx"
 )
@@ -252,7 +253,7 @@ func (l *Loop) logEnd(t *task, st jobs.Status, err error) {
 	var p *jobs.PanicError
 	switch {
 	case st == jobs.StatusError && errors.As(err, &p):
-		attrs = append(attrs, slog.Any("panic", p.Value), slog.String("stack", string(p.Stack)))
+		attrs = append(attrs, slog.Any("panic", panicvalue.Value{V: p.Value}), slog.String("stack", string(p.Stack)))
 		l.log(slog.LevelError, "job panicked", attrs...)
 	case st == jobs.StatusError:
 		l.log(slog.LevelError, "job failed", append(attrs, slog.Any("error", err))...)
@@ -281,6 +282,6 @@ func (l *Loop) call(f func()) {
 // recoverPanic recovers from a panic and logs it. It must be deferred.
 func (l *Loop) recoverPanic(msg string) {
 	if v := recover(); v != nil {
-		l.log(slog.LevelError, msg, slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+		l.log(slog.LevelError, msg, slog.Any("panic", panicvalue.Value{V: v}), slog.String("stack", string(debug.Stack())))
 	}
 }

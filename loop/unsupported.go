@@ -41,6 +41,7 @@ const (
 	hasFastOpen      = false
 )
 
+func sysNonblock(int)                   {}
 func isErrno(error, syscall.Errno) bool { return false }
 func wouldBlock(error) bool             { return false }
 func isDescriptorLimit(error) bool      { return false }

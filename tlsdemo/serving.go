@@ -26,10 +26,11 @@ import (
 // goroutines.
 type serving struct {
 	*serveCmd
-	con     *console
-	log     *slog.Logger
-	signals <-chan os.Signal
-	hup     bool // there was a SIGHUP that is still to be obeyed
+	con    *console
+	log    *slog.Logger
+	stop   <-chan os.Signal // SIGINT and SIGTERM
+	hangup <-chan os.Signal // SIGHUP, of which one is as good as many
+	hup    bool             // there was a SIGHUP that is still to be obeyed
 
 	certs     *certSource
 	answers   *responder
@@ -42,10 +43,11 @@ type serving struct {
 
 // Run serves until a signal stops it.
 func (c *serveCmd) Run(con *console) error {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	stop, hangup := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(hangup, syscall.SIGHUP)
 	signal.Ignore(syscall.SIGPIPE) // or a line that nobody reads would end the process
-	s := &serving{serveCmd: c, con: con, signals: signals}
+	s := &serving{serveCmd: c, con: con, stop: stop, hangup: hangup}
 	var flush func()
 	s.log, flush = c.logger(con.err)
 	con.unblock()
@@ -99,12 +101,11 @@ func (s *serving) run() error {
 			return err
 		case err := <-s.reloading:
 			s.reloaded(err)
-		case sig := <-s.signals:
-			if sig != syscall.SIGHUP {
-				s.srv.stopAccepting()
-				s.answers.closing.Store(true)
-				return s.drain()
-			}
+		case <-s.stop:
+			s.srv.stopAccepting()
+			s.answers.closing.Store(true)
+			return s.drain()
+		case <-s.hangup:
 			s.reload()
 		}
 	}
@@ -119,11 +120,9 @@ func (s *serving) await(f func() error) (stopped bool, err error) {
 		select {
 		case err := <-done:
 			return false, err
-		case sig := <-s.signals:
-			if sig == syscall.SIGHUP {
-				s.hup = true // the files may have been read already
-				continue
-			}
+		case <-s.hangup:
+			s.hup = true // the files may have been read already
+		case <-s.stop:
 			fmt.Fprintln(s.con.out, "stopping: nothing was served yet")
 			return true, nil
 		}
@@ -264,17 +263,13 @@ func (s *serving) drain() error {
 		}
 		drained <- s.srv.shutdown(ctx)
 	}()
-	for {
-		select {
-		case err := <-drained:
-			if errors.Is(err, context.DeadlineExceeded) {
-				return fmt.Errorf("requests were cut off: they took longer than %v", s.DrainTimeout)
-			}
-			return err
-		case sig := <-s.signals:
-			if sig != syscall.SIGHUP {
-				return errSecondSignal
-			}
+	select {
+	case err := <-drained:
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("requests were cut off: they took longer than %v", s.DrainTimeout)
 		}
+		return err
+	case <-s.stop:
+		return errSecondSignal
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/jobloop/jobloop/internal/panicvalue"
 )
 
 var (
@@ -44,7 +46,7 @@ type PanicError struct {
 
 // Error returns the value and the stack as text.
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("offload: signer panicked: %v\n\n%s", e.Value, e.Stack)
+	return fmt.Sprintf("offload: signer panicked: %s\n\n%s", panicvalue.Text(e.Value), e.Stack)
 }
 
 // Unwrap returns the panic's value if it is an error.

@@ -49,6 +49,12 @@ func (h *Handler) Enabled(ctx context.Context, level slog.Level) bool {
 }
 
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
+	if h.queue.Inside() && h.queue.depth.Add(1) > maxEcho {
+		// What is logged comes back, for ever: package slog's first handler writes by
+		// package log, which slog.SetDefault makes write to this Handler.
+		h.queue.dropped.Add(1)
+		return nil
+	}
 	asks := false
 	if ctx == context.Background() {
 		var ok bool
@@ -70,7 +76,7 @@ func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	if len(attrs) == 0 {
 		return h
 	}
-	return h.derive(fixAttrs(attrs), "")
+	return h.derive(fixAttrs(attrs, 0), "")
 }
 
 func (h *Handler) WithGroup(name string) slog.Handler {
@@ -209,19 +215,27 @@ func (g *gate) copy(from *gate) {
 	}
 }
 
+// maxEcho is how many records the handler may log itself while the queue does not become
+// empty.
+const maxEcho = 1000
+
+// maxDepth is how deep groups may lie in each other. A LogValuer may return a group that
+// has itself in it.
+const maxDepth = 32
+
 func fixRecord(r slog.Record) slog.Record {
 	fixed := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
-		fixed.AddAttrs(slog.Attr{Key: a.Key, Value: fix(a.Value)})
+		fixed.AddAttrs(slog.Attr{Key: a.Key, Value: fix(a.Value, 0)})
 		return true
 	})
 	return fixed
 }
 
-func fixAttrs(attrs []slog.Attr) []slog.Attr {
+func fixAttrs(attrs []slog.Attr, depth int) []slog.Attr {
 	fixed := make([]slog.Attr, len(attrs))
 	for i, a := range attrs {
-		fixed[i] = slog.Attr{Key: a.Key, Value: fix(a.Value)}
+		fixed[i] = slog.Attr{Key: a.Key, Value: fix(a.Value, depth)}
 	}
 	return fixed
 }
@@ -229,11 +243,14 @@ func fixAttrs(attrs []slog.Attr) []slog.Attr {
 // fix returns a value that does not change any more. Errors stay what they are, so
 // that handlers can look at them. Whatever else may point to something becomes the
 // text that slog.TextHandler would write.
-func fix(v slog.Value) slog.Value {
+func fix(v slog.Value, depth int) slog.Value {
 	v = v.Resolve()
 	switch v.Kind() {
 	case slog.KindGroup:
-		return slog.GroupValue(fixAttrs(v.Group())...)
+		if depth == maxDepth {
+			return slog.StringValue("groups in groups, without an end")
+		}
+		return slog.GroupValue(fixAttrs(v.Group(), depth+1)...)
 	case slog.KindAny:
 	default:
 		return v

@@ -36,6 +36,7 @@ type Queue struct {
 
 	dropped atomic.Uint64
 	own     atomic.Uintptr // the ID of the goroutine that calls, or 0
+	depth   atomic.Int64   // records that the handler has logged since the queue was empty
 
 	mu      sync.Mutex
 	calls   []call
@@ -163,6 +164,7 @@ func (q *Queue) next() (call, bool) {
 		}
 		q.calls = nil // the memory of a burst is not kept
 		q.own.Store(0)
+		q.depth.Store(0)
 		q.running = false
 		return call{}, false
 	}

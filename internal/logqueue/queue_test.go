@@ -206,3 +206,27 @@ func TestFlushKeepsNothing(t *testing.T) {
 	close(release)
 	q.Flush(t.Context(), testkit.Patience)
 }
+
+// A handler whose own output comes back as records does not keep a core busy for ever.
+func TestEcho(t *testing.T) {
+	var h *logqueue.Handler
+	n := 0
+	h = logqueue.New(handlerFunc(func(r slog.Record) {
+		n++
+		slog.New(h).Info("again")
+	}))
+	slog.New(h).Info("once")
+	h.Queue().Flush(t.Context(), testkit.Patience)
+	testkit.Eventually(t, "it ends", func() bool { return h.Queue().Dropped() == 1 })
+	h.Queue().Flush(t.Context(), testkit.Patience)
+	if n < 2 {
+		t.Errorf("%d records were written", n)
+	}
+}
+
+type handlerFunc func(slog.Record)
+
+func (handlerFunc) Enabled(context.Context, slog.Level) bool        { return true }
+func (f handlerFunc) Handle(_ context.Context, r slog.Record) error { f(r); return nil }
+func (f handlerFunc) WithAttrs([]slog.Attr) slog.Handler            { return f }
+func (f handlerFunc) WithGroup(string) slog.Handler                 { return f }
