@@ -174,10 +174,10 @@ func (s *Server) loopHandler(freeing func(quiet time.Duration) func()) (loop.Han
 		},
 		OnHandshake: func(c *loop.TLSConn, took time.Duration, err error) {
 			srv.fresh()
-			plainhttp.Answer(err)
 			if on := srv.OnHandshake; on != nil {
 				on(c, took, err)
 			}
+			plainhttp.Answer(err) // last: who has the answer can rely on what was counted
 		},
 	}, nil
 }
