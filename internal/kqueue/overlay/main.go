@@ -3,7 +3,7 @@
 // argument of "go test -overlay" with which they take the place of others. Run it
 // in the root of the project:
 //
-//	go test -vet=off -overlay $(go run ./internal/kqueue/overlay /tmp/kq) ./loop
+//	go test -vet=off -overlay $(go run ./internal/kqueue/overlay "$(mktemp -d)") ./loop
 //
 // With -os it takes after another system than FreeBSD: darwin, netbsd or openbsd.
 package main
