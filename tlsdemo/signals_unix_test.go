@@ -81,14 +81,23 @@ func startMute(t *testing.T, output func(*testing.T) *os.File, args ...string) *
 	m := &mute{dir: dir, socket: filepath.Join(dir, "socket"), done: make(chan struct{})}
 	cert, key := writeCertificate(t, dir)
 	cmd := program(t, append([]string{"serve", "--addr", "unix:" + m.socket, "--cert", cert, "--keyfile", key, "--verbose"}, args...)...)
-	cmd.Env = append(cmd.Env, stallAt+"="+m.stalled())
+	races := filepath.Join(dir, "races") // not to stderr, which may block
+	cmd.Env = append(cmd.Env, stallAt+"="+m.stalled(), "GORACE=log_path="+races)
 	cmd.Stdout, cmd.Stderr = output(t), output(t)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	m.served = &served{t: t, cmd: cmd}
 	go func() { cmd.Wait(); close(m.done) }()
-	t.Cleanup(func() { cmd.Process.Kill(); <-m.done })
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-m.done
+		reports, _ := filepath.Glob(races + ".*")
+		for _, name := range reports {
+			report, _ := os.ReadFile(name)
+			t.Errorf("the server's data races:\n%s", report)
+		}
+	})
 	testkit.Eventually(t, "it listens", func() bool {
 		c, err := net.Dial("unix", m.socket)
 		if err != nil {

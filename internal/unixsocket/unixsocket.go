@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 )
 
@@ -17,6 +18,9 @@ type Listener struct {
 	*net.UnixListener
 	path string
 	file fs.FileInfo // the file of the socket; nil if it has none
+
+	mu     sync.Mutex
+	closed bool
 }
 
 // Control is that of net.ListenConfig.
@@ -42,8 +46,15 @@ func fileOf(path string) fs.FileInfo {
 }
 
 // Close closes the listener. It removes the file first: as long as the socket is open,
-// its inode is in use, so no other file can have the same number.
+// its inode is in use, so no other file can have the same number. That does not hold for
+// a second Close, which must not look at the file.
 func (l *Listener) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return l.UnixListener.Close() // says so
+	}
+	l.closed = true
 	if now := fileOf(l.path); l.file == nil || now == nil || !os.SameFile(l.file, now) {
 		l.SetUnlinkOnClose(false)
 	}

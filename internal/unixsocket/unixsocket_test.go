@@ -236,6 +236,32 @@ func TestCloseRemovesItsOwnFile(t *testing.T) {
 }
 
 // A socket that goes on in another process keeps its file.
+// Close may be called again, and from more than one goroutine.
+func TestCloseTwice(t *testing.T) {
+	testkit.CheckLeaks(t)
+	dir := t.TempDir()
+	ln, err := Listen(filepath.Join(dir, "s"), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var closed atomic.Int32
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := ln.Close(); err == nil {
+				closed.Add(1)
+			} else if !errors.Is(err, net.ErrClosed) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := closed.Load(); n != 1 {
+		t.Errorf("%d calls closed it, want 1", n)
+	}
+	wantOnly(t, dir)
+}
+
 func TestFileIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	ln, err := Listen(path, 0, nil)
