@@ -15,6 +15,7 @@ func (r *run) result(m *measured) *Result {
 	rec, s := m.rec, m.stage
 	took := r.duration(m)
 	res := &Result{
+		Schema:        Schema,
 		Handshakes:    rec.handshakes,
 		Errors:        rec.errors,
 		Duration:      took.Seconds(),

@@ -11,6 +11,9 @@ import (
 // The top-level figures are of the measured part of the run, without the probes, the
 // ramp and the warm-up. In a sweep, they are of its best step.
 type Result struct {
+	// Schema is the version of the format. Older results have none, which reads as 0.
+	Schema int `json:"schema"`
+
 	Handshakes    int64   `json:"handshakes"` // that succeeded, including the request if there was one
 	Errors        int64   `json:"errors"`     // that failed
 	HandshakesPer float64 `json:"handshakes_per_s"`
@@ -60,6 +63,28 @@ type Result struct {
 	Settings    Settings    `json:"settings"`
 	Environment Environment `json:"environment"`
 	Started     time.Time   `json:"started"`
+
+	// Machines are the parts of a merged result, one for each run that was merged.
+	Machines []Machine `json:"machines,omitempty"`
+}
+
+// Schema is the version of the format that Run makes.
+const Schema = 2
+
+// Machine is what one run contributed to a merged result.
+type Machine struct {
+	Name          string      `json:"name"` // of the file it came from
+	Started       time.Time   `json:"started"`
+	Duration      float64     `json:"duration_s"`
+	Handshakes    int64       `json:"handshakes"`
+	Errors        int64       `json:"errors"`
+	HandshakesPer float64     `json:"handshakes_per_s"`
+	Latency       Percentiles `json:"latency_us"`
+	Client        Client      `json:"client"`
+	Stopped       string      `json:"stopped,omitempty"`
+	Warnings      []string    `json:"warnings,omitempty"`
+	Settings      Settings    `json:"settings"`
+	Environment   Environment `json:"environment"`
 }
 
 // Percentiles summarizes a histogram. All are 0 if Count is 0.
@@ -192,6 +217,9 @@ type Environment struct {
 	CPU   string `json:"cpu"`
 	Cores int    `json:"cores"` // usable by this process
 	Host  string `json:"host"`
+
+	Kernel string `json:"kernel,omitempty"` // name and release; older results have none
+	Server string `json:"server,omitempty"` // what the user says about the server's machine
 
 	Commit  string `json:"commit,omitempty"`  // of this program
 	Version string `json:"version,omitempty"` // of this program, as --version prints it; older results have none

@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"fmt"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/jobloop/jobloop/loop"
@@ -74,20 +72,6 @@ func newWorker(r *run, l *loop.Loop, index int) *worker {
 	w.rec = newRecorder(len(w.targets))
 	w.now.latency = newHistogram(2)
 	return w
-}
-
-// requestText returns the request that follows a handshake. If the connection will
-// not be reset, the request asks the server to close it.
-func requestText(path, host, port string, reset bool) []byte {
-	authority := net.JoinHostPort(host, port)
-	if port == "443" || port == "https" { // RFC 9110, section 7.2
-		authority = strings.TrimSuffix(authority, ":"+port)
-	}
-	end := "\r\n"
-	if !reset {
-		end = "Connection: close\r\n\r\n"
-	}
-	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tlsdemo\r\n%s", path, authority, end)
 }
 
 // begin begins a stage on the loop's goroutine.

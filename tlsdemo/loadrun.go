@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/jobloop/jobloop/internal/load"
+	"github.com/jobloop/jobloop/internal/report"
+)
+
+// This file does a run, and reports its result.
+
+// Run does the run and reports its result.
+func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
+	cfg := c.config()
+	if err := c.readFiles(&cfg); err != nil {
+		return err
+	}
+	for _, path := range []string{c.JSON, c.Report} { // fail now, not after an hour of measuring
+		if err := checkWritable(path); err != nil {
+			return err
+		}
+	}
+	if cfg.Connections <= 1000 && os.Getenv("GOGC") == "" {
+		// A handshake makes much garbage and keeps little memory. With few
+		// connections there is memory to spare, so collect garbage less often.
+		debug.SetGCPercent(400)
+	}
+	ctx, stop := interruptible(con)
+	defer stop()
+	progress := newLoadProgress(con.err, c.Quiet)
+	cfg.Progress = progress.show
+	res, err := load.Run(ctx, cfg)
+	progress.end()
+	if err != nil {
+		return advise(err)
+	}
+	res.Settings = settings(parsed, cfg)
+	if err := c.write(con, res); err != nil {
+		return err
+	}
+	switch {
+	case res.Sweep != nil: // a sweep looks for failures: they are no error
+		if res.Sweep.Knee == 0 && res.Stopped == "" {
+			return fmt.Errorf("the server did not keep up with the first rate: %s", res.Sweep.Limit)
+		}
+	case res.Errors > c.MaxErrors:
+		return fmt.Errorf("%d of %d handshakes failed: %s", res.Errors, res.Handshakes+res.Errors, countKinds(res.ErrorsByKind))
+	case res.Handshakes == 0:
+		return errors.New("no handshake was measured")
+	}
+	if res.Stopped != "" && res.Stopped != load.Interrupted {
+		return fmt.Errorf("the run was cut short: %s", res.Stopped)
+	}
+	return nil
+}
+
+// write writes the result in the forms that were asked for.
+func (c *loadCmd) write(con *console, res *load.Result) error {
+	var errs []error
+	switch {
+	case c.JSON == "-" || c.Report == "-":
+	case !c.Quiet:
+		writeLoadSummary(con.out, res)
+	}
+	for _, w := range res.Warnings {
+		fmt.Fprintf(con.err, "tlsdemo: warning: %s\n", w)
+	}
+	if c.JSON != "" {
+		errs = append(errs, writeFile(c.JSON, con.out, func(w io.Writer) error {
+			enc := json.NewEncoder(w)
+			enc.SetIndent("", "\t")
+			return enc.Encode(res)
+		}))
+	}
+	if c.Report != "" {
+		run := report.Run{Name: strings.Join(c.Targets, " "), Result: res}
+		errs = append(errs, writeFile(c.Report, con.out, func(w io.Writer) error { return report.Write(w, []report.Run{run}) }))
+	}
+	return errors.Join(errs...)
+}
+
+// interruptible returns a context that the first signal cancels. A second signal
+// ends the program.
+func interruptible(con *console) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-signals; !ok {
+			return
+		}
+		fmt.Fprintln(con.err, "tlsdemo: interrupted; a second signal exits at once")
+		cancel()
+		if _, ok := <-signals; ok {
+			os.Exit(1)
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); close(signals); cancel() }
+}
+
+// advise adds advice to an error.
+func advise(err error) error {
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	switch {
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w (is --source an address of this machine?)", err)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w (use --ca FILE to trust its issuer, or --insecure not to verify it)", err)
+	case errors.As(err, &host):
+		return fmt.Errorf("%w (use --sni NAME to verify another name)", err)
+	}
+	return err
+}
