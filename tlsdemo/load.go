@@ -39,10 +39,14 @@ type loadCmd struct {
 	ClientKey  string      `type:"existingfile" placeholder:"FILE" group:"tls" help:"PEM file with the private key of --client-cert."`
 	Request    string      `placeholder:"PATH" group:"tls" help:"After each handshake, request PATH with HTTP/1.1 and read the answer. Its status must be 2xx. In TLS 1.3, only an answer proves that the server has finished the handshake too."`
 
-	MaxErrors int64  `placeholder:"N" group:"result" help:"The exit status is 1 if more than N handshakes fail (default 0). Not for sweeps: there, any number may fail."`
-	JSON      string `name:"json" placeholder:"FILE" group:"result" help:"Write the result as JSON. - writes it to standard output instead of the text."`
-	Report    string `placeholder:"FILE" group:"result" help:"Write the result as one HTML page with plots."`
-	Quiet     bool   `short:"q" group:"result" help:"Print only errors and warnings."`
+	StartAt startTime `placeholder:"TIME" group:"load" help:"When to begin, so that several machines begin together: a time such as 2026-01-31T15:04:05Z, or a time from now such as +30s. The targets are connected to before."`
+
+	Limits limits `embed:"" group:"limits"`
+
+	JSON    string `name:"json" placeholder:"FILE" group:"result" help:"Write the result as JSON. - writes it to standard output instead of the text."`
+	Report  string `placeholder:"FILE" group:"result" help:"Write the result as one HTML page with plots."`
+	Metrics string `placeholder:"ADDR" group:"result" help:"While it runs, serve its figures for Prometheus at http://ADDR/metrics. Without a host, ADDR is on 127.0.0.1."`
+	Quiet   bool   `short:"q" group:"result" help:"Print only errors and warnings."`
 }
 
 // Help is the second paragraph of "tlsdemo load --help".
@@ -61,5 +65,5 @@ Examples:
 
 Signals: the first SIGINT or SIGTERM ends the run and reports what was measured. A second one exits at once.
 
-Exit status: 0 if all went well. 1 if more than --max-errors handshakes failed, if no handshake was measured, if the server did not keep up with a sweep's first rate, if the run could not begin, or if a limit of this machine cut it short. 2 if the command line is wrong.`
+Exit status: 0 if all went well. 1 if a threshold is not met, if no handshake was measured, if the server did not keep up with a sweep's first rate, if the run could not begin, or if a limit of this machine cut it short. 2 if the command line is wrong.`
 }

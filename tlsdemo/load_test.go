@@ -193,7 +193,7 @@ func TestLoadPatience(t *testing.T) {
 		res.Total.GaveUp != 5 || res.Settings.Flags["patience"] != "50ms-90ms" {
 		t.Fatalf("status %d, result %+v, stderr %s", status, res, errs)
 	}
-	if !strings.Contains(errs, "5 of 5 handshakes failed: 5 gave up") || !strings.Contains(out, "5: 5 gave up\n") || !strings.Contains(out, "gave up after") {
+	if !strings.Contains(errs, "5 of 5 handshakes failed (5 gave up)") || !strings.Contains(out, "5: 5 gave up\n") || !strings.Contains(out, "gave up after") {
 		t.Errorf("stdout\n%s\nstderr\n%s", out, errs)
 	}
 	if b, err := os.ReadFile(page); err != nil || !bytes.Contains(b, []byte("gave up")) {
@@ -260,6 +260,11 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --warmup -1s", "--warmup"},
 		{"a:1 --count -1", "--count"},
 		{"a:1 --max-errors -1", "--max-errors"},
+		{"a:1 --max-p99 0s", "--max-p99"},
+		{"a:1 --min-rate 0", "--min-rate"},
+		{"a:1 --sweep --max-p50 1s", "--sweep-p99"},
+		{"a:1 --sweep --max-errors 1", "--max-errors"},
+		{"a:1 --start-at 2020-01-01T00:00:00Z", "passed"},
 		{"a:1 --sweep --count 10", "--count"},
 		{"a:1 --sweep --ramp 1s", "--ramp"},
 		{"a:1 --sweep-max 10", "--sweep"},

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -41,12 +42,24 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 	defer stop()
 	progress := newLoadProgress(con.err, c.Quiet)
 	cfg.Progress = progress.show
+	unwatch, err := c.watch(con, &cfg)
+	if err != nil {
+		return err
+	}
+	defer unwatch()
+	if !cfg.StartAt.IsZero() && !c.Quiet {
+		fmt.Fprintf(con.err, "tlsdemo: the run begins at %v, in %v\n", c.StartAt, time.Until(cfg.StartAt).Round(time.Second))
+	}
 	res, err := load.Run(ctx, cfg)
 	progress.end()
 	if err != nil {
 		return advise(err)
 	}
 	res.Settings = settings(parsed, cfg)
+	if c.Limits.MaxErrors == nil && !c.Sweep {
+		c.Limits.MaxErrors = new(errorLimit) // none
+	}
+	res.Unmet = c.Limits.check(res)
 	if err := c.write(con, res); err != nil {
 		return err
 	}
@@ -55,10 +68,12 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 		if res.Sweep.Knee == 0 && res.Stopped == "" {
 			return fmt.Errorf("the server did not keep up with the first rate: %s", res.Sweep.Limit)
 		}
-	case res.Errors > c.MaxErrors:
-		return fmt.Errorf("%d of %d handshakes failed: %s", res.Errors, res.Handshakes+res.Errors, countKinds(res.ErrorsByKind))
+	case len(res.Unmet) > 0:
 	case res.Handshakes == 0:
 		return errors.New("no handshake was measured")
+	}
+	if len(res.Unmet) > 0 {
+		return errors.New(strings.Join(res.Unmet, "; "))
 	}
 	if res.Stopped != "" && res.Stopped != load.Interrupted {
 		return fmt.Errorf("the run was cut short: %s", res.Stopped)

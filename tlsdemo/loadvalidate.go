@@ -39,8 +39,8 @@ func (c *loadCmd) Validate() error {
 		return fmt.Errorf("--loops: %d, at least 1 is needed", c.Loops)
 	case c.Warmup != nil && *c.Warmup < 0:
 		return fmt.Errorf("--warmup: %v is negative", *c.Warmup)
-	case c.MaxErrors < 0:
-		return fmt.Errorf("--max-errors: %d is negative", c.MaxErrors)
+	case !c.StartAt.IsZero() && time.Until(c.StartAt.Time) < 0:
+		return fmt.Errorf("--start-at: %v has passed", c.StartAt)
 	case c.Insecure && c.CA != "":
 		return errors.New("--ca and --insecure cannot be used together: choose one")
 	case c.ClientCert != "" && c.ClientKey == "":
@@ -71,6 +71,9 @@ func (c *loadCmd) Validate() error {
 		if t.value < t.least {
 			return fmt.Errorf("--%s: %v is too short", t.flag, t.value)
 		}
+	}
+	if err := c.Limits.validate(c.Sweep); err != nil {
+		return err
 	}
 	cfg := c.config()
 	return cfg.Validate()

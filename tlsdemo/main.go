@@ -58,6 +58,7 @@ func run(args []string, con *console) int {
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "load", Title: "Amount of load:"},
 			{Key: "tls", Title: "Kind of handshakes:"},
+			{Key: "limits", Title: "Thresholds (the exit status is 1 if one is not met; without --max-errors, no handshake may fail, except in a sweep):"},
 			{Key: "result", Title: "Results:"},
 		}),
 		kong.ConfigureHelp(kong.HelpOptions{NoAppDescFormat: true, WrapUpperBound: 100}),

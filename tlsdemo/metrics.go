@@ -83,21 +83,27 @@ func (m *serveMetrics) onResponse(code int) { m.responses.WithLabelValues(strcon
 
 // serve serves the metrics at the address until the returned server is closed.
 func (m *serveMetrics) serve(addr string, withPprof bool) (*http.Server, net.Addr, error) {
-	if strings.HasPrefix(addr, ":") {
-		addr = "127.0.0.1" + addr // to listen on all addresses, say 0.0.0.0:PORT
-	}
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, nil, fmt.Errorf("metrics: %w", err)
-	}
 	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	if withPprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: m.errorLog}
+	return exposeMetrics(addr, mux, m.registry, m.errorLog)
+}
+
+// exposeMetrics serves a registry at the address, together with what mux serves, until
+// the returned server is closed. To listen on all addresses, say 0.0.0.0:PORT.
+func exposeMetrics(addr string, mux *http.ServeMux, registry *prometheus.Registry, errorLog *log.Logger) (*http.Server, net.Addr, error) {
+	if strings.HasPrefix(addr, ":") {
+		addr = "127.0.0.1" + addr
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("metrics: %w", err)
+	}
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: errorLog}
 	go srv.Serve(ln)
 	return srv, ln.Addr(), nil
 }

@@ -37,6 +37,11 @@ type Config struct {
 	// Duration ends that.
 	Count int64
 
+	// StartAt is when the ramp begins, or what comes first. If it is zero, that is at
+	// once. The targets are connected to before. If that takes until after StartAt, the
+	// run does not begin: it would not be simultaneous with others.
+	StartAt time.Time
+
 	// Ramp is the time in which the number of connections or the rate grows to
 	// its full value. Warmup is the time between that and the measured part.
 	Ramp, Warmup time.Duration
@@ -71,6 +76,11 @@ type Config struct {
 	// and use up the local ports. Without it, they are closed with a
 	// close_notify alert.
 	Reset bool
+
+	// OnEnd, if not nil, is called when a connection of the ramp, the warm-up or the
+	// measured part has ended, and for each handshake that was due and never began. It is
+	// called on the loops' goroutines and must not wait.
+	OnEnd func(End)
 
 	// Progress, if not nil, is called about five times a second, on another
 	// goroutine than Run's.
@@ -117,9 +127,16 @@ func CurveName(id tls.CurveID) string {
 	return id.String()
 }
 
+// End is how a connection ended.
+type End struct {
+	Target  int           // its index in Config.Targets; -1 if it never began
+	Latency time.Duration // from when it was due to its end; of handshakes that succeeded
+	Kind    string        // of the error, as in Result.ErrorsByKind; empty if it succeeded
+}
+
 // Progress says how far a run has come.
 type Progress struct {
-	Phase    string // "ramp", "warm-up", "measuring", "ending", "2000/s" in a sweep
+	Phase    string // "waiting" for Config.StartAt, "ramp", "warm-up", "measuring", "ending", "2000/s" in a sweep
 	Elapsed  time.Duration
 	Whole    time.Duration // of all phases; 0 if not known
 	Rate     float64       // handshakes/s in the last second

@@ -59,6 +59,7 @@ type Result struct {
 	Stopped string `json:"stopped,omitempty"` // why the run ended early: "interrupted", "out of descriptors"
 
 	Warnings []string `json:"warnings,omitempty"`
+	Unmet    []string `json:"unmet,omitempty"` // thresholds that the user has set, and that are not met
 
 	Settings    Settings    `json:"settings"`
 	Environment Environment `json:"environment"`

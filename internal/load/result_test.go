@@ -64,7 +64,7 @@ func TestJSON(t *testing.T) {
 	percentiles := "count max mean min p50 p90 p99 p999"
 	wantKeys(t, "the result", m, "bytes_read bytes_written certificates client duration_s environment error_examples errors "+
 		"errors_by_kind gave_up_after_us handshakes handshakes_per_s latency_distribution latency_us max_in_flight negotiated not_begun phases_us "+
-		"series settings start_delay_us started stopped sweep targets total warnings")
+		"schema series settings start_delay_us started stopped sweep targets total warnings")
 	wantKeys(t, "latency_us", m["latency_us"], percentiles)
 	wantKeys(t, "start_delay_us", m["start_delay_us"], percentiles)
 	wantKeys(t, "gave_up_after_us", m["gave_up_after_us"], percentiles)
@@ -98,7 +98,7 @@ func TestJSONOfFailures(t *testing.T) {
 	wantKeys(t, "errors_by_kind", m["errors_by_kind"], "reset")
 	wantKeys(t, "the result", m, "bytes_read bytes_written certificates client duration_s environment error_examples errors "+
 		"errors_by_kind handshakes handshakes_per_s latency_distribution latency_us max_in_flight negotiated phases_us "+
-		"series settings started targets total"+warningsKey(res))
+		"schema series settings started targets total"+warningsKey(res))
 	for _, key := range []string{"certificates", "negotiated", "latency_distribution"} {
 		want(t, "length of "+key, len(m[key].([]any)), 0)
 	}

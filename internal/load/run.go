@@ -33,7 +33,7 @@ type run struct {
 	why     string        // it ended early; read after the loops have ended
 	when    time.Time     // it was stopped; read after the loops have ended
 
-	begin    time.Time
+	begin    time.Time        // of the first stage
 	total    Total            // of the probes and of the stages that are done
 	kinds    map[string]int64 // of all errors up to now, measured or not
 	ended    chan struct{}    // closed when the loops have ended
@@ -66,9 +66,9 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cfg: &cfg, group: group, begin: time.Now(), stops: make(chan struct{}), ended: make(chan struct{}), kinds: make(map[string]int64)}
+	r := &run{cfg: &cfg, group: group, stops: make(chan struct{}), ended: make(chan struct{}), kinds: make(map[string]int64)}
 	r.setPhase("connecting")
-	r.series = newSeries(r.begin)
+	r.series = newSeries(time.Now())
 	for i, l := range group.Loops() {
 		r.workers = append(r.workers, newWorker(r, l, i))
 	}
@@ -101,6 +101,9 @@ func (r *run) measure(ctx context.Context) (*measured, error) {
 	}
 	stop := r.watch()
 	defer stop()
+	if err := r.waitForStart(ctx); err != nil {
+		return nil, err
+	}
 	if r.cfg.Sweep != nil {
 		return r.sweep(ctx), nil
 	}
@@ -220,7 +223,7 @@ func (r *run) watch() (stop func()) {
 
 func (r *run) progress() Progress {
 	now := time.Now()
-	p := Progress{Phase: *r.phase.Load(), Elapsed: now.Sub(r.begin), InFlight: int(r.inFlight.Load()), Errors: r.failed.Load()}
+	p := Progress{Phase: *r.phase.Load(), Elapsed: now.Sub(r.series.beginning()), InFlight: int(r.inFlight.Load()), Errors: r.failed.Load()}
 	if c := r.cfg; c.Sweep == nil && c.Duration > 0 {
 		p.Whole = c.Ramp + c.Warmup + c.Duration
 	}

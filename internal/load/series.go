@@ -29,6 +29,19 @@ type interval struct {
 
 func newSeries(begin time.Time) *series { return &series{begin: begin, step: firstStep} }
 
+// restart makes the series begin at the given time, without what it had recorded.
+func (s *series) restart(begin time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin, s.step, s.points = begin, firstStep, nil
+}
+
+func (s *series) beginning() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begin
+}
+
 // add adds what one loop counted in an interval that began at the given time.
 func (s *series) add(at time.Time, in *interval) {
 	s.mu.Lock()

@@ -169,6 +169,7 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 	w.ended++
 	switch {
 	case err == nil:
+		w.tell(End{Target: v.target.index, Latency: v.ended.Sub(v.due)})
 		w.now.handshakes++
 		record(w.now.latency, v.ended.Sub(v.due))
 		if w.stage.counts(v) {
@@ -184,6 +185,7 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 		return err
 	}
 	kind := kindOf(err)
+	w.tell(End{Target: v.target.index, Kind: kind})
 	w.now.errors++
 	w.rec.total.Errors++
 	w.rec.seen[kind]++
@@ -197,4 +199,11 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 		w.run.stop("out of descriptors")
 	}
 	return err
+}
+
+// tell calls Config.OnEnd.
+func (w *worker) tell(e End) {
+	if f := w.run.cfg.OnEnd; f != nil {
+		f(e)
+	}
 }

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jobloop/jobloop/internal/testkit"
+)
+
+func TestLoadMetrics(t *testing.T) {
+	addr, _ := dropping(t, 50)
+	l := start(t, program(t, "load", addr, "--insecure", "--duration", "1h", "--warmup", "0s", "--connections", "4", "--max-errors", "100%", "--metrics", ":0"))
+	base, ok := strings.CutPrefix(strings.TrimSpace(l.complaint()), "tlsdemo: metrics at ")
+	base, isMetrics := strings.CutSuffix(base, "/metrics")
+	if !ok || !isMetrics {
+		t.Fatalf("no address of metrics: %q", base)
+	}
+	reset := regexp.MustCompile(`tlsdemo_load_errors_total\{kind="[a-z]+",target="` + regexp.QuoteMeta(addr) + `"\} [1-9]`)
+	var got string
+	testkit.Eventually(t, "errors are counted", func() bool {
+		got = fetch(t, base, "/metrics")
+		return reset.MatchString(got) && strings.Contains(got, "tlsdemo_load_measuring 1")
+	})
+	wantMetrics(t, got,
+		`tlsdemo_load_latency_seconds_count\{target="`+regexp.QuoteMeta(addr)+`"\} 49`, // and the probe
+		`tlsdemo_load_in_flight [0-4]`,
+		`tlsdemo_build_info.* 1`,
+		`process_cpu_seconds_total .*`)
+	l.signal(os.Interrupt)
+	if status, errs := l.wait(); status != 0 {
+		t.Errorf("status %d, stderr %s", status, errs)
+	}
+}
+
+// An address that cannot be had is told of before the run.
+func TestLoadMetricsAddress(t *testing.T) {
+	s := serve(t, "--key", "ecdsa-p256")
+	status, res, _, errs := loaded(t, s.addr, "--insecure", "--count", "10", "--metrics", s.addr)
+	if status != 1 || res != nil || !strings.Contains(errs, "metrics: listen") {
+		t.Errorf("status %d, stderr %s", status, errs)
+	}
+}
