@@ -19,47 +19,31 @@ func (r *run) result(m *measured) *Result {
 		Handshakes:    rec.handshakes,
 		Errors:        rec.errors,
 		Duration:      took.Seconds(),
-		Latency:       percentiles(rec.latency),
 		ErrorsByKind:  rec.kinds,
 		ErrorExamples: rec.examples,
-		Phases:        Phases{Connect: percentiles(rec.connect), TLS: percentiles(rec.tls)},
 		NotBegun:      rec.notBegun,
 		BytesRead:     rec.read,
 		BytesWritten:  rec.written,
 		Negotiated:    []Negotiated{},
 		Certificates:  []Certificate{},
 		MaxInFlight:   m.most,
-		Distribution:  []Quantile{},
 		Series:        r.series.result(s.start),
 		Sweep:         m.sweep,
 		Total:         r.total,
 		Stopped:       r.why,
 		Settings:      Settings{Flags: map[string]string{}},
 		Started:       r.begin,
+		MeasuredFrom:  s.start,
 		Environment:   environment(),
 	}
 	if took > 0 {
 		res.HandshakesPer = float64(rec.inTime) / took.Seconds()
 	}
-	if s.rate > 0 {
-		delay := percentiles(rec.delay)
-		res.StartDelay = &delay
-	}
-	if rec.gaveUp.TotalCount() > 0 {
-		after := percentiles(rec.gaveUp)
-		res.GaveUpAfter = &after
-	}
-	if rec.firstByte.TotalCount() > 0 {
-		first := percentiles(rec.firstByte)
-		res.Phases.FirstByte = &first
-	}
+	rec.describe(res, s.rate > 0)
 	_, maxRSS := cpuTime()
 	res.Client = Client{CPU: m.client.cpu.Seconds(), Busy: m.client.busy(len(r.workers)), Loops: len(r.workers), MaxRSS: maxRSS}
 	if rec.handshakes > 0 {
 		res.Client.CPUPerHandshake = float64(m.client.cpu.Nanoseconds()) / 1e3 / float64(max(rec.inTime, 1))
-		for _, b := range rec.latency.CumulativeDistributionWithTicks(5) {
-			res.Distribution = append(res.Distribution, Quantile{Percentile: b.Quantile, Latency: b.ValueAt})
-		}
 	}
 	for i, t := range rec.targets {
 		res.Targets = append(res.Targets, Target{

@@ -1,19 +1,12 @@
 package load
 
-import (
-	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
-)
-
-// maxLatency is the end of the histograms. Longer times count as this.
-const maxLatency = time.Hour
+import "time"
 
 // recorder holds what one loop measures. It belongs to the loop. Others may read it
 // after the loop's last visit. Its counts are of the measured part if nothing else is
 // said.
 type recorder struct {
-	latency, connect, tls, firstByte, delay, gaveUp *hdrhistogram.Histogram
+	latencies
 
 	handshakes   int64 // that were due in the measured part and succeeded
 	inTime       int64 // that ended in the measured part, whenever they were due
@@ -46,21 +39,11 @@ type negotiated struct {
 
 func newRecorder(targets int) *recorder {
 	return &recorder{
-		latency: newHistogram(3), connect: newHistogram(3), tls: newHistogram(3),
-		firstByte: newHistogram(3), delay: newHistogram(3), gaveUp: newHistogram(3),
-		kinds: make(map[string]int64), examples: make(map[string]string),
+		latencies: newLatencies(),
+		kinds:     make(map[string]int64), examples: make(map[string]string),
 		negotiated: make(map[negotiated]int64), certificates: make(map[*certificate]int64),
 		targets: make([]outcome, targets), seen: make(map[string]int64),
 	}
-}
-
-// newHistogram returns a histogram of times in microseconds.
-func newHistogram(digits int) *hdrhistogram.Histogram {
-	return hdrhistogram.New(1, maxLatency.Microseconds(), digits)
-}
-
-func record(h *hdrhistogram.Histogram, d time.Duration) {
-	h.RecordValue(min(max(d.Microseconds(), 1), maxLatency.Microseconds())) // cannot fail: the value is in range
 }
 
 // success counts a measured handshake.
@@ -107,12 +90,7 @@ func (r *recorder) fail(kind, example string, n int64) {
 
 // merge adds what another loop measured.
 func (r *recorder) merge(o *recorder) {
-	r.latency.Merge(o.latency)
-	r.connect.Merge(o.connect)
-	r.tls.Merge(o.tls)
-	r.firstByte.Merge(o.firstByte)
-	r.delay.Merge(o.delay)
-	r.gaveUp.Merge(o.gaveUp)
+	r.latencies.merge(&o.latencies)
 	r.handshakes += o.handshakes
 	r.inTime += o.inTime
 	r.errors += o.errors
@@ -158,22 +136,4 @@ func (t *Total) add(o Total) {
 	t.Canceled += o.Canceled
 	t.OldestCanceled = max(t.OldestCanceled, o.OldestCanceled)
 	t.Probes += o.Probes
-}
-
-// percentiles summarizes a histogram.
-func percentiles(h *hdrhistogram.Histogram) Percentiles {
-	if h.TotalCount() == 0 {
-		return Percentiles{}
-	}
-	at := h.ValueAtPercentiles([]float64{50, 90, 99, 99.9})
-	return Percentiles{
-		Count: h.TotalCount(),
-		Min:   h.Min(),
-		P50:   at[50],
-		P90:   at[90],
-		P99:   at[99],
-		P999:  at[99.9],
-		Max:   h.Max(),
-		Mean:  int64(h.Mean()),
-	}
 }

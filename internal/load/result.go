@@ -1,11 +1,9 @@
 package load
 
-import (
-	"time"
-)
+import "time"
 
 // Result is what a run has measured, and what --json writes. Later versions may add
-// keys, but never change one. Times are in microseconds if the key ends in _us, and in
+// keys, but never change one within a version of Schema. Times are in microseconds if the key ends in _us, and in
 // seconds if it ends in _s.
 //
 // The top-level figures are of the measured part of the run, without the probes, the
@@ -51,7 +49,8 @@ type Result struct {
 	MaxInFlight  int           `json:"max_in_flight"` // maximum number of connections at a time, in the measured part
 
 	Distribution []Quantile `json:"latency_distribution"`
-	Series       []Point    `json:"series"` // the whole run in order, in at most 300 points
+	Histograms   Histograms `json:"histograms,omitzero"` // older results have none
+	Series       []Point    `json:"series"`              // the whole run in order, in at most 300 points
 	Sweep        *Sweep     `json:"sweep,omitempty"`
 
 	Client  Client `json:"client"`
@@ -65,6 +64,10 @@ type Result struct {
 	Environment Environment `json:"environment"`
 	Started     time.Time   `json:"started"`
 
+	// MeasuredFrom is when the measured part began; the times of Series count from
+	// it. Older results have none.
+	MeasuredFrom time.Time `json:"measured_from,omitzero"`
+
 	// Machines are the parts of a merged result, one for each run that was merged.
 	Machines []Machine `json:"machines,omitempty"`
 }
@@ -75,7 +78,9 @@ const Schema = 2
 // Machine is what one run contributed to a merged result.
 type Machine struct {
 	Name          string      `json:"name"` // of the file it came from
+	Targets       []string    `json:"targets"`
 	Started       time.Time   `json:"started"`
+	MeasuredFrom  time.Time   `json:"measured_from"`
 	Duration      float64     `json:"duration_s"`
 	Handshakes    int64       `json:"handshakes"`
 	Errors        int64       `json:"errors"`
@@ -132,6 +137,8 @@ type Target struct {
 	Address    string `json:"address"` // numeric address that it was resolved to
 	Handshakes int64  `json:"handshakes"`
 	Errors     int64  `json:"errors"`
+
+	Histogram Histogram `json:"histogram,omitempty"` // of latency
 }
 
 // Quantile is a point of the latency distribution.
@@ -151,6 +158,8 @@ type Point struct {
 	P99        int64   `json:"p99_us"`
 	Max        int64   `json:"max_us"`
 	InFlight   int     `json:"in_flight"` // maximum of samples taken ten times a second
+
+	Histogram Histogram `json:"histogram,omitempty"` // of latency
 }
 
 // Sweep is the result of raising the rate until the server no longer keeps up.
@@ -172,7 +181,8 @@ type Step struct {
 	Errors        int64            `json:"errors"`
 	ErrorsByKind  map[string]int64 `json:"errors_by_kind"`
 	Latency       Percentiles      `json:"latency_us"`
-	ClientBusy    float64          `json:"client_busy"` // as in Client
+	Histogram     Histogram        `json:"histogram,omitempty"` // of latency
+	ClientBusy    float64          `json:"client_busy"`         // as in Client
 	KeptUp        bool             `json:"kept_up"`
 	Why           string           `json:"why,omitempty"` // the server did not keep up
 }

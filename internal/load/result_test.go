@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net"
@@ -63,7 +64,7 @@ func TestJSON(t *testing.T) {
 
 	percentiles := "count max mean min p50 p90 p99 p999"
 	wantKeys(t, "the result", m, "bytes_read bytes_written certificates client duration_s environment error_examples errors "+
-		"errors_by_kind gave_up_after_us handshakes handshakes_per_s latency_distribution latency_us max_in_flight negotiated not_begun phases_us "+
+		"errors_by_kind gave_up_after_us handshakes handshakes_per_s histograms latency_distribution latency_us max_in_flight measured_from negotiated not_begun phases_us "+
 		"schema series settings start_delay_us started stopped sweep targets total warnings")
 	wantKeys(t, "latency_us", m["latency_us"], percentiles)
 	wantKeys(t, "start_delay_us", m["start_delay_us"], percentiles)
@@ -75,12 +76,16 @@ func TestJSON(t *testing.T) {
 	wantKeys(t, "settings", m["settings"], "command flags")
 	wantKeys(t, "environment", m["environment"], "arch commit cores cpu go host os version")
 	wantKeys(t, "sweep", m["sweep"], "knee_per_s limit steps")
+	wantKeys(t, "histograms", m["histograms"], "connect first_byte latency start_delay tls")
+	byHandshakes := func(a, b any) int {
+		return cmp.Compare(a.(map[string]any)["handshakes"].(float64), b.(map[string]any)["handshakes"].(float64))
+	}
 	first := func(v any) any { return v.([]any)[0] }
 	wantKeys(t, "a step", first(m["sweep"].(map[string]any)["steps"]), "client_busy errors errors_by_kind handshakes handshakes_per_s kept_up latency_us rate_per_s why")
 	wantKeys(t, "a certificate", first(m["certificates"]), "handshakes key sha256 subject")
 	wantKeys(t, "a target", first(m["targets"]), "address errors handshakes target")
 	wantKeys(t, "a quantile", first(m["latency_distribution"]), "latency_us percentile")
-	wantKeys(t, "a point", first(m["series"]), "at_s errors handshakes in_flight length_s max_us p50_us p99_us")
+	wantKeys(t, "a point", slices.MaxFunc(m["series"].([]any), byHandshakes), "at_s errors handshakes histogram in_flight length_s max_us p50_us p99_us")
 	for _, v := range m["negotiated"].([]any) {
 		wantKeys(t, "what was negotiated", v, "cipher curve handshakes resumed version")
 	}
@@ -97,7 +102,7 @@ func TestJSONOfFailures(t *testing.T) {
 	m := wantNoNull(t, res)
 	wantKeys(t, "errors_by_kind", m["errors_by_kind"], "reset")
 	wantKeys(t, "the result", m, "bytes_read bytes_written certificates client duration_s environment error_examples errors "+
-		"errors_by_kind handshakes handshakes_per_s latency_distribution latency_us max_in_flight negotiated phases_us "+
+		"errors_by_kind handshakes handshakes_per_s latency_distribution latency_us max_in_flight measured_from negotiated phases_us "+
 		"schema series settings started targets total"+warningsKey(res))
 	for _, key := range []string{"certificates", "negotiated", "latency_distribution"} {
 		want(t, "length of "+key, len(m[key].([]any)), 0)

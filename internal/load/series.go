@@ -52,7 +52,7 @@ func (s *series) add(at time.Time, in *interval) {
 		i /= 2
 	}
 	for len(s.points) <= i {
-		s.points = append(s.points, interval{latency: newHistogram(2)})
+		s.points = append(s.points, interval{latency: newHistogram(SeriesDigits)})
 	}
 	s.points[i].add(in)
 }
@@ -93,19 +93,25 @@ func (s *series) result(start time.Time) []Point {
 	points := make([]Point, 0, len(s.points))
 	for i := range s.points {
 		p := &s.points[i]
-		sums := percentiles(p.latency)
-		points = append(points, Point{
-			At:         (s.begin.Sub(start) + time.Duration(i)*s.step).Seconds(),
-			Length:     s.step.Seconds(),
-			Handshakes: p.handshakes,
-			Errors:     p.errors,
-			P50:        sums.P50,
-			P99:        sums.P99,
-			Max:        sums.Max,
-			InFlight:   p.inFlight,
-		})
+		points = append(points, p.point(s.begin.Sub(start)+time.Duration(i)*s.step, s.step))
 	}
 	return points
+}
+
+// point returns the interval of a result.
+func (p *interval) point(at, length time.Duration) Point {
+	sums := percentiles(p.latency)
+	return Point{
+		At:         at.Seconds(),
+		Length:     length.Seconds(),
+		Handshakes: p.handshakes,
+		Errors:     p.errors,
+		P50:        sums.P50,
+		P99:        sums.P99,
+		Max:        sums.Max,
+		InFlight:   p.inFlight,
+		Histogram:  encode(p.latency),
+	}
 }
 
 // lately returns the rate and the p99 of about the last second.
@@ -114,7 +120,7 @@ func (s *series) lately(now time.Time) (rate float64, p99 time.Duration) {
 	defer s.mu.Unlock()
 	n := max(int(time.Second/s.step), 1)
 	first := max(len(s.points)-n, 0)
-	sum := interval{latency: newHistogram(2)}
+	sum := interval{latency: newHistogram(SeriesDigits)}
 	for i := first; i < len(s.points); i++ {
 		sum.add(&s.points[i])
 	}

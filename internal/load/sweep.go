@@ -85,6 +85,7 @@ func (r *run) step(rate float64, m *measured) Step {
 		Errors:        m.rec.errors,
 		ErrorsByKind:  m.rec.kinds,
 		Latency:       percentiles(m.rec.latency),
+		Histogram:     encode(m.rec.latency),
 		ClientBusy:    m.client.busy(len(r.workers)),
 	}
 	failed := float64(s.Errors) / float64(max(s.Handshakes+s.Errors, 1))
