@@ -102,9 +102,6 @@ type statusError int
 
 func (s statusError) Error() string { return fmt.Sprintf("HTTP status %d", int(s)) }
 
-// errAnswer is an answer that is not HTTP/1.1.
-var errAnswer = errors.New("not an HTTP/1.1 answer")
-
 // SortedKinds returns the kinds of errors, the most frequent first.
 func SortedKinds(kinds map[string]int64) []string {
 	return slices.SortedFunc(maps.Keys(kinds), func(a, b string) int {

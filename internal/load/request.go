@@ -1,18 +1,14 @@
 package load
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
-// This file makes the request that follows a handshake, and reads its answer.
+// This file makes the request that follows a handshake. answer.go reads its answer.
 
 // requestText returns the request that follows a handshake. If the connection will
 // not be reset, the request asks the server to close it.
@@ -36,58 +32,41 @@ func (w *worker) request(t *tls.Conn, v *visit, path string) error {
 	if _, err := t.Write(v.target.request); err != nil {
 		return err
 	}
-	r := w.reader(t)
-	defer w.free(r)
-	if _, err := r.Peek(1); err != nil {
+	a := w.reader(t)
+	defer w.free(a)
+	if err := a.begin(); err != nil {
 		return err
 	}
 	v.answered = time.Now()
-	resp := fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseResponse(resp)
-	resp.StreamBody = true // do not keep the body in memory
-	if err := resp.Read(r); err != nil {
-		return answerError(err)
+	code, err := a.read()
+	if err != nil {
+		return err
 	}
-	if body := resp.BodyStream(); body != nil {
-		_, err := io.Copy(io.Discard, body)
-		resp.CloseBodyStream()
-		if err != nil {
-			return answerError(err)
-		}
-	}
-	if code := resp.StatusCode(); code < 200 || code > 299 {
+	if code < 200 || code > 299 {
 		return statusError(code)
 	}
 	return nil
 }
 
-// answerError marks an error as one of the answer, if it is not one of the
-// connection.
-func answerError(err error) error {
-	if kindOf(err) != kindOther {
-		return err
+// reader returns a reader of the answer that comes from t.
+func (w *worker) reader(t *tls.Conn) *answerReader {
+	a := (*answerReader)(nil)
+	if n := len(w.readers); n > 0 {
+		a = w.readers[n-1]
+		w.readers = w.readers[:n-1]
+	} else {
+		a = newAnswerReader()
 	}
-	return fmt.Errorf("%w: %w", errAnswer, err)
-}
-
-// reader returns a buffered reader of t.
-func (w *worker) reader(t *tls.Conn) *bufio.Reader {
-	n := len(w.readers)
-	if n == 0 {
-		return bufio.NewReaderSize(t, 8<<10) // enough for the headers that servers send
-	}
-	r := w.readers[n-1]
-	w.readers = w.readers[:n-1]
-	r.Reset(t)
-	return r
+	a.reset(t)
+	return a
 }
 
 // maxReaders is how many buffers are kept for later visits.
 const maxReaders = 256
 
-func (w *worker) free(r *bufio.Reader) {
+func (w *worker) free(a *answerReader) {
 	if len(w.readers) < maxReaders {
-		r.Reset(nil)
-		w.readers = append(w.readers, r)
+		a.reset(nil)
+		w.readers = append(w.readers, a)
 	}
 }

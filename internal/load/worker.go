@@ -1,7 +1,6 @@
 package load
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"math/rand/v2"
@@ -21,7 +20,7 @@ type worker struct {
 	targets      []*target
 	dialers      []loop.Dialer
 	certificates *certificates
-	readers      []*bufio.Reader
+	readers      []*answerReader
 
 	visits      int     // begun
 	resumeShare float64 // see resumeNext
