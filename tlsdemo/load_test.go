@@ -112,6 +112,16 @@ func TestLoadReport(t *testing.T) {
 	s.stop()
 }
 
+func TestLoadServerText(t *testing.T) {
+	s := serve(t, "--key", "ecdsa-p256")
+	const server = "Example CPU, Linux 6.12"
+	status, res, _, errs := loaded(t, s.addr, "--insecure", "--count", "5", "--server", server)
+	if status != 0 || res == nil || res.Environment.Server != server || res.Settings.Flags["server"] != "" {
+		t.Errorf("status %d, stderr %q, result %+v", status, errs, res)
+	}
+	s.stop()
+}
+
 // dropping is a server that closes every connection after the first ones. It closes the
 // channel when these have come.
 func dropping(t *testing.T, first int) (addr string, had chan struct{}) {

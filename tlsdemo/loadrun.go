@@ -56,6 +56,7 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 		return advise(err)
 	}
 	res.Settings = settings(parsed, cfg)
+	res.Environment.Server = c.Server
 	if c.Limits.MaxErrors == nil && !c.Sweep {
 		c.Limits.MaxErrors = new(errorLimit) // none
 	}

@@ -17,7 +17,7 @@ func settings(parsed *kong.Context, cfg load.Config) load.Settings {
 	s := load.Settings{Command: "tlsdemo " + shellQuoted(parsed.Args), Flags: make(map[string]string)}
 	for _, f := range parsed.Selected().Flags {
 		switch f.Name {
-		case "help", "json", "report", "quiet", "sweep-p99":
+		case "help", "json", "report", "quiet", "server", "sweep-p99":
 			continue
 		}
 		if v := fmt.Sprint(parsed.FlagValue(f)); v != "" && v != "false" && v != "0" && v != "0s" && v != "[]" && v != "<nil>" {

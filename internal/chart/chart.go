@@ -99,10 +99,20 @@ type Series struct {
 	Steps bool
 	// Points marks each point.
 	Points bool
+	// Weak says which values are uncertain. The line is thin there, and marked points
+	// are small. It has the length of X and Y, or is nil.
+	Weak []bool
 }
 
-// Lines draws a line chart. It returns an error if X and Y of a series differ in
+// weak reports whether value i is uncertain.
+func (s *Series) weak(i int) bool { return s.Weak != nil && s.Weak[i] }
+
+// Lines draws a line chart. It returns an error if X, Y and Weak of a series differ in
 // length, if a size is out of bounds, or if there is too much to draw (ErrTooMuch).
+//
+// If the x axis is linear, the svg element says where the data is: data-plot has the
+// left, right, top and bottom edges in the units of the viewBox, and the values at the
+// left and right edges.
 func Lines(c Config, series ...Series) ([]byte, error) {
 	if err := c.check(len(series)); err != nil {
 		return nil, err
@@ -111,6 +121,9 @@ func Lines(c Config, series ...Series) ([]byte, error) {
 	for i, s := range series {
 		if len(s.X) != len(s.Y) {
 			return nil, fmt.Errorf("chart %q: series %d (%q) has %d values of x and %d of y", c.Title, i+1, s.Name, len(s.X), len(s.Y))
+		}
+		if s.Weak != nil && len(s.Weak) != len(s.X) {
+			return nil, fmt.Errorf("chart %q: series %d (%q) has %d values and says of %d whether they are weak", c.Title, i+1, s.Name, len(s.X), len(s.Weak))
 		}
 		if total += len(s.X); total > maxPoints {
 			return nil, fmt.Errorf("chart %q: %w: more than %d points", c.Title, ErrTooMuch, maxPoints)
@@ -121,8 +134,7 @@ func Lines(c Config, series ...Series) ([]byte, error) {
 	var parts []linePart
 	x, y := newRange(c.LogX), newRange(c.LogY)
 	for i, s := range series {
-		st := lineStyle(i, s.Dashed)
-		ps := split(s, i, st, c.LogX, c.LogY)
+		ps := split(s, i, lineStyle(i, s.Dashed), c.LogX, c.LogY)
 		for _, p := range ps {
 			for _, at := range p.points {
 				x.add(at.X)
@@ -132,7 +144,7 @@ func Lines(c Config, series ...Series) ([]byte, error) {
 		parts = append(parts, ps...)
 		if s.Name != "" && len(ps) > 0 {
 			names = append(names, s.Name)
-			legend = append(legend, entry{name: clean(s.Name), line: &st, glyph: glyph(i, s.Points)})
+			legend = append(legend, legendEntry(s.Name, ps))
 		}
 	}
 	f := frame{config: c, legend: legend, summary: summary(c, names)}

@@ -383,3 +383,93 @@ func Example() {
 	fmt.Println(len(svg) > 0, err)
 	// Output: true <nil>
 }
+
+// Uncertain values are thin: steps as long as their value holds, and lines on both
+// sides of the point.
+func TestWeakValuesAreThin(t *testing.T) {
+	x, y := []float64{0, 1, 2, 3, 4}, []float64{10, 20, 30, 40, 50}
+	show := func(s Series) string {
+		var out []string
+		for _, p := range split(s, 0, lineStyle(0, false), false, false) {
+			how := "thick"
+			if p.weak {
+				how = "thin"
+			}
+			if (p.style.Width < lineStyle(0, false).Width) != p.weak {
+				t.Errorf("a part that is weak (%v) has a width of %v", p.weak, p.style.Width)
+			}
+			if p.glyph != nil && (p.glyph.Radius < glyph(0, true).Radius) != p.weak {
+				t.Errorf("a part that is weak (%v) has points of radius %v", p.weak, p.glyph.Radius)
+			}
+			out = append(out, how+fmt.Sprint(p.points))
+		}
+		return strings.Join(out, " ")
+	}
+	weak := func(at ...int) []bool {
+		w := make([]bool, len(x))
+		for _, i := range at {
+			w[i] = true
+		}
+		return w
+	}
+	for _, c := range []struct {
+		s    Series
+		want string
+	}{
+		{Series{X: x, Y: y}, "thick[{0 10} {1 20} {2 30} {3 40} {4 50}]"},
+		{Series{X: x, Y: y, Weak: weak(2)}, "thick[{0 10} {1 20}] thin[{1 20} {2 30} {3 40}] thick[{3 40} {4 50}]"},
+		{Series{X: x, Y: y, Weak: weak(2), Steps: true}, "thick[{0 10} {1 20} {2 30}] thin[{2 30} {3 40}] thick[{3 40} {4 50}]"},
+		{Series{X: x, Y: y, Weak: weak(0, 1, 2, 3, 4), Points: true}, "thin[{0 10} {1 20} {2 30} {3 40} {4 50}]"},
+		{Series{X: x, Y: []float64{10, nan, 30, nan, 50}, Weak: weak(0)}, "thin[{0 10}] thick[{2 30}] thick[{4 50}]"},
+		{Series{X: x, Y: []float64{10, nan, 30, nan, 50}, Weak: weak(2), Steps: true}, "thick[{0 10} {1 10}] thin[{2 30} {3 30}] thick[{4 50}]"},
+	} {
+		if got := show(c.s); got != c.want {
+			t.Errorf("%v, steps %v: %s, want %s", c.s.Weak, c.s.Steps, got, c.want)
+		}
+	}
+	if _, err := Lines(Config{}, Series{X: x, Y: y, Weak: weak()[1:]}); err == nil || !strings.Contains(err.Error(), "5 values and says of 4") {
+		t.Errorf("weak for another number of values: %v", err)
+	}
+}
+
+// data-plot is where the data is: a line over the whole range reaches from edge to
+// edge.
+func TestDataPlot(t *testing.T) {
+	svg := mustLines(t, Config{}, Series{X: []float64{-1, 9}, Y: []float64{0, 100}})
+	m := regexp.MustCompile(`<svg [^>]* data-plot="([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9.]+) (\S+) (\S+)">`).FindStringSubmatch(string(svg))
+	if m == nil {
+		t.Fatalf("none: %.400s", svg)
+	}
+	if m[5] != "-1" || m[6] != "9" {
+		t.Errorf("from %s to %s", m[5], m[6])
+	}
+	line := regexp.MustCompile(`[ML]([0-9.]+),([0-9.]+)`).FindAllStringSubmatch(strings.Join(paths(svg, "chart-1"), ""), -1)
+	// gonum writes the paths upside down, in a group that is turned over.
+	for i, want := range []string{m[1], m[2]} {
+		got, _ := strconv.ParseFloat(line[i][1], 64)
+		if edge, _ := strconv.ParseFloat(want, 64); math.Abs(got-edge) > 0.1 {
+			t.Errorf("the line's end %d is at %g, data-plot says %g", i, got, edge)
+		}
+	}
+	top, _ := strconv.ParseFloat(m[3], 64)
+	bottom, _ := strconv.ParseFloat(m[4], 64)
+	if !(top > 0 && top < bottom && bottom < DefaultHeight) {
+		t.Errorf("top %g, bottom %g", top, bottom)
+	}
+	for name, svg := range map[string][]byte{"no data": mustLines(t, Config{}), "logarithmic": mustLines(t, Config{LogX: true}, Series{X: []float64{1, 2}, Y: []float64{1, 2}})} {
+		if strings.Contains(string(svg), "data-plot") {
+			t.Errorf("%s: has data-plot", name)
+		}
+	}
+}
+
+func TestTicksThatWouldTouchHaveNoLabel(t *testing.T) {
+	c := Config{Width: 330, XTicks: []Tick{{0, "0"}, {.3, "50 %"}, {1, "90 %"}, {2, "99 %"}, {3, "99.9 %"}, {4, "99.99 %"}, {5, "99.999 %"}}}
+	s := Series{X: []float64{0, 5}, Y: []float64{1, 2}}
+	narrow := texts(t, mustLines(t, c, s))
+	c.Width = 640
+	wide := texts(t, mustLines(t, c, s))
+	if has(narrow, "50 %") || !has(narrow, "90 %") || !has(narrow, "99.99 %") || !has(wide, "50 %") {
+		t.Errorf("narrow %q, wide %q", narrow, wide)
+	}
+}

@@ -1,6 +1,9 @@
 package chart
 
 import (
+	"fmt"
+	"math"
+
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
@@ -15,6 +18,26 @@ type frame struct {
 	config  Config
 	legend  []entry
 	summary string
+	area    *area // of a line chart's data; nil if it is not known
+}
+
+// area is where the data is, and the range of x there.
+type area struct {
+	min, max vg.Point // corners, from the bottom left of the drawing
+	x        axisRange
+}
+
+// Plot implements plot.Plotter. It draws nothing.
+func (a *area) Plot(c draw.Canvas, p *plot.Plot) {
+	trX, _ := p.Transforms(&c)
+	a.min, a.max = vg.Point{X: trX(p.X.Min), Y: c.Min.Y}, vg.Point{X: trX(p.X.Max), Y: c.Max.Y}
+	a.x.min, a.x.max = p.X.Min, p.X.Max
+}
+
+// attribute returns the attribute that describes the area, for a drawing of that height.
+func (a *area) attribute(height vg.Length) string {
+	return fmt.Sprintf(` data-plot="%.1f %.1f %.1f %.1f %.8g %.8g"`, float64(a.min.X), float64(a.max.X),
+		float64(height-a.max.Y), float64(height-a.min.Y), a.x.min, a.x.max)
 }
 
 // entry is an entry of the legend: a line or a bar, with a name.
@@ -41,6 +64,7 @@ func (f *frame) lines(x, y axisRange, parts []linePart) ([]byte, error) {
 		for i, t := range c.XTicks {
 			ticks[i] = plot.Tick{Value: t.Value, Label: clean(t.Label)}
 		}
+		thin(ticks, p.X.Tick.Label, x, vg.Length(c.Width)*0.85)
 		p.X.Tick.Marker = ticks
 	} else {
 		p.X.Tick.Marker = x.ticks(int(c.Width/65), false, c.XFormat)
@@ -48,6 +72,9 @@ func (f *frame) lines(x, y axisRange, parts []linePart) ([]byte, error) {
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = x.min, x.max, y.min, y.max
 	if c.LogX {
 		p.X.Scale = plot.LogScale{}
+	} else {
+		f.area = new(area)
+		p.Add(f.area)
 	}
 	if c.LogY {
 		p.Y.Scale = plot.LogScale{}
@@ -57,6 +84,25 @@ func (f *frame) lines(x, y axisRange, parts []linePart) ([]byte, error) {
 		p.Add(part)
 	}
 	return f.draw(p)
+}
+
+// thin removes labels that would touch the one before, on an axis of about that width.
+func thin(ticks plot.ConstantTicks, s text.Style, x axisRange, width vg.Length) {
+	if x.log {
+		return
+	}
+	end := vg.Length(math.Inf(-1))
+	for i := range ticks {
+		if ticks[i].Label == "" {
+			continue
+		}
+		at, half := width*vg.Length((ticks[i].Value-x.min)/(x.max-x.min)), s.Width(ticks[i].Label)/2
+		if at-half < end+4 {
+			ticks[i].Label = ""
+			continue
+		}
+		end = at + half
+	}
 }
 
 // empty draws a chart without data, which says so.
@@ -81,9 +127,9 @@ func (f *frame) plot() *plot.Plot {
 	}
 	p.X.Tick.Label = textStyle(tickSize, inkMuted, draw.XCenter, draw.YTop)
 	p.Y.Tick.Label = textStyle(tickSize, inkMuted, draw.XRight, draw.YCenter)
-	p.X.Label.Text = clean(f.config.XLabel)
 	p.X.Label.Padding = 5
 	p.X.Label.TextStyle = textStyle(tickSize, inkMuted, draw.XCenter, draw.YBottom)
+	p.X.Label.Text = fit(p.X.Label.TextStyle, clean(f.config.XLabel), vg.Length(f.config.Width)*0.85)
 	// The grid shows the values of y, so the axis needs no lines.
 	p.Y.Padding = 4
 	p.Y.LineStyle.Width, p.Y.Tick.LineStyle.Width = 0, 0
@@ -120,7 +166,11 @@ func (f *frame) document(body func(draw.Canvas)) ([]byte, error) {
 		c.Max.Y -= tickSize + 9
 	}
 	body(c)
-	return finish(canvas, f.config, f.summary)
+	place := ""
+	if f.area != nil {
+		place = f.area.attribute(height)
+	}
+	return finish(canvas, f.config, f.summary, place)
 }
 
 // rows arranges the legend in rows.

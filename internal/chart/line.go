@@ -9,38 +9,81 @@ import (
 
 // In this file: what gonum draws between the axes of a line chart.
 
-// linePart is a part of a series that has no gaps.
+// linePart is a part of a series that has no gaps, and is weak as a whole or not at
+// all.
 type linePart struct {
 	points plotter.XYs
 	style  draw.LineStyle
 	glyph  *draw.GlyphStyle
 	step   plotter.StepKind
+	weak   bool
 }
 
-// split cuts a series at its gaps.
-func split(s Series, index int, style draw.LineStyle, logX, logY bool) []linePart {
-	part := linePart{style: style, glyph: glyph(index, s.Points)}
-	if s.Steps {
-		part.step = plotter.PostStep
+// weaken makes a part thin.
+func (l *linePart) weaken() {
+	l.weak = true
+	l.style.Width /= 2
+	if l.glyph != nil {
+		small := *l.glyph
+		small.Radius /= 1.8
+		l.glyph = &small
 	}
+}
+
+// legendEntry returns the entry of a series in the legend. It is thin if all of the
+// series is.
+func legendEntry(name string, parts []linePart) entry {
+	look := parts[0]
+	for _, p := range parts {
+		if !p.weak {
+			look = p
+		}
+	}
+	return entry{name: clean(name), line: &look.style, glyph: look.glyph}
+}
+
+// split cuts a series at its gaps, and where it becomes weak or is weak no more. A line
+// between two points is weak if one of them is; a step is weak if its value is.
+func split(s Series, index int, style draw.LineStyle, logX, logY bool) []linePart {
 	var parts []linePart
 	var points plotter.XYs
+	weak, last := false, 0 // of points, and the index of its last one
 	end := func() {
 		if len(points) > 0 {
-			part.points = points
+			part := linePart{points: points, style: style, glyph: glyph(index, s.Points)}
+			if s.Steps {
+				part.step = plotter.PostStep
+			}
+			if weak {
+				part.weaken()
+			}
 			parts = append(parts, part)
 		}
 		points = nil
 	}
+	// add adds a point. If the line to it looks different, a new part begins.
+	add := func(at plotter.XY, lineIsWeak bool) {
+		if n := len(points); n > 1 && lineIsWeak != weak {
+			from := points[n-1]
+			end()
+			points = append(points, from)
+		}
+		points, weak = append(points, at), lineIsWeak
+	}
 	for i := range s.X {
 		if !usable(s.X[i], logX) || !usable(s.Y[i], logY) {
 			if s.Steps && len(points) > 0 && usable(s.X[i], logX) { // the last value is valid up to here
-				points = append(points, plotter.XY{X: s.X[i], Y: points[len(points)-1].Y})
+				add(plotter.XY{X: s.X[i], Y: points[len(points)-1].Y}, s.weak(last))
 			}
 			end()
 			continue
 		}
-		points = append(points, plotter.XY{X: s.X[i], Y: s.Y[i]})
+		lineIsWeak := s.weak(i)
+		if len(points) > 0 {
+			lineIsWeak = s.weak(last) || !s.Steps && s.weak(i)
+		}
+		add(plotter.XY{X: s.X[i], Y: s.Y[i]}, lineIsWeak)
+		last = i
 	}
 	end()
 	return parts

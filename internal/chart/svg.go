@@ -16,8 +16,8 @@ import (
 // measured.
 const family = "Arial, Helvetica, 'Liberation Sans', sans-serif"
 
-// finish returns the canvas as a document.
-func finish(canvas io.WriterTo, c Config, summary string) ([]byte, error) {
+// finish returns the canvas as a document. The svg element gets the attribute place.
+func finish(canvas io.WriterTo, c Config, summary, place string) ([]byte, error) {
 	var raw bytes.Buffer
 	if _, err := canvas.WriteTo(&raw); err != nil {
 		return nil, fmt.Errorf("chart %q: %w", c.Title, err)
@@ -30,8 +30,8 @@ func finish(canvas io.WriterTo, c Config, summary string) ([]byte, error) {
 
 	var out bytes.Buffer
 	summary = html.EscapeString(summary)
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" class="chart" width="%s" height="%s" viewBox="0 0 %s %s" role="img" aria-label="%s" font-family="%s">`,
-		width, height, width, height, summary, family)
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" class="chart" width="%s" height="%s" viewBox="0 0 %s %s" role="img" aria-label="%s" font-family="%s"%s>`,
+		width, height, width, height, summary, family, place)
 	fmt.Fprintf(&out, "\n%s%s%s<title>%s</title>\n", styleBegin, css, styleEnd, orWord(html.EscapeString(clean(c.Title)), summary))
 	body = stylePattern.ReplaceAllFunc(body, restyle)
 	out.Write(body)

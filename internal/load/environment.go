@@ -12,7 +12,7 @@ import (
 // environment describes this program and the machine it runs on. What cannot be
 // found out stays empty.
 func environment() Environment {
-	e := Environment{OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), CPU: machine.CPU(), Cores: runtime.NumCPU(), Version: version.String()}
+	e := Environment{OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), CPU: machine.CPU(), Kernel: machine.Kernel(), Cores: runtime.NumCPU(), Version: version.String()}
 	e.Host, _ = os.Hostname()
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
