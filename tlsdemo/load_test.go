@@ -222,6 +222,7 @@ func TestLoadDoesNotBegin(t *testing.T) {
 	for _, test := range []struct{ args, names string }{
 		{gone.Addr().String(), "refused"},
 		{"nobody.invalid:443", "nobody.invalid"},
+		{"unix:/nonexistent/x", "unix:/nonexistent/x"},
 		{s.addr, "certificate"},
 		{s.addr + " " + gone.Addr().String() + " --insecure", gone.Addr().String()},
 		{s.addr + " --insecure --ca " + os.Args[0], "--insecure"},
@@ -245,7 +246,8 @@ func TestLoadFlags(t *testing.T) {
 		{"", "target"},
 		{"nonsense", "nonsense"},
 		{"a:b", "a:b"},
-		{"unix:/x", "unix:/x"},
+		{"unix:", "unix:"},
+		{"unix:@", "unix:@"},
 		{"a:1 --tls 1.1", "--tls"},
 		{"a:1 --curve nonsense", "X25519MLKEM768"},
 		{"a:1 --tls 1.2 --curve X25519MLKEM768", "TLS 1.3"},

@@ -20,21 +20,15 @@ import (
 // All names are the same on each machine, and counters and histograms can be added.
 type loadMetrics struct {
 	registry *prometheus.Registry
-	targets  []loadTarget
-	errors   *prometheus.CounterVec // by target and kind; no target: never begun
-	phase    atomic.Value           // string
+	latency  *prometheus.HistogramVec // by target and address
+	errors   *prometheus.CounterVec   // by target, address and kind; no target: never begun
+	phase    atomic.Value             // string
 	inFlight atomic.Int64
 }
 
-// loadTarget has the metrics of one target.
-type loadTarget struct {
-	name    string
-	latency prometheus.Observer
-}
-
-func newLoadMetrics(targets []string) *loadMetrics {
+func newLoadMetrics() *loadMetrics {
 	m := &loadMetrics{registry: prometheus.NewRegistry()}
-	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	m.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "tlsdemo_load_latency_seconds",
 		Help: "Latency of handshakes that succeeded, from when they were due, with the answer to the request if there was one.",
 		// 100 µs to 64 s. Prometheus servers that take native histograms get finer ones.
@@ -42,16 +36,13 @@ func newLoadMetrics(targets []string) *loadMetrics {
 		NativeHistogramBucketFactor:     1.05,
 		NativeHistogramMaxBucketNumber:  200,
 		NativeHistogramMinResetDuration: time.Hour,
-	}, []string{"target"})
+	}, []string{"target", "address"})
 	m.errors = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tlsdemo_load_errors_total",
 		Help: "Handshakes that failed, by kind. Those that never began have no target.",
-	}, []string{"target", "kind"})
-	for _, t := range targets {
-		m.targets = append(m.targets, loadTarget{t, latency.WithLabelValues(t)})
-	}
+	}, []string{"target", "address", "kind"})
 	m.phase.Store("")
-	m.registry.MustRegister(latency, m.errors, buildInfo(version.Get()),
+	m.registry.MustRegister(m.latency, m.errors, buildInfo(version.Get()),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tlsdemo_load_in_flight",
 			Help: "Connections at this moment.",
@@ -71,14 +62,11 @@ func newLoadMetrics(targets []string) *loadMetrics {
 
 // onEnd is Config.OnEnd.
 func (m *loadMetrics) onEnd(e load.End) {
-	switch {
-	case e.Target < 0:
-		m.errors.WithLabelValues("", e.Kind).Inc()
-	case e.Kind != "":
-		m.errors.WithLabelValues(m.targets[e.Target].name, e.Kind).Inc()
-	default:
-		m.targets[e.Target].latency.Observe(e.Latency.Seconds())
+	if e.Kind != "" {
+		m.errors.WithLabelValues(e.Target, e.Address, e.Kind).Inc()
+		return
 	}
+	m.latency.WithLabelValues(e.Target, e.Address).Observe(e.Latency.Seconds())
 }
 
 // show is told of the progress.
@@ -92,7 +80,7 @@ func (c *loadCmd) watch(con *console, cfg *load.Config) (unwatch func(), err err
 	if c.Metrics == "" {
 		return func() {}, nil
 	}
-	m := newLoadMetrics(cfg.Targets)
+	m := newLoadMetrics()
 	srv, addr, err := exposeMetrics(c.Metrics, http.NewServeMux(), m.registry, log.New(con.err, "tlsdemo: metrics: ", 0))
 	if err != nil {
 		return nil, err

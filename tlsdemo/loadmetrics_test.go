@@ -17,14 +17,15 @@ func TestLoadMetrics(t *testing.T) {
 	if !ok || !isMetrics {
 		t.Fatalf("no address of metrics: %q", base)
 	}
-	reset := regexp.MustCompile(`tlsdemo_load_errors_total\{kind="[a-z]+",target="` + regexp.QuoteMeta(addr) + `"\} [1-9]`)
+	labels := `target="` + regexp.QuoteMeta(addr) + `"`
+	failed := regexp.MustCompile(`tlsdemo_load_errors_total\{address="` + regexp.QuoteMeta(addr) + `",kind="[a-z]+",` + labels + `\} [1-9]`)
 	var got string
 	testkit.Eventually(t, "errors are counted", func() bool {
 		got = fetch(t, base, "/metrics")
-		return reset.MatchString(got) && strings.Contains(got, "tlsdemo_load_measuring 1")
+		return failed.MatchString(got) && strings.Contains(got, "tlsdemo_load_measuring 1")
 	})
 	wantMetrics(t, got,
-		`tlsdemo_load_latency_seconds_count\{target="`+regexp.QuoteMeta(addr)+`"\} 49`, // and the probe
+		`tlsdemo_load_latency_seconds_count\{address=".*",`+labels+`\} 49`, // and the probe
 		`tlsdemo_load_in_flight [0-4]`,
 		`tlsdemo_build_info.* 1`,
 		`process_cpu_seconds_total .*`)

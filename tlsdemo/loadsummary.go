@@ -24,6 +24,9 @@ func writeLoadSummary(w io.Writer, res *load.Result) {
 		}
 		if len(res.Targets) > 1 {
 			line += fmt.Sprintf(": %d handshakes, %d errors", t.Handshakes, t.Errors)
+			if t.Latency.Count > 0 {
+				line += fmt.Sprintf(", p50 %s, p99 %s", micros(t.Latency.P50), micros(t.Latency.P99))
+			}
 		}
 		fmt.Fprintln(w, line)
 	}

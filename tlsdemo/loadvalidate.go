@@ -14,8 +14,8 @@ import (
 // Validate finds flags that make no sense before anything is started.
 func (c *loadCmd) Validate() error {
 	for _, t := range c.Targets {
-		if network, _, err := splitAddr(t); err != nil || network != "tcp" {
-			return fmt.Errorf("target %q is not HOST:PORT", t)
+		if _, _, err := splitAddr(t); err != nil {
+			return fmt.Errorf("target %w", err)
 		}
 	}
 	switch {

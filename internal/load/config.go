@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -13,11 +12,17 @@ import (
 
 // Config says what to load and how.
 type Config struct {
-	// Targets are the servers, as HOST:PORT. Connections go to them in turn.
+	// Targets are the servers, as HOST:PORT, unix:PATH or, on Linux, unix:@NAME.
+	// Connections go in turn to all addresses of all targets. Names are looked up
+	// once, before the run.
 	Targets []string
 
+	// Resolver looks up the targets' names. Nil means net.DefaultResolver.
+	Resolver Resolver
+
 	// Sources are the local addresses to connect from, in turn. With none, the
-	// system chooses. Each has about 28,000 ports per target.
+	// system chooses. Each has about 28,000 ports per address of a target. Those
+	// of the other family, IPv4 or IPv6, are not used for an address.
 	Sources []netip.Addr
 
 	// Rate is how many handshakes to begin each second, on schedule, however
@@ -102,7 +107,7 @@ type TLSConfig struct {
 	Curve       tls.CurveID // the only one to offer; 0: X25519, P-256, P-384 and P-521
 	Cipher      uint16      // TLS 1.2 only
 	ALPN        []string
-	ServerName  string // empty: the target's host
+	ServerName  string // empty: the target's host, "localhost" for a Unix socket
 	Certificate *tls.Certificate
 	RootCAs     *x509.CertPool
 	Insecure    bool // do not verify the certificate
@@ -129,7 +134,8 @@ func CurveName(id tls.CurveID) string {
 
 // End is how a connection ended.
 type End struct {
-	Target  int           // its index in Config.Targets; -1 if it never began
+	Target  string        // as in Config.Targets; empty if it never began
+	Address string        // that it went to
 	Latency time.Duration // from when it was due to its end; of handshakes that succeeded
 	Kind    string        // of the error, as in Result.ErrorsByKind; empty if it succeeded
 }
@@ -154,8 +160,8 @@ func (c *Config) Validate() error {
 		return errors.New("no target")
 	}
 	for _, t := range c.Targets {
-		if host, port, err := net.SplitHostPort(t); err != nil || host == "" || port == "" {
-			return fmt.Errorf("target %q is not HOST:PORT", t)
+		if _, err := parseTarget(t); err != nil {
+			return err
 		}
 	}
 	switch {

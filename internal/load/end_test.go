@@ -26,7 +26,7 @@ func TestOnEnd(t *testing.T) {
 		cfg.OnEnd = func(e End) {
 			mu.Lock()
 			defer mu.Unlock()
-			if e.Target != 0 || (e.Kind == "") != (e.Latency > 0) {
+			if e.Target != s.addr() || e.Address != s.addr() || (e.Kind == "") != (e.Latency > 0) {
 				t.Errorf("%+v", e)
 			}
 			if e.Kind != "" {
@@ -52,7 +52,7 @@ func TestOnEndOfNotBegun(t *testing.T) {
 	cfg.Progress = g.atPhase("ending")
 	var never atomic.Int64
 	cfg.OnEnd = func(e End) {
-		if e.Target < 0 && e.Kind == kindNotBegun {
+		if e.Target == "" && e.Kind == kindNotBegun {
 			never.Add(1)
 		}
 	}

@@ -31,6 +31,7 @@ func (r *run) result(m *measured) *Result {
 		Sweep:         m.sweep,
 		Total:         r.total,
 		Stopped:       r.why,
+		Warnings:      slices.Clone(r.warnings),
 		Settings:      Settings{Flags: map[string]string{}},
 		Started:       r.begin,
 		MeasuredFrom:  s.start,
@@ -47,8 +48,9 @@ func (r *run) result(m *measured) *Result {
 	}
 	for i, t := range rec.targets {
 		res.Targets = append(res.Targets, Target{
-			Target: r.cfg.Targets[i], Address: r.workers[0].targets[i].address,
+			Target: r.workers[0].targets[i].target, Address: r.workers[0].targets[i].String(),
 			Handshakes: t.handshakes, Errors: t.errors,
+			Latency: percentiles(rec.latencyOf(i)), Histogram: encode(rec.latencyOf(i)),
 		})
 	}
 	res.negotiated(rec)

@@ -86,6 +86,7 @@ var errnoKinds = []struct {
 	{syscall.ETIMEDOUT, kindTimeout},
 	{syscall.EHOSTUNREACH, kindUnreachable},
 	{syscall.ENETUNREACH, kindUnreachable},
+	{syscall.EAGAIN, kindRefused}, // the backlog of a Unix socket is full
 	{syscall.EADDRNOTAVAIL, kindPorts},
 	{syscall.EADDRINUSE, kindPorts},
 	{syscall.EMFILE, kindDescriptors},

@@ -1,6 +1,10 @@
 package load
 
-import "time"
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
 
 // recorder holds what one loop measures. It belongs to the loop. Others may read it
 // after the loop's last visit. Its counts are of the measured part if nothing else is
@@ -27,8 +31,23 @@ type recorder struct {
 	seen  map[string]int64 // errors of every kind, measured or not
 }
 
-// outcome counts how visits ended.
-type outcome struct{ handshakes, errors int64 }
+// outcome is how visits to a target ended. A single target's latency is the run's.
+type outcome struct {
+	handshakes, errors int64
+	latency            *hdrhistogram.Histogram // nil: none, or there is one target only
+}
+
+// latencyOf returns the latency of a target.
+func (r *recorder) latencyOf(target int) *hdrhistogram.Histogram {
+	if len(r.targets) == 1 {
+		return r.latency
+	}
+	t := &r.targets[target]
+	if t.latency == nil { // most runs have few targets
+		t.latency = newHistogram(3)
+	}
+	return t.latency
+}
 
 // negotiated is what a handshake negotiated.
 type negotiated struct {
@@ -67,6 +86,9 @@ func (r *recorder) success(v *visit) {
 	r.negotiated[v.agreed]++
 	r.certificates[v.certificate]++
 	r.targets[v.target.index].handshakes++
+	if len(r.targets) > 1 {
+		record(r.latencyOf(v.target.index), v.ended.Sub(v.due))
+	}
 }
 
 // failure counts a measured handshake that failed.
@@ -116,6 +138,9 @@ func (r *recorder) merge(o *recorder) {
 	for i, t := range o.targets {
 		r.targets[i].handshakes += t.handshakes
 		r.targets[i].errors += t.errors
+		if t.latency != nil {
+			r.latencyOf(i).Merge(t.latency)
+		}
 	}
 	if o.last.After(r.last) {
 		r.last = o.last

@@ -14,7 +14,7 @@ import (
 // not be reset, the request asks the server to close it.
 func requestText(path, host, port string, reset bool) []byte {
 	authority := net.JoinHostPort(host, port)
-	if port == "443" || port == "https" { // RFC 9110, section 7.2
+	if port == "" || port == "443" || port == "https" { // RFC 9110, section 7.2
 		authority = strings.TrimSuffix(authority, ":"+port)
 	}
 	end := "\r\n"

@@ -131,12 +131,13 @@ type Certificate struct {
 	Handshakes int64  `json:"handshakes"`
 }
 
-// Target is one of the targets.
+// Target is one address of a target.
 type Target struct {
-	Target     string `json:"target"`  // as given
-	Address    string `json:"address"` // numeric address that it was resolved to
-	Handshakes int64  `json:"handshakes"`
-	Errors     int64  `json:"errors"`
+	Target     string      `json:"target"`  // as given
+	Address    string      `json:"address"` // numeric, or unix: and the socket's name
+	Handshakes int64       `json:"handshakes"`
+	Errors     int64       `json:"errors"`
+	Latency    Percentiles `json:"latency_us"` // older results have none
 
 	Histogram Histogram `json:"histogram,omitempty"` // of latency
 }
@@ -211,7 +212,7 @@ type Total struct {
 	// No percentile does.
 	OldestCanceled int64 `json:"canceled_max_age_us,omitempty"`
 
-	Probes int64 `json:"probes"` // of Begun, before the start: one to each target and from each source
+	Probes int64 `json:"probes"` // of Begun, before the start: one to each address of a target and from each source
 }
 
 // Settings are the command and its flags, as text.

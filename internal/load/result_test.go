@@ -74,7 +74,7 @@ func TestJSON(t *testing.T) {
 	wantKeys(t, "client", m["client"], "busy cpu_s cpu_us_per_handshake loops max_rss_bytes")
 	wantKeys(t, "total", m["total"], "begun canceled errors gave_up handshakes probes requests resumed")
 	wantKeys(t, "settings", m["settings"], "command flags")
-	wantKeys(t, "environment", m["environment"], "arch commit cores cpu go host os version")
+	wantKeys(t, "environment", m["environment"], "arch commit cores cpu go host kernel os version")
 	wantKeys(t, "sweep", m["sweep"], "knee_per_s limit steps")
 	wantKeys(t, "histograms", m["histograms"], "connect first_byte latency start_delay tls")
 	byHandshakes := func(a, b any) int {
@@ -83,7 +83,7 @@ func TestJSON(t *testing.T) {
 	first := func(v any) any { return v.([]any)[0] }
 	wantKeys(t, "a step", first(m["sweep"].(map[string]any)["steps"]), "client_busy errors errors_by_kind handshakes handshakes_per_s kept_up latency_us rate_per_s why")
 	wantKeys(t, "a certificate", first(m["certificates"]), "handshakes key sha256 subject")
-	wantKeys(t, "a target", first(m["targets"]), "address errors handshakes target")
+	wantKeys(t, "a target", first(m["targets"]), "address errors handshakes histogram latency_us target")
 	wantKeys(t, "a quantile", first(m["latency_distribution"]), "latency_us percentile")
 	wantKeys(t, "a point", slices.MaxFunc(m["series"].([]any), byHandshakes), "at_s errors handshakes histogram in_flight length_s max_us p50_us p99_us")
 	for _, v := range m["negotiated"].([]any) {

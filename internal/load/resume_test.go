@@ -139,13 +139,13 @@ func TestResumeNext(t *testing.T) {
 	for percent := 1; percent <= 1000; percent++ {
 		share := float64(percent) / 1000
 		w := &worker{run: &run{cfg: &Config{Resume: share}}, resumeShare: 1 - share}
-		if !w.resumeNext() {
+		if !w.resumeNext(new(visit)) {
 			t.Fatalf("share %v: the probe has no turn", share)
 		}
 		w.resumeShare = 0
 		n := 0
 		for i := 1; i <= 10_000; i++ {
-			if w.resumeNext() {
+			if w.resumeNext(new(visit)) {
 				n++
 			}
 			if d := float64(n) - share*float64(i); d > 1e-6 || d < -1-1e-6 {

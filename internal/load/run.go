@@ -33,6 +33,7 @@ type run struct {
 	why     string        // it ended early; read after the loops have ended
 	when    time.Time     // it was stopped; read after the loops have ended
 
+	warnings []string         // about addresses that are left out
 	begin    time.Time        // of the first stage
 	total    Total            // of the probes and of the stages that are done
 	kinds    map[string]int64 // of all errors up to now, measured or not
@@ -55,6 +56,13 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	if err := checkDescriptors(cfg.Connections); err != nil {
 		return nil, err
 	}
+	found, warnings, err := cfg.lookUp(ctx)
+	if err == nil {
+		err = cfg.checkSources(found)
+	}
+	if err != nil {
+		return nil, beforeItBegan(ctx, err)
+	}
 	group, err := loop.NewGroup(cfg.Loops, loop.Config{
 		MaxJobs:     cfg.Connections + 16,
 		MaxQueued:   cfg.Connections + 1024,
@@ -66,11 +74,11 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cfg: &cfg, group: group, stops: make(chan struct{}), ended: make(chan struct{}), kinds: make(map[string]int64)}
+	r := &run{cfg: &cfg, group: group, warnings: warnings, stops: make(chan struct{}), ended: make(chan struct{}), kinds: make(map[string]int64)}
 	r.setPhase("connecting")
 	r.series = newSeries(time.Now())
 	for i, l := range group.Loops() {
-		r.workers = append(r.workers, newWorker(r, l, i))
+		r.workers = append(r.workers, newWorker(r, l, i, found))
 	}
 	go func() {
 		r.endErr = group.Run(context.Background())
@@ -113,7 +121,7 @@ func (r *run) measure(ctx context.Context) (*measured, error) {
 // runStage runs a stage to its end, or until ctx is done.
 func (r *run) runStage(ctx context.Context, s *stage) *measured {
 	for _, w := range r.workers {
-		w.rec = newRecorder(len(r.cfg.Targets)) // Post makes it visible to the loop
+		w.rec = newRecorder(len(r.workers[0].targets)) // Post makes it visible to the loop
 		if w.loop.Post(func() { w.begin(s) }) != nil {
 			s.workerDone()
 		}
@@ -141,7 +149,7 @@ func (r *run) runStage(ctx context.Context, s *stage) *measured {
 		}
 		r.setPhase(name)
 	}
-	m := &measured{stage: s, rec: newRecorder(len(r.cfg.Targets))}
+	m := &measured{stage: s, rec: newRecorder(len(r.workers[0].targets))}
 	phase("ramp")
 	wait(s.begin.Add(s.ramp))
 	phase("warm-up")

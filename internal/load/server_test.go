@@ -63,7 +63,9 @@ func serveOn(t testing.TB, ln net.Listener, handler func(s *server, c net.Conn))
 			s.accepted.Add(1)
 			s.mu.Lock()
 			s.conns[c] = true
-			s.seen["from "+c.RemoteAddr().(*net.TCPAddr).IP.String()]++
+			if from, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+				s.seen["from "+from.IP.String()]++
+			}
 			s.mu.Unlock()
 			s.serving.Go(func() {
 				handler(s, c)

@@ -15,10 +15,10 @@ import (
 // visit is one connection: what was done on it, and when.
 type visit struct {
 	target   *target
-	measured bool   // it is one of the count, in a closed loop with a count
-	probe    bool   // it is a probe before the run
-	offered  bool   // it offered a session to resume
-	remote   string // numeric address of the server
+	dialer   *loop.Dialer
+	measured bool // it is one of the count, in a closed loop with a count
+	probe    bool // it is a probe before the run
+	offered  bool // it offered a session to resume
 
 	patience time.Duration // 0: it waits until the timeout
 	gaveUp   bool          // its patience ran out
@@ -50,33 +50,32 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	if v.due.IsZero() {
 		v.due = v.began
 	}
-	n := w.visits
-	w.visits++
-	v.target = w.targets[n%len(w.targets)]
-	dialer := &w.dialers[n/len(w.targets)%len(w.dialers)]
-	timeout := w.run.cfg.Timeout
 	if !v.probe {
+		n := w.visits
+		w.visits++
+		v.target = w.targets[n%len(w.targets)]
+		v.dialer = v.target.dialers[n/len(w.targets)%len(v.target.dialers)]
 		v.patience = w.drawPatience()
 	}
+	dialer, timeout := v.dialer, w.run.cfg.Timeout
 	if v.patience > 0 {
 		timeout = v.patience
 		hasty := *dialer
 		hasty.Timeout = timeout
 		dialer = &hasty
 	}
-	raw, err := dialer.Dial(ctx, "tcp", v.target.address)
+	raw, err := dialer.Dial(ctx, v.target.network, v.target.address)
 	if err != nil {
 		return v.failed("connect", err)
 	}
 	v.connected = time.Now()
-	v.remote = raw.RemoteAddr().String()
 	defer raw.Close()
 	defer v.leave(raw) // before the Close above
 	raw.SetDeadline(v.began.Add(timeout))
 	if w.run.cfg.Reset {
 		raw.SetLinger(0)
 	}
-	config, resuming := v.target.full, w.resumeNext()
+	config, resuming := v.target.full, w.resumeNext(v)
 	if resuming {
 		config = v.target.resume
 	}
@@ -127,8 +126,11 @@ func (v *visit) failed(part string, err error) error {
 }
 
 // resumeNext reports whether the next handshake is to resume a session. Handshakes
-// that do are spread evenly.
-func (w *worker) resumeNext() bool {
+// that do are spread evenly. All probes do, to find out whether there are sessions.
+func (w *worker) resumeNext(v *visit) bool {
+	if v.probe {
+		return w.run.cfg.Resume > 0
+	}
 	w.resumeShare += w.run.cfg.Resume
 	if w.resumeShare < 1 {
 		return false

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"math/rand/v2"
-	"net"
 	"time"
 
 	"github.com/jobloop/jobloop/loop"
@@ -18,7 +17,6 @@ type worker struct {
 	index int
 
 	targets      []*target
-	dialers      []loop.Dialer
 	certificates *certificates
 	readers      []*answerReader
 
@@ -42,30 +40,23 @@ type worker struct {
 
 // target is an address to connect to, as one loop sees it.
 type target struct {
+	*endpoint
 	index        int
-	address      string
+	dialers      []*loop.Dialer // to be used in turn
 	full, resume *tls.Config
 	session      *session
 	request      []byte
 }
 
-func newWorker(r *run, l *loop.Loop, index int) *worker {
+func newWorker(r *run, l *loop.Loop, index int, found []endpoint) *worker {
 	w := &worker{run: r, loop: l, index: index, certificates: newCertificates(), random: newRandom(index)}
-	w.dialers = []loop.Dialer{{Timeout: r.cfg.Timeout}}
-	if len(r.cfg.Sources) > 0 {
-		w.dialers = w.dialers[:0]
-		for _, ip := range r.cfg.Sources {
-			local := &net.TCPAddr{IP: ip.AsSlice(), Zone: ip.Zone()}
-			w.dialers = append(w.dialers, loop.Dialer{Timeout: r.cfg.Timeout, LocalAddr: local})
-		}
-	}
-	for i, t := range r.cfg.Targets {
-		host, port, _ := net.SplitHostPort(t) // Validate has checked it
-		s := new(session)
-		full, resume := r.cfg.tlsConfigs(host, w.certificates, s)
+	dialers := newDialers(r.cfg.Sources, r.cfg.Timeout)
+	for i := range found {
+		e, s := &found[i], new(session)
+		full, resume := r.cfg.tlsConfigs(e.host, w.certificates, s)
 		w.targets = append(w.targets, &target{
-			index: i, address: t, full: full, resume: resume, session: s,
-			request: requestText(r.cfg.Request, full.ServerName, port, r.cfg.Reset),
+			endpoint: e, index: i, dialers: r.cfg.dialers(e, dialers), full: full, resume: resume, session: s,
+			request: requestText(r.cfg.Request, full.ServerName, e.port, r.cfg.Reset),
 		})
 	}
 	w.rec = newRecorder(len(w.targets))
@@ -168,7 +159,7 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 	w.ended++
 	switch {
 	case err == nil:
-		w.tell(End{Target: v.target.index, Latency: v.ended.Sub(v.due)})
+		w.tell(End{Target: v.target.target, Address: v.target.address, Latency: v.ended.Sub(v.due)})
 		w.now.handshakes++
 		record(w.now.latency, v.ended.Sub(v.due))
 		if w.stage.counts(v) {
@@ -184,7 +175,7 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 		return err
 	}
 	kind := kindOf(err)
-	w.tell(End{Target: v.target.index, Kind: kind})
+	w.tell(End{Target: v.target.target, Address: v.target.address, Kind: kind})
 	w.now.errors++
 	w.rec.total.Errors++
 	w.rec.seen[kind]++
