@@ -77,10 +77,8 @@ func (l *latencies) describe(res *Result, open bool) {
 		res.GaveUpAfter, res.Histograms.GaveUp = &after, encode(l.gaveUp)
 	}
 	res.Distribution = []Quantile{}
-	if l.latency.TotalCount() > 0 {
-		for _, b := range l.latency.CumulativeDistributionWithTicks(5) {
-			res.Distribution = append(res.Distribution, Quantile{Percentile: b.Quantile, Latency: b.ValueAt})
-		}
+	for _, b := range distribution(l.latency) {
+		res.Distribution = append(res.Distribution, Quantile{Percentile: b.Quantile, Latency: b.ValueAt})
 	}
 }
 
