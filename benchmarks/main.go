@@ -58,6 +58,9 @@ func parser(options ...kong.Option) (*kong.Kong, error) {
 }
 
 func main() {
+	// Without this, the end of whoever reads the output would end the process, and what has
+	// been measured would not be kept.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	// A signal ends the servers and clients too: they are bound to the context.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	k, err := parser(kong.BindTo(ctx, (*context.Context)(nil)))

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"runtime"
+	"strings"
 
 	"github.com/jobloop/jobloop/internal/logqueue"
 	"github.com/jobloop/jobloop/loop"
@@ -17,18 +20,38 @@ type console struct {
 	out, err io.Writer
 }
 
-// fail prints the error in one line and returns the exit status.
+// watch makes the console remember the first error of out.
+func (con *console) watch() { con.out = &checkedWriter{w: con.out} }
+
+// fail prints the error, a line for each part, and returns the exit status.
 func (con *console) fail(err error, status int) int {
 	if errors.Is(err, loop.ErrUnsupported) {
 		err = fmt.Errorf("the event loop does not run on %s: it needs epoll or kqueue", runtime.GOOS)
 	}
-	fmt.Fprintf(con.err, "tlsdemo: %v\n", err)
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(con.err, "tlsdemo: %s\n", line)
+	}
+	return status
+}
+
+// end returns the exit status of a command that has ended with err. What did not get to
+// standard output is an error too.
+func (con *console) end(err error) int {
+	status := 0
+	if err != nil {
+		status = con.fail(err, 1)
+	}
+	if o, ok := con.out.(*checkedWriter); ok && o.err != nil && !errors.Is(err, o.err) {
+		status = con.fail(o.err, 1)
+	}
 	return status
 }
 
 // unblock makes writing to the console never wait, for a server. Lines that nobody
 // reads are lost, and errors ignored.
-func (con *console) unblock() { con.out, con.err = newLineWriter(con.out), newLineWriter(con.err) }
+func (con *console) unblock() {
+	con.out, con.err = newLineWriter(unwatched(con.out)), newLineWriter(con.err)
+}
 
 // flush waits until what was written has got through, but not for ever. It must be
 // called before the process exits.
@@ -40,6 +63,50 @@ func (con *console) flush() {
 			l.queue.Flush(ctx, logqueue.Patience)
 		}
 	}
+}
+
+// checkedWriter is standard output. After its first error it writes no more.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (o *checkedWriter) Write(p []byte) (n int, err error) {
+	if o.err == nil {
+		n, err = o.w.Write(p)
+		o.failed(err)
+	}
+	return n, o.err
+}
+
+// failed remembers an error, if it is the first one.
+func (o *checkedWriter) failed(err error) {
+	if err == nil || o.err != nil {
+		return
+	}
+	var path *fs.PathError // it calls the file /dev/stdout
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	o.err = fmt.Errorf("write standard output: %w", err)
+}
+
+// unwatched returns the Writer below a checkedWriter.
+func unwatched(w io.Writer) io.Writer {
+	if o, ok := w.(*checkedWriter); ok {
+		return o.w
+	}
+	return w
+}
+
+// terminal returns a Writer's file, and whether it is a terminal.
+func terminal(w io.Writer) (*os.File, bool) {
+	f, ok := unwatched(w).(*os.File)
+	if !ok {
+		return nil, false
+	}
+	info, err := f.Stat()
+	return f, err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // lineWriter is a Writer that does not wait for the one below. Each Write is whole

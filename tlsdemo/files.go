@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -15,27 +16,23 @@ func writeFile(path string, stdout io.Writer, f func(io.Writer) error) error {
 	if path == "-" {
 		return f(stdout)
 	}
-	mode := os.FileMode(0o644) // not the 0600 of CreateTemp: others may read it
-	target := path
-	if info, err := os.Stat(path); err == nil {
-		if !info.Mode().IsRegular() { // a device or a pipe
-			return writeThrough(path, f)
-		}
-		mode = info.Mode().Perm()
-		if target, err = filepath.EvalSymlinks(path); err != nil {
-			return err
-		}
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+".*")
+	d, err := destinationOf(path)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return err
 	}
-	if err = errors.Join(f(tmp), tmp.Chmod(mode), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), target)
+	if d.device {
+		return d.writeThrough(f)
+	}
+	tmp, err := d.create()
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(f(tmp), tmp.Chmod(d.mode), tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), d.target)
 	}
 	if err != nil {
 		os.Remove(tmp.Name())
-		return fmt.Errorf("write %s: %w", path, err)
+		return d.failed(err)
 	}
 	return nil
 }
@@ -45,37 +42,103 @@ func checkWritable(path string) error {
 	if path == "" || path == "-" {
 		return nil
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		if info.IsDir() {
-			return fmt.Errorf("write %s: it is a directory", path)
-		}
-		return nil
+	d, err := destinationOf(path)
+	if err != nil || d.device {
+		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return errors.Join(tmp.Close(), os.Remove(tmp.Name()))
-}
-
-// writeThrough calls f to write to an existing device or pipe.
-func writeThrough(path string, f func(io.Writer) error) error {
-	out, err := os.OpenFile(path, os.O_WRONLY, 0)
+	tmp, err := d.create()
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f(out), out.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	if err := errors.Join(tmp.Close(), os.Remove(tmp.Name())); err != nil {
+		return d.failed(err)
 	}
 	return nil
 }
 
-// terminal returns out as a file, and whether it is a terminal.
-func terminal(out io.Writer) (*os.File, bool) {
-	f, ok := out.(*os.File)
-	if !ok {
-		return nil, false
+// destination is a file to write.
+type destination struct {
+	path   string // as the user has given it
+	target string // path without symbolic links
+	mode   os.FileMode
+	device bool // or a pipe: it is written to, and not replaced
+}
+
+func destinationOf(path string) (*destination, error) {
+	d := &destination{path: path, target: path, mode: 0o644} // not the 0600 of CreateTemp: others may read it
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return d, nil // a new file; if it cannot be made, create says why
+	case info.IsDir():
+		return nil, fmt.Errorf("write %s: it is a directory", path)
+	case !info.Mode().IsRegular():
+		d.device = true
+		return d, nil
 	}
-	info, err := f.Stat()
-	return f, err == nil && info.Mode()&os.ModeCharDevice != 0
+	d.mode = info.Mode().Perm()
+	if d.target, err = filepath.EvalSymlinks(path); err != nil {
+		return nil, d.failed(err)
+	}
+	return d, nil
+}
+
+// create makes the temporary file.
+func (d *destination) create() (*os.File, error) {
+	tmp, err := os.CreateTemp(filepath.Dir(d.target), "."+filepath.Base(d.target)+".*")
+	if err != nil {
+		return nil, d.failed(err)
+	}
+	return tmp, nil
+}
+
+// writeThrough calls f to write to a device or pipe.
+func (d *destination) writeThrough(f func(io.Writer) error) error {
+	out, err := os.OpenFile(d.path, os.O_WRONLY, 0)
+	if err != nil {
+		return d.failed(err)
+	}
+	if err := errors.Join(f(out), out.Close()); err != nil {
+		return d.failed(err)
+	}
+	return nil
+}
+
+// failed returns an error with the name that the user has given. That of the temporary
+// file says nothing to anybody.
+func (d *destination) failed(err error) error {
+	var (
+		path *fs.PathError
+		link *os.LinkError
+	)
+	switch {
+	case errors.As(err, &path):
+		err = path.Err
+	case errors.As(err, &link):
+		err = link.Err
+	}
+	return fmt.Errorf("write %s: %w", d.path, err)
+}
+
+// sameFile reports whether two paths are, or would be, the same file. The null device is
+// no file: it may be named more than once.
+func sameFile(a, b string) bool {
+	info, err := os.Stat(a)
+	other, otherErr := os.Stat(b)
+	if err == nil && otherErr == nil {
+		null, nullErr := os.Stat(os.DevNull)
+		return os.SameFile(info, other) && (nullErr != nil || !os.SameFile(info, null))
+	}
+	return err != nil && otherErr != nil && whole(a) == whole(b)
+}
+
+// whole returns the absolute path of a file that there is not yet, without symbolic links.
+func whole(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(dir, filepath.Base(path))
+	}
+	return path
 }

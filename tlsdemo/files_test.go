@@ -75,3 +75,57 @@ func TestWriteFileToPipe(t *testing.T) {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }
+
+// Errors have the name that was given, not that of the temporary file.
+func TestWriteFileErrors(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.html")
+	err := writeFile(path, nil, func(w io.Writer) error {
+		f := w.(*os.File)
+		f.Close()
+		return text("late")(f)
+	})
+	if !errors.Is(err, os.ErrClosed) || err.Error() != "write "+path+": "+os.ErrClosed.Error() {
+		t.Errorf("error %v", err)
+	}
+	none := filepath.Join(dir, "none", "x")
+	for what, err := range map[string]error{"checkWritable": checkWritable(none), "writeFile": writeFile(none, nil, text(""))} {
+		if !errors.Is(err, os.ErrNotExist) || err.Error() != "write "+none+": no such file or directory" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestSameFile(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink("a", "link"), os.Link("a", "hard"), os.Mkdir("sub", 0o700), os.Symlink("sub", "linked")); err != nil {
+		t.Skip(err)
+	}
+	for _, test := range []struct {
+		a, b string
+		same bool
+	}{
+		{"a", "./a", true},
+		{"a", filepath.Join(dir, "a"), true},
+		{"a", "link", true},
+		{"a", "hard", true},
+		{"a", "b", false},
+		{"a", "new", false},
+		{"new", "sub/../new", true},
+		{"new", "other", false},
+		{"sub/new", "linked/new", true},
+		{"sub/new", "new", false},
+		{"none/new", "none/new", true},
+		{os.DevNull, os.DevNull, false},
+	} {
+		if sameFile(test.a, test.b) != test.same || sameFile(test.b, test.a) != test.same {
+			t.Errorf("%s and %s: want %v", test.a, test.b, test.same)
+		}
+	}
+}

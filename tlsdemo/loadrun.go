@@ -61,9 +61,11 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 		c.Limits.MaxErrors = new(errorLimit) // none
 	}
 	res.Unmet = c.Limits.check(res)
-	if err := c.write(con, res); err != nil {
-		return err
-	}
+	return errors.Join(c.write(con, res), c.failure(res))
+}
+
+// failure returns the error that a result is for the exit status; nil if it is none.
+func (c *loadCmd) failure(res *load.Result) error {
 	switch {
 	case res.Sweep != nil: // a sweep looks for failures: they are no error
 		if res.Sweep.Knee == 0 && res.Stopped == "" {
@@ -82,27 +84,37 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 	return nil
 }
 
-// write writes the result in the forms that were asked for.
+// write writes the result in the forms that were asked for. Files come first: standard
+// output may be closed or full.
 func (c *loadCmd) write(con *console, res *load.Result) error {
-	var errs []error
-	switch {
-	case c.JSON == "-" || c.Report == "-":
-	case !c.Quiet:
-		writeLoadSummary(con.out, res)
-	}
-	for _, w := range res.Warnings {
-		fmt.Fprintf(con.err, "tlsdemo: warning: %s\n", w)
-	}
-	if c.JSON != "" {
-		errs = append(errs, writeFile(c.JSON, con.out, func(w io.Writer) error {
+	run := report.Run{Name: strings.Join(c.Targets, " "), Result: res}
+	forms := []struct {
+		path  string
+		write func(io.Writer) error
+	}{
+		{c.JSON, func(w io.Writer) error {
 			enc := json.NewEncoder(w)
 			enc.SetIndent("", "\t")
 			return enc.Encode(res)
-		}))
+		}},
+		{c.Report, func(w io.Writer) error { return report.Write(w, []report.Run{run}) }},
 	}
-	if c.Report != "" {
-		run := report.Run{Name: strings.Join(c.Targets, " "), Result: res}
-		errs = append(errs, writeFile(c.Report, con.out, func(w io.Writer) error { return report.Write(w, []report.Run{run}) }))
+	var errs []error
+	for _, f := range forms {
+		if f.path != "" && f.path != "-" {
+			errs = append(errs, writeFile(f.path, nil, f.write))
+		}
+	}
+	if !c.Quiet && c.JSON != "-" && c.Report != "-" {
+		writeLoadSummary(con.out, res)
+	}
+	for _, f := range forms {
+		if f.path == "-" {
+			errs = append(errs, f.write(con.out))
+		}
+	}
+	for _, w := range res.Warnings {
+		fmt.Fprintf(con.err, "tlsdemo: warning: %s\n", w)
 	}
 	return errors.Join(errs...)
 }

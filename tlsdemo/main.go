@@ -8,6 +8,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -21,7 +23,7 @@ type cli struct {
 	Load   loadCmd   `cmd:"" help:"Load a TLS server with handshakes and measure them."`
 	Report reportCmd `cmd:"" help:"Make one HTML page from results of load, and compare them."`
 
-	Version kong.VersionFlag `help:"Print the version and exit."`
+	Version versionFlag `help:"Print the version and exit."`
 }
 
 const description = `Shows TLS handshakes as jobs on an event loop: unmodified crypto/tls, with many
@@ -38,9 +40,13 @@ Examples:
   tlsdemo load localhost:8443 --insecure --rate 500 --json a.json --report a.html
   tlsdemo report a.json b.json             two runs side by side
 
-Exit status: 0 if all went well, 1 if not, 2 if the command line is wrong.`
+Exit status: 0 if all went well, 1 if not, 2 if the command line is wrong. It is 1 too if standard
+output is closed, or its disk full, before all is written. Files that were asked for are written first.`
 
 func main() {
+	// Without this, the end of whoever reads the output would end the process, before it
+	// has written its files. So a closed pipe is an error like any other.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // nobody wants to know
 	con := &console{os.Stdout, os.Stderr}
 	status := run(os.Args[1:], con)
 	con.flush()
@@ -49,12 +55,17 @@ func main() {
 
 // run is the program; it returns the exit status.
 func run(args []string, con *console) int {
+	con.watch()
 	parser, err := kong.New(new(cli),
 		kong.Name("tlsdemo"),
 		kong.Description(description),
-		kong.Vars{"version": "tlsdemo " + version.String()},
-		kong.Writers(con.out, con.err),
-		kong.Help(printHelp),
+		kong.Writers(unwatched(con.out), con.err), // the help is as wide as the terminal
+		kong.Bind(con),
+		kong.Help(func(options kong.HelpOptions, ctx *kong.Context) error {
+			con.out.(*checkedWriter).failed(printHelp(options, ctx))
+			return nil
+		}),
+		kong.Exit(func(int) { os.Exit(con.end(nil)) }), // after --help and --version
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "load", Title: "Amount of load:"},
 			{Key: "tls", Title: "Kind of handshakes:"},
@@ -70,10 +81,16 @@ func run(args []string, con *console) int {
 	if err != nil {
 		return con.fail(fmt.Errorf("%w (see tlsdemo --help)", err), 2)
 	}
-	if err := command.Run(con); err != nil {
-		return con.fail(err, 1)
-	}
-	return 0
+	return con.end(command.Run(con))
+}
+
+// versionFlag prints the version.
+type versionFlag bool
+
+func (versionFlag) BeforeReset(app *kong.Kong, con *console) error {
+	fmt.Fprintln(con.out, "tlsdemo", version.String())
+	app.Exit(0)
+	return nil
 }
 
 // printHelp prints the help of the named command. Without one, it prints the help
@@ -88,7 +105,9 @@ func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(ctx.Stdout)
+		if _, err := fmt.Fprintln(ctx.Stdout); err != nil {
+			return err
+		}
 		if err := kong.DefaultHelpPrinter(options, trace); err != nil {
 			return err
 		}

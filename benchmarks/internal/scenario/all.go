@@ -37,23 +37,27 @@ func (a *All) Run(ctx context.Context) error {
 		}
 	}
 	out := new(report.Outcome)
-	var kept error
+	var kept, printed error
 	for _, e := range Entries() {
 		if !slices.Contains(a.Scenarios, e.Name) {
 			continue
 		}
-		if err := runOne(ctx, out, e, a.args(e)); err != nil {
+		rep, err := runOne(ctx, out, e, a.args(e))
+		if err != nil {
 			return err
 		}
 		// What has been measured is kept before the next scenario begins.
 		if kept = a.keep(out, out); kept != nil {
 			process.Progress("%v", kept)
 		}
+		if rep != nil && printed == nil { // without a reader, the rest is still measured and kept
+			_, printed = fmt.Printf("\n## %s\n\n%s", rep.Title, rep.Markdown(nil))
+		}
 		if ctx.Err() != nil {
-			return errors.Join(out.Err(), kept, fmt.Errorf("the scenarios after that were not run: %w", context.Cause(ctx)))
+			return errors.Join(out.Err(), kept, printed, fmt.Errorf("the scenarios after that were not run: %w", context.Cause(ctx)))
 		}
 	}
-	return errors.Join(out.Err(), kept)
+	return errors.Join(out.Err(), kept, printed)
 }
 
 // args are the flags that a scenario is given.
@@ -87,23 +91,22 @@ func (e Entry) parse(args []string) (*Command, error) {
 	return c, err
 }
 
-// runOne runs a scenario, prints its report, and adds it to out. If the scenario
-// fails, that is noted in out, and is no error.
-func runOne(ctx context.Context, out *report.Outcome, e Entry, args []string) error {
+// runOne runs a scenario and adds its report to out. It returns the report, if there is
+// one. If the scenario fails, that is noted in out, and is no error.
+func runOne(ctx context.Context, out *report.Outcome, e Entry, args []string) (*report.Report, error) {
 	c, err := e.parse(args)
 	if err != nil {
-		return fmt.Errorf("%s: %w", e.Name, err)
+		return nil, fmt.Errorf("%s: %w", e.Name, err)
 	}
 	process.Progress("== %s", e.Name)
 	rep, err := c.report(ctx, append([]string{e.Name}, args...))
 	if rep != nil {
 		out.Reports = append(out.Reports, rep)
-		fmt.Printf("\n## %s\n\n%s", rep.Title, rep.Markdown(nil))
 	}
 	if err != nil {
 		m := report.Missing{Scenario: e.Name, Skipped: errors.Is(err, ErrSkipped), Why: err.Error()}
 		out.Missing = append(out.Missing, m)
 		process.Progress("%v", m)
 	}
-	return nil
+	return rep, nil
 }

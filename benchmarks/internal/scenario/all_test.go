@@ -29,7 +29,7 @@ func TestScenariosThatFail(t *testing.T) {
 	scenario := func(name string, do func(*run) error) {
 		t.Helper()
 		e := Entry{Name: name, Title: "Of " + name, New: func() Scenario { return &fake{do} }}
-		if err := runOne(t.Context(), out, e, []string{"--quick"}); err != nil {
+		if _, err := runOne(t.Context(), out, e, []string{"--quick"}); err != nil {
 			t.Fatal(err)
 		}
 	}

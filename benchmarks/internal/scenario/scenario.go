@@ -92,9 +92,9 @@ func (c *Command) Run(ctx context.Context) error {
 	if rep == nil {
 		return err
 	}
-	kept := c.keep(&report.Outcome{Reports: []*report.Report{rep}}, rep) // first: printing may end the program, if nobody reads
-	fmt.Print(rep.Markdown(nil))
-	return errors.Join(kept, err)
+	kept := c.keep(&report.Outcome{Reports: []*report.Report{rep}}, rep)
+	_, printed := fmt.Print(rep.Markdown(nil))
+	return errors.Join(kept, printed, err)
 }
 
 // report runs the scenario. It returns the report, if there is something to
