@@ -258,6 +258,8 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --request nonsense", "--request"},
 		{"a:1 --request / --alpn h2,http/1.1", "--alpn"},
 		{"a:1 --rate NaN", "--rate"},
+		{"a:1 --rate 1 --arrivals nonsense", "poisson"},
+		{"a:1 --arrivals poisson", "--rate"},
 		{"a:1 --loops 0", "--loops"},
 		{"a:1 --connections -1", "--connections"},
 		{"a:1 --connections 0", "--connections"},

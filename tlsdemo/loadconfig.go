@@ -16,7 +16,7 @@ import (
 // files.
 func (c *loadCmd) config() load.Config {
 	cfg := load.Config{
-		Targets: c.Targets, Sources: c.Source, Rate: c.Rate,
+		Targets: c.Targets, Sources: c.Source, Rate: c.Rate, Poisson: bool(c.Arrivals),
 		Duration: c.Duration, Count: c.Count, Ramp: c.Ramp, Timeout: c.Timeout, Patience: c.Patience, Loops: c.Loops, StartAt: c.StartAt.Time,
 		TLS: load.TLSConfig{
 			Version: uint16(c.TLS), Curve: tls.CurveID(c.Curve), Cipher: uint16(c.Cipher),

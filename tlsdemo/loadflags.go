@@ -13,6 +13,28 @@ import (
 
 // This file has the types of flags of "tlsdemo load" that need their own parser.
 
+// arrivals says whether the arrivals of an open loop are a Poisson process.
+type arrivals bool
+
+func (a *arrivals) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "even":
+		*a = false
+	case "poisson":
+		*a = true
+	default:
+		return fmt.Errorf("unknown arrivals %q: they are even or poisson", text)
+	}
+	return nil
+}
+
+func (a arrivals) String() string {
+	if a {
+		return "poisson"
+	}
+	return ""
+}
+
 // tlsVersion is 1.2 or 1.3; zero means both.
 type tlsVersion uint16
 

@@ -19,13 +19,13 @@ func TestLoadMetrics(t *testing.T) {
 	}
 	labels := `target="` + regexp.QuoteMeta(addr) + `"`
 	failed := regexp.MustCompile(`tlsdemo_load_errors_total\{address="` + regexp.QuoteMeta(addr) + `",kind="[a-z]+",` + labels + `\} [1-9]`)
+	succeeded := regexp.MustCompile(`tlsdemo_load_latency_seconds_count\{address=".*",` + labels + `\} 49\n`) // and the probe
 	var got string
-	testkit.Eventually(t, "errors are counted", func() bool {
+	testkit.Eventually(t, "successes and errors are counted", func() bool {
 		got = fetch(t, base, "/metrics")
-		return failed.MatchString(got) && strings.Contains(got, "tlsdemo_load_measuring 1")
+		return succeeded.MatchString(got) && failed.MatchString(got) && strings.Contains(got, "tlsdemo_load_measuring 1")
 	})
 	wantMetrics(t, got,
-		`tlsdemo_load_latency_seconds_count\{address=".*",`+labels+`\} 49`, // and the probe
 		`tlsdemo_load_in_flight [0-4]`,
 		`tlsdemo_build_info.* 1`,
 		`process_cpu_seconds_total .*`)

@@ -25,6 +25,8 @@ func (c *loadCmd) Validate() error {
 		return fmt.Errorf("--rate: %v is not a rate", c.Rate)
 	case !(c.SweepMax >= 0) || math.IsInf(c.SweepMax, 1):
 		return fmt.Errorf("--sweep-max: %v is not a rate", c.SweepMax)
+	case bool(c.Arrivals) && c.Rate == 0 && !c.Sweep:
+		return errors.New("--arrivals poisson needs --rate")
 	case c.SweepMax > 0 && !c.Sweep:
 		return errors.New("--sweep-max needs --sweep")
 	case c.SweepMax > 0 && c.SweepMax < c.Rate:

@@ -30,6 +30,11 @@ type Config struct {
 	// next handshake when the last has ended (closed loop).
 	Rate float64
 
+	// Poisson makes the handshakes of an open loop due at random, independently of
+	// each other, and Rate their average. Every run draws the same times.
+	// Otherwise they are due at even intervals.
+	Poisson bool
+
 	// Connections is the number of connections at a time in a closed loop, and
 	// the maximum in an open loop. It is at least 1.
 	Connections int
@@ -173,6 +178,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%d connections cannot be divided among %d loops", c.Connections, c.Loops)
 	case !(c.Rate >= 0 && c.Rate <= maxRate): // NaN too
 		return fmt.Errorf("a rate of %v a second; the highest is %v", c.Rate, float64(maxRate))
+	case c.Poisson && c.Rate == 0:
+		return errors.New("arrivals at random need a rate")
 	case c.Sweep != nil && c.Rate == 0:
 		return errors.New("a sweep needs a rate to begin with")
 	case c.Sweep != nil && c.Count > 0:

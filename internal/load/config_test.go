@@ -23,6 +23,7 @@ func TestConfig(t *testing.T) {
 		{"no loops", func(c *Config) { c.Loops = 0 }, "0 loops"},
 		{"more loops than connections", func(c *Config) { c.Loops = 5 }, "5 loops"},
 		{"negative rate", func(c *Config) { c.Rate = -1 }, "rate of -1"},
+		{"arrivals without a rate", func(c *Config) { c.Poisson = true }, "rate"},
 		{"no number", func(c *Config) { c.Rate = math.NaN() }, "rate of NaN"},
 		{"endless rate", func(c *Config) { c.Rate = math.Inf(1) }, "rate of +Inf"},
 		{"negative count", func(c *Config) { c.Count = -1 }, "count of -1"},

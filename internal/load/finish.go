@@ -85,16 +85,34 @@ func (res *Result) negotiated(rec *recorder) {
 		}
 		res.Negotiated = append(res.Negotiated, n)
 	}
+	for c, n := range rec.certificates { // each loop has its own entries
+		res.Certificates = append(res.Certificates, c.describe(n))
+	}
+	res.sortNegotiated()
+}
+
+// sortNegotiated adds up what has several entries, and sorts by frequency.
+func (res *Result) sortNegotiated() {
+	agreed := make(map[Negotiated]int64) // the keys count no handshakes
+	for _, n := range res.Negotiated {
+		k := n
+		k.Handshakes = 0
+		agreed[k] += n.Handshakes
+	}
+	res.Negotiated = []Negotiated{}
+	for k, n := range agreed {
+		k.Handshakes = n
+		res.Negotiated = append(res.Negotiated, k)
+	}
 	slices.SortFunc(res.Negotiated, func(a, b Negotiated) int {
 		return cmp.Or(cmp.Compare(b.Handshakes, a.Handshakes), cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)))
 	})
-	byName := make(map[string]Certificate) // each loop has its own entries
-	for c, n := range rec.certificates {
-		d := c.describe(n)
-		d.Handshakes += byName[d.SHA256].Handshakes
-		byName[d.SHA256] = d
+	shown := make(map[string]Certificate)
+	for _, c := range res.Certificates {
+		c.Handshakes += shown[c.SHA256].Handshakes
+		shown[c.SHA256] = c
 	}
-	res.Certificates = slices.AppendSeq(res.Certificates, maps.Values(byName))
+	res.Certificates = slices.AppendSeq([]Certificate{}, maps.Values(shown))
 	slices.SortFunc(res.Certificates, func(a, b Certificate) int {
 		return cmp.Or(cmp.Compare(b.Handshakes, a.Handshakes), cmp.Compare(a.SHA256, b.SHA256))
 	})
@@ -118,8 +136,8 @@ func (res *Result) warn(r *run, m *measured) {
 	if m.rec.full {
 		warn("all %d connections were in use at times, so handshakes began late. Latencies include this delay. Use --connections to allow more.", c.Connections)
 	}
-	if c.Rate > 0 && c.Sweep == nil && c.Count == 0 && r.why == "" && res.HandshakesPer < sweepThroughput*c.Rate {
-		warn("%.0f handshakes a second were done, but %.0f were due: the server, or whatever other warnings name, did not keep up.", res.HandshakesPer, c.Rate)
+	if c.Rate > 0 && c.Sweep == nil && c.Count == 0 && r.why == "" && res.HandshakesPer < sweepThroughput*r.due(m) {
+		warn("%.0f handshakes a second were done, but %.0f were due: the server, or whatever other warnings name, did not keep up.", res.HandshakesPer, r.due(m))
 	}
 	if n := r.kinds[kindPorts]; n > 0 {
 		warn("%d connections found no free local port: closed connections keep theirs in TIME_WAIT for a minute. Use --reset, several --source addresses, or a wider range of ports (sysctl net.ipv4.ip_local_port_range).", n)

@@ -113,7 +113,7 @@ func (w *worker) take() {
 	if s := w.stage; s.count > 0 && !s.due(w.next).Before(s.start) {
 		w.left--
 	}
-	w.next += int64(w.stage.workers)
+	w.next = w.gaps.after(w.next, w.stage.workers)
 }
 
 // giveUp counts the visits that were due and will not begin any more, because all

@@ -34,6 +34,7 @@ type run struct {
 	when    time.Time     // it was stopped; read after the loops have ended
 
 	warnings []string         // about addresses that are left out
+	stages   int              // begun
 	begin    time.Time        // of the first stage
 	total    Total            // of the probes and of the stages that are done
 	kinds    map[string]int64 // of all errors up to now, measured or not

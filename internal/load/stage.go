@@ -14,6 +14,7 @@ type stage struct {
 	ramp        time.Duration
 	count       int64 // measured visits, 0: no limit
 	workers     int
+	number      int // in a sweep, from 0 on
 
 	begin time.Time
 	start time.Time // of the measured part
@@ -27,7 +28,8 @@ const forever time.Duration = 100 * 365 * 24 * time.Hour
 
 func (r *run) newStage(rate float64, ramp, warmup time.Duration) *stage {
 	c := r.cfg
-	s := &stage{rate: rate, connections: c.Connections, ramp: ramp, count: c.Count, workers: len(r.workers), begin: time.Now()}
+	s := &stage{rate: rate, connections: c.Connections, ramp: ramp, count: c.Count, workers: len(r.workers), number: r.stages, begin: time.Now()}
+	r.stages++
 	s.start = s.begin.Add(ramp + warmup)
 	if c.Duration > 0 {
 		s.end = s.start.Add(c.Duration)
@@ -64,14 +66,14 @@ func (s *stage) share(n int64, index int) int64 {
 // over reports whether the stage begins no more visits.
 func (s *stage) over(now time.Time) bool { return !s.end.IsZero() && !now.Before(s.end) }
 
-// due returns when the n-th visit of an open loop is due. In the ramp the rate grows
+// due returns when the n-th visit of an open loop is due; n need not be whole. In the ramp the rate grows
 // evenly from 0, so n grows with the square of time.
-func (s *stage) due(n int64) time.Time {
+func (s *stage) due(n float64) time.Time {
 	ramp := s.ramp.Seconds()
 	inRamp := s.rate * ramp / 2
-	at := ramp + (float64(n)-inRamp)/s.rate
-	if float64(n) < inRamp {
-		at = math.Sqrt(2 * float64(n) * ramp / s.rate)
+	at := ramp + (n-inRamp)/s.rate
+	if n < inRamp {
+		at = math.Sqrt(2 * n * ramp / s.rate)
 	}
 	return s.begin.Add(time.Duration(min(at, forever.Seconds()) * float64(time.Second)))
 }

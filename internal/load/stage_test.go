@@ -17,7 +17,7 @@ func TestDue(t *testing.T) {
 			want(t, name+": the first", s.due(0), begin)
 			last := begin
 			for n := int64(1); n < 1<<40; n += 1 + n/3 {
-				due := s.due(n)
+				due := s.due(float64(n))
 				if due.Before(last) {
 					t.Fatalf("%s: %d is due %v before one that precedes it", name, n, last.Sub(due))
 				}
@@ -42,9 +42,9 @@ func TestDue(t *testing.T) {
 func TestDueIsEvenInSteadyState(t *testing.T) {
 	begin := time.Now()
 	s := &stage{rate: 1000, ramp: time.Second, begin: begin, workers: 1}
-	for n := int64(500); n < 100_000; n++ {
+	for n := 500.0; n < 100_000; n++ {
 		if d := s.due(n + 1).Sub(s.due(n)); d < time.Millisecond-2 || d > time.Millisecond+2 {
-			t.Fatalf("%v between %d and the next, want 1ms", d, n)
+			t.Fatalf("%v between %v and the next, want 1ms", d, n)
 		}
 	}
 }

@@ -70,7 +70,7 @@ func TestStep(t *testing.T) {
 		{"not too slow", 1000, 0, 0, 1990 * time.Millisecond, ""},
 	} {
 		r := &run{cfg: &Config{Sweep: &SweepConfig{P99: 2 * time.Second}}, workers: make([]*worker, 1)}
-		m := &measured{rec: newRecorder(1), stage: &stage{start: start, end: start.Add(d)}}
+		m := &measured{rec: newRecorder(1), stage: &stage{rate: rate, start: start, end: start.Add(d)}}
 		m.rec.handshakes, m.rec.inTime, m.rec.errors = test.handshakes+test.late, test.handshakes, test.fails
 		m.rec.kinds[kindReset] = test.fails
 		for range m.rec.handshakes {

@@ -33,7 +33,8 @@ type worker struct {
 	queue int      // jobs that the loop has not started yet
 	wakes []func() // wake the jobs that wait for the queue to become empty
 	left  int64    // measured visits still to begin, in a stage with a count
-	next  int64    // number of the next arrival, in an open loop
+	next  float64  // number of the next arrival, in an open loop
+	gaps  *gaps    // between arrivals
 	ended int      // visits that ended in this turn of the loop
 	turns func()   // stops counting ended
 }
@@ -66,7 +67,8 @@ func newWorker(r *run, l *loop.Loop, index int, found []endpoint) *worker {
 
 // begin begins a stage on the loop's goroutine.
 func (w *worker) begin(s *stage) {
-	w.stage, w.next = s, int64(w.index)
+	w.stage = s
+	w.firstArrival()
 	w.left = s.share(s.count, w.index)
 	w.since = time.Now()
 	w.turns = w.countTurns()

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,9 +13,13 @@ import (
 
 // This file reads results.
 
-// maxInput is the maximum size of a result, in bytes. The largest real results, of long
-// sweeps with many targets, are a hundredth of this.
-const maxInput = 16 << 20
+// Limits of a result. The largest real ones, merged from many machines that load many
+// targets, have about a tenth of this. A value may take a hundred times as much memory
+// as its text.
+const (
+	maxInput  = 16 << 20 // bytes
+	maxValues = 250_000
+)
 
 // ErrNoResult is wrapped by Read's errors about input that is not a result.
 var ErrNoResult = errors.New("not a result of tlsdemo load --json")
@@ -22,9 +27,10 @@ var ErrNoResult = errors.New("not a result of tlsdemo load --json")
 // keys are the keys that every result has.
 var keys = []string{"handshakes", "errors", "handshakes_per_s", "duration_s", "latency_us", "phases_us", "client", "total", "settings", "environment"}
 
-// Read reads a result in JSON, as "tlsdemo load --json" writes it. It ignores unknown
-// keys, which a later version may have added. If the input is not a result, Read returns
-// an error that wraps ErrNoResult and says what is wrong.
+// Read reads a result in JSON, as "tlsdemo load --json" writes it, with any version of
+// its schema up to load.Schema. It ignores unknown keys. If the input is not a result, or
+// one whose figures cannot be, Read returns an error that wraps ErrNoResult and says
+// what is wrong. The input may come from anywhere.
 func Read(r io.Reader) (*load.Result, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err != nil {
@@ -36,9 +42,15 @@ func Read(r io.Reader) (*load.Result, error) {
 	if len(strings.TrimSpace(string(text))) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", ErrNoResult)
 	}
+	if bytes.Count(text, []byte{','}) >= maxValues {
+		return nil, fmt.Errorf("%w: it has more than %d values", ErrNoResult, maxValues)
+	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(text, &fields); err != nil {
 		return nil, noResult(err)
+	}
+	if err := checkSchema(fields["schema"]); err != nil {
+		return nil, err
 	}
 	for _, k := range keys {
 		if v, ok := fields[k]; !ok || string(v) == "null" {
@@ -49,7 +61,25 @@ func Read(r io.Reader) (*load.Result, error) {
 	if err := json.Unmarshal(text, result); err != nil {
 		return nil, noResult(err)
 	}
+	if err := result.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoResult, err)
+	}
 	return result, nil
+}
+
+// checkSchema checks the version of the schema, which old results do not have.
+func checkSchema(text json.RawMessage) error {
+	if text == nil {
+		return nil
+	}
+	var schema int
+	if err := json.Unmarshal(text, &schema); err != nil || schema < 0 {
+		return fmt.Errorf("%w: \"schema\" is %.20q", ErrNoResult, text)
+	}
+	if schema > load.Schema {
+		return fmt.Errorf("a newer tlsdemo made it: its schema is %d, and this tlsdemo reads up to %d", schema, load.Schema)
+	}
+	return nil
 }
 
 // noResult rewords the JSON package's errors for people who do not write Go.
