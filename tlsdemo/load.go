@@ -9,7 +9,7 @@ import (
 
 // loadCmd is "tlsdemo load".
 type loadCmd struct {
-	Targets []string `arg:"" name:"target" help:"HOST:PORT of a TLS server, or unix:PATH of a Unix socket (on Linux also unix:@NAME). Connections go to several targets, and to all addresses of a name, in turn."`
+	Targets []string `arg:"" name:"target" help:"A TLS server: HOST:PORT, HOST for port 443, https://HOST:PORT, or unix:PATH for a Unix socket (on Linux also unix:@NAME). Connections go to several targets, and to all addresses of a name, in turn."`
 
 	Connections *int          `placeholder:"N" group:"load" help:"Closed loop: keep N connections going, each followed by the next (default 64). With --rate: the maximum at a time (default 10000, or what the limit of open files allows)."`
 	Rate        float64       `placeholder:"R" group:"load" help:"Open loop: begin R handshakes a second, on schedule, however slow the server is. Latency counts from the time a handshake was due."`
@@ -33,7 +33,7 @@ type loadCmd struct {
 	Cipher     cipherSuite `placeholder:"NAME" group:"tls" help:"The only TLS 1.2 cipher suite to offer, by its standard name, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256."`
 	Resume     resumeShare `default:"none" placeholder:"SHARE" group:"tls" help:"Which handshakes resume a session with a ticket: none, tickets (all that can), or a percentage such as 80% (default ${default})."`
 	ALPN       []string    `name:"alpn" placeholder:"NAME" group:"tls" help:"Application protocols to offer, such as http/1.1 or h2."`
-	SNI        string      `name:"sni" placeholder:"NAME" group:"tls" help:"The server name to send and to verify (default: the target's host; localhost for a Unix socket)."`
+	SNI        serverName  `name:"sni" placeholder:"NAME" group:"tls" help:"The server name to send and to verify (default: the target's host; localhost for a Unix socket). If it is empty, none is sent, and the certificate must still be for the target's host."`
 	CA         string      `name:"ca" type:"existingfile" placeholder:"FILE" group:"tls" help:"Trust the certificates in this PEM file instead of the system's."`
 	Insecure   bool        `short:"k" group:"tls" help:"Do not verify the server's certificate."`
 	ClientCert string      `type:"existingfile" placeholder:"FILE" group:"tls" help:"Send the certificate chain in this PEM file to the server; needs --client-key."`

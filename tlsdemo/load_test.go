@@ -65,6 +65,30 @@ func TestLoad(t *testing.T) {
 	s.stop()
 }
 
+// --sni sends another name, or none, which leaves the target's host to be verified.
+func TestLoadServerName(t *testing.T) {
+	cert, key := writeCertificate(t, t.TempDir())
+	s := serve(t, "--cert", cert, "--keyfile", key)
+	_, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		sni, host, flag string
+		status          int
+	}{
+		{"localhost", "127.0.0.1", "localhost", 0},
+		{"", "localhost", "(none)", 0},
+		{"other.test", "localhost", "", 1},
+	} {
+		status, res, _, errs := loaded(t, net.JoinHostPort(test.host, port), "--ca", cert, "--count", "4", "--sni", test.sni)
+		if status != test.status || status == 0 && res.Settings.Flags["sni"] != test.flag {
+			t.Errorf("--sni %q %s: status %d, stderr %s", test.sni, test.host, status, errs)
+		}
+	}
+	s.stop()
+}
+
 // Other programs read these keys.
 func TestLoadJSON(t *testing.T) {
 	s := serve(t, "--key", "ecdsa-p256")
@@ -244,10 +268,10 @@ func TestLoadDoesNotBegin(t *testing.T) {
 func TestLoadFlags(t *testing.T) {
 	for _, test := range []struct{ args, names string }{
 		{"", "target"},
-		{"nonsense", "nonsense"},
-		{"a:b", "a:b"},
 		{"unix:", "unix:"},
 		{"unix:@", "unix:@"},
+		{"a:nonsense", "nonsense"},
+		{"::1:443", "[::1]:443"},
 		{"a:1 --tls 1.1", "--tls"},
 		{"a:1 --curve nonsense", "X25519MLKEM768"},
 		{"a:1 --tls 1.2 --curve X25519MLKEM768", "TLS 1.3"},
@@ -261,19 +285,19 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --rate 1 --arrivals nonsense", "poisson"},
 		{"a:1 --arrivals poisson", "--rate"},
 		{"a:1 --loops 0", "--loops"},
-		{"a:1 --connections -1", "--connections"},
+		{"a:1 --connections -1", "--connections: -1"},
 		{"a:1 --connections 0", "--connections"},
 		{"a:1 --loops 100 --connections 64", "100 loops"},
 		{"a:1 --count 1 --loops 2", "count"},
 		{"a:1 --rate 2e6", "rate"},
 		{"a:1 --timeout 0s", "--timeout"},
 		{"a:1 --patience 0s", "--patience"},
-		{"a:1 --patience -1s", "--patience"},
+		{"a:1 --patience -1s", `--patience: "-1s"`},
 		{"a:1 --patience 4s-500ms", "--patience"},
 		{"a:1 --patience 2", "--patience"},
-		{"a:1 --warmup -1s", "--warmup"},
-		{"a:1 --count -1", "--count"},
-		{"a:1 --max-errors -1", "--max-errors"},
+		{"a:1 --warmup -1s", "--warmup: -1s"},
+		{"a:1 --count -1", "--count: -1"},
+		{"a:1 --max-errors -1", "--max-errors: "},
 		{"a:1 --max-p99 0s", "--max-p99"},
 		{"a:1 --min-rate 0", "--min-rate"},
 		{"a:1 --sweep --max-p50 1s", "--sweep-p99"},
@@ -290,6 +314,33 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --ca /nonexistent", "/nonexistent"},
 		{"a:1 --insecure --ca " + os.Args[0], "choose"},
 		{"a:1 --json - --report -", "standard output"},
+		{"a:1 --json x --report ./x", "--report: ./x is the file of --json"},
+		{"a:1 --ca " + os.Args[0] + " --json " + os.Args[0], "is the file of --ca"},
+		{"a:1 --ca " + os.Args[0] + " --report " + os.Args[0], "is the file of --ca"},
+		{"a:1 --client-key " + os.Args[0] + " --client-cert " + os.Args[0] + " --json " + os.Args[0], "is the file of --client-cert"},
+		{"a:1 --sweep-p99 1s", "--sweep-p99 needs --sweep"},
+
+		// What is zero when it is not given means nothing when it is.
+		{"a:1 --rate 0", "--rate: 0"},
+		{"a:1 --duration 0s", "--duration: 0s"},
+		{"a:1 --count 0", "--count: 0"},
+		{"a:1 --sweep --sweep-max 0", "--sweep-max: 0"},
+		{"a:1 --sweep --sweep-p99 0s", "--sweep-p99: 0s"},
+		{"a:1 --json=", "--json: the name of a file"},
+		{"a:1 --report=", "--report: the name of a file"},
+		{"a:1 --request=", "--request: a path"},
+		{"a:1 --alpn=", "--alpn: the name"},
+		{"a:1 --source=", "--source: an IP address"},
+
+		// Values that begin like flags.
+		{"a:1 --rate -5", "--rate: -5"},
+		{"a:1 --rate -Inf", "--rate: -Inf"},
+		{"a:1 --rate -.5", "--rate: -0.5"},
+		{"a:1 --sweep --sweep-max -5", "--sweep-max: -5"},
+		{"a:1 --loops -5", "--loops: -5"},
+		{"a:1 --ramp -1s", "--ramp: -1s"},
+		{"a:1 --timeout -1s", "--timeout: -1s"},
+		{"a:1 --duration -1s", "--duration: -1s"},
 	} {
 		status, out, errs := output(t, append([]string{"load"}, strings.Fields(test.args)...)...)
 		if status != 2 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, test.names) {

@@ -20,7 +20,7 @@ func (c *loadCmd) config() load.Config {
 		Duration: c.Duration, Count: c.Count, Ramp: c.Ramp, Timeout: c.Timeout, Patience: c.Patience, Loops: c.Loops, StartAt: c.StartAt.Time,
 		TLS: load.TLSConfig{
 			Version: uint16(c.TLS), Curve: tls.CurveID(c.Curve), Cipher: uint16(c.Cipher),
-			ALPN: c.ALPN, ServerName: c.SNI, Insecure: c.Insecure,
+			ALPN: c.ALPN, ServerName: c.SNI.name, NoServerName: c.SNI.none, Insecure: c.Insecure,
 		},
 		Resume: float64(c.Resume), Request: c.Request,
 	}

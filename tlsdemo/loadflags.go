@@ -133,3 +133,21 @@ func (r resumeShare) String() string {
 	}
 	return strconv.FormatFloat(100*float64(r), 'g', 4, 64) + "%"
 }
+
+// serverName is the name to send and to verify. The zero value leaves it to the target.
+type serverName struct {
+	name string
+	none bool // send none
+}
+
+func (n *serverName) UnmarshalText(text []byte) error {
+	*n = serverName{name: string(text), none: len(text) == 0}
+	return nil
+}
+
+func (n serverName) String() string {
+	if n.none {
+		return "(none)"
+	}
+	return n.name
+}

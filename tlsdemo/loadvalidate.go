@@ -7,16 +7,28 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/alecthomas/kong"
 )
 
 // This file finds flags of "tlsdemo load" that make no sense.
 
 // Validate finds flags that make no sense before anything is started.
-func (c *loadCmd) Validate() error {
-	for _, t := range c.Targets {
-		if _, _, err := splitAddr(t); err != nil {
-			return fmt.Errorf("target %w", err)
+func (c *loadCmd) Validate(parsed *kong.Context) error {
+	for i, t := range c.Targets {
+		var err error
+		if c.Targets[i], err = parseTarget(t); err != nil {
+			return err
 		}
+	}
+	given := make(map[string]bool) // flags
+	for _, p := range parsed.Path {
+		if p.Flag != nil {
+			given[p.Flag.Name] = true
+		}
+	}
+	if err := c.meaningless(given); err != nil {
+		return err
 	}
 	switch {
 	case c.Connections != nil && *c.Connections < 1:
@@ -37,6 +49,8 @@ func (c *loadCmd) Validate() error {
 		return errors.New("--sweep cannot be used with --ramp: a sweep raises the rate itself")
 	case c.Count < 0:
 		return fmt.Errorf("--count: %d is negative", c.Count)
+	case given["sweep-p99"] && !c.Sweep:
+		return errors.New("--sweep-p99 needs --sweep")
 	case c.Loops < 1:
 		return fmt.Errorf("--loops: %d, at least 1 is needed", c.Loops)
 	case c.Warmup != nil && *c.Warmup < 0:
@@ -60,6 +74,9 @@ func (c *loadCmd) Validate() error {
 	case c.JSON == "-" && c.Report == "-":
 		return errors.New("--json and --report cannot both go to standard output")
 	}
+	if err := c.overwritten(); err != nil {
+		return err
+	}
 	for _, t := range []struct {
 		flag  string
 		value time.Duration
@@ -79,4 +96,47 @@ func (c *loadCmd) Validate() error {
 	}
 	cfg := c.config()
 	return cfg.Validate()
+}
+
+// meaningless finds flags that were given a value that is, inside this program, that of a
+// flag that was not given.
+func (c *loadCmd) meaningless(given map[string]bool) error {
+	for _, f := range []struct {
+		name string
+		zero bool
+		why  string
+	}{
+		{"rate", c.Rate == 0, "0 handshakes a second are none: leave it out for a closed loop"},
+		{"sweep-max", c.SweepMax == 0, "0 is not a rate: leave it out for no limit"},
+		{"duration", c.Duration == 0, "0s is no time to measure anything"},
+		{"count", c.Count == 0, "0 handshakes are nothing to measure: leave it out for no limit"},
+		{"source", len(c.Source) == 0, "an IP address is needed"},
+		{"alpn", len(c.ALPN) == 0, "the name of a protocol is needed"},
+		{"request", c.Request == "", "a path is needed, such as /"},
+		{"json", c.JSON == "", "the name of a file is needed"},
+		{"report", c.Report == "", "the name of a file is needed"},
+	} {
+		if f.zero && given[f.name] {
+			return fmt.Errorf("--%s: %s", f.name, f.why)
+		}
+	}
+	return nil
+}
+
+// overwritten finds outputs that are the same file as another output, or as an input.
+func (c *loadCmd) overwritten() error {
+	type file struct{ flag, path string }
+	others := []file{{"ca", c.CA}, {"client-cert", c.ClientCert}, {"client-key", c.ClientKey}}
+	for _, out := range []file{{"json", c.JSON}, {"report", c.Report}} {
+		if out.path == "" || out.path == "-" {
+			continue
+		}
+		for _, o := range others {
+			if o.path != "" && sameFile(out.path, o.path) {
+				return fmt.Errorf("--%s: %s is the file of --%s: choose another", out.flag, out.path, o.flag)
+			}
+		}
+		others = append(others, out)
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -77,12 +78,34 @@ func run(args []string, con *console) int {
 	if err != nil {
 		return con.fail(err, 1)
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(joinNegative(args))
 	if err != nil {
 		return con.fail(fmt.Errorf("%w (see tlsdemo --help)", err), 2)
 	}
 	return con.end(command.Run(con))
 }
+
+// joinNegative joins flags with values such as -5 and -1s, which would be taken for flags
+// themselves, so that errors are about the value.
+func joinNegative(args []string) []string {
+	var joined []string
+	for i, a := range args {
+		if a == "--" {
+			return append(joined, args[i:]...)
+		}
+		if last := len(joined) - 1; last >= 0 && negative.MatchString(a) && flagName.MatchString(joined[last]) {
+			joined[last] += "=" + a
+			continue
+		}
+		joined = append(joined, a)
+	}
+	return joined
+}
+
+var (
+	flagName = regexp.MustCompile(`^--[a-z][a-z0-9-]*$`)
+	negative = regexp.MustCompile(`^-(\.?[0-9]|[Ii]nf)`)
+)
 
 // versionFlag prints the version.
 type versionFlag bool

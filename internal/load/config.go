@@ -116,6 +116,10 @@ type TLSConfig struct {
 	Certificate *tls.Certificate
 	RootCAs     *x509.CertPool
 	Insecure    bool // do not verify the certificate
+
+	// NoServerName leaves the server name out of the handshake. The certificate is still
+	// verified for it.
+	NoServerName bool
 }
 
 // Curves are the key exchanges that can be offered, by name.

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +25,14 @@ func mustRun(t testing.TB, ctx context.Context, cfg Config) *Result {
 // wantSums compares the figures of a result that count the same thing.
 func wantSums(t testing.TB, cfg *Config, res *Result) {
 	t.Helper()
+	if err := res.Check(); err != nil {
+		t.Errorf("the result's own check: %v", err)
+	}
+	for s := range res.stored() {
+		if s.count > 0 && s.Histogram == "" && !strings.HasPrefix(s.key, "targets") {
+			t.Errorf("no %s", s.key)
+		}
+	}
 	kinds, agreed, shown, handshakes, failed := int64(0), int64(0), int64(0), int64(0), int64(0)
 	for _, n := range res.ErrorsByKind {
 		kinds += n

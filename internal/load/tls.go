@@ -36,6 +36,10 @@ func (c *Config) tlsConfigs(host string, seen *certificates, cache tls.ClientSes
 	if o.ServerName != "" {
 		full.ServerName = o.ServerName
 	}
+	verify := x509.VerifyOptions{DNSName: full.ServerName, Roots: o.RootCAs}
+	if o.NoServerName {
+		full.ServerName = ""
+	}
 	if o.Version != 0 {
 		full.MinVersion, full.MaxVersion = o.Version, o.Version
 	}
@@ -51,7 +55,6 @@ func (c *Config) tlsConfigs(host string, seen *certificates, cache tls.ClientSes
 		// it, that is a result.
 		full.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.Certificate, nil }
 	}
-	verify := x509.VerifyOptions{DNSName: full.ServerName, Roots: o.RootCAs}
 	full.VerifyConnection = func(s tls.ConnectionState) error {
 		if o.Insecure {
 			return nil

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -189,5 +190,30 @@ func TestVerifiedOnce(t *testing.T) {
 	good := []*x509.Certificate{ca().issue(serverName).Leaf}
 	if err := seen.verify(good, x509.VerifyOptions{DNSName: serverName, Roots: ca().pool}); err != nil {
 		t.Errorf("a good certificate after a bad one: %v", err)
+	}
+}
+
+// Without a server name in the handshake, the certificate must still be for the target's
+// host, and requests are for it. Sessions are resumed.
+func TestNoServerName(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		s := serveTLS(t, func(c *tls.Config) { c.Certificates = []tls.Certificate{ca().issue("localhost")} }, nil)
+		_, port, _ := strings.Cut(s.addr(), ":")
+		cfg := closedConfig(s)
+		cfg.Targets[0] = "localhost:" + port
+		cfg.TLS.NoServerName, cfg.TLS.Version, cfg.Count, cfg.Resume, cfg.Connections = true, version, 6, 1, 1
+		res := mustRun(t, t.Context(), cfg)
+		wantErrors(t, res, "", 0)
+		want(t, "handshakes without a name", s.times("sni "), 7)
+		want(t, "requests of the host", s.times("host localhost:"+port), 7)
+		want(t, "resumed", s.resumed.Load(), 6)
+	}
+	s := serveTLS(t, nil, nil) // its certificate is for another name
+	_, port, _ := strings.Cut(s.addr(), ":")
+	cfg := closedConfig(s)
+	cfg.Targets[0], cfg.TLS.NoServerName = "localhost:"+port, true
+	var hostname x509.HostnameError
+	if _, err := Run(t.Context(), cfg); !errors.As(err, &hostname) {
+		t.Errorf("a certificate for another name: %v", err)
 	}
 }

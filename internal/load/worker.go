@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"math/rand/v2"
@@ -57,7 +58,7 @@ func newWorker(r *run, l *loop.Loop, index int, found []endpoint) *worker {
 		full, resume := r.cfg.tlsConfigs(e.host, w.certificates, s)
 		w.targets = append(w.targets, &target{
 			endpoint: e, index: i, dialers: r.cfg.dialers(e, dialers), full: full, resume: resume, session: s,
-			request: requestText(r.cfg.Request, full.ServerName, e.port, r.cfg.Reset),
+			request: requestText(r.cfg.Request, cmp.Or(r.cfg.TLS.ServerName, e.host), e.port, r.cfg.Reset),
 		})
 	}
 	w.rec = newRecorder(len(w.targets))
