@@ -126,6 +126,57 @@ func TestKindsOfErrors(t *testing.T) {
 	}
 }
 
+// Messages say what the server did, how far the connection had come, and which flag set a
+// time.
+func TestMessages(t *testing.T) {
+	var (
+		hello  = func(c net.Conn) { c.Read(make([]byte, 4<<10)) }
+		silent = func(c net.Conn) { io.Copy(io.Discard, c) }
+		half   = func(c net.Conn) { hello(c); io.WriteString(c, "\x16\x03\x03\x00\x04\x02") }
+		shaken = func(then func(*tls.Conn)) func(net.Conn) {
+			return func(raw net.Conn) {
+				c := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{serverCert()}})
+				if c.Handshake() == nil {
+					readRequest(c)
+					then(c)
+				}
+			}
+		}
+		begun = func(then func(net.Conn)) func(net.Conn) {
+			return shaken(func(c *tls.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\n"); then(c.NetConn()) })
+		}
+	)
+	for _, test := range []struct {
+		says  string
+		fault func(net.Conn)
+		slow  bool // it runs into the timeout
+	}{
+		{says: "handshake: the server closed the connection without an answer", fault: hello},
+		{says: "handshake: the server closed the connection in the middle of it", fault: half},
+		{says: "handshake: the server reset the connection without an answer", fault: func(c net.Conn) { hello(c); testkit.Reset(c) }},
+		{says: "handshake: no answer within 1s (--timeout)", fault: silent, slow: true},
+		{says: "handshake: no end of it within 1s (--timeout)", fault: func(c net.Conn) { half(c); silent(c) }, slow: true},
+		{says: "request: the server closed the connection without an answer", fault: shaken(func(*tls.Conn) {})},
+		{says: "request: the server closed the connection in the middle of it", fault: begun(func(net.Conn) {})},
+		{says: "request: no answer within 1s (--timeout)", fault: shaken(func(c *tls.Conn) { silent(c) }), slow: true},
+		{says: "request: no end of the answer within 1s (--timeout)", fault: begun(silent), slow: true},
+	} {
+		t.Run(test.says, func(t *testing.T) {
+			s := failing(t, nil, func(_ *server, c net.Conn) { test.fault(c) })
+			cfg := closedConfig(s)
+			cfg.Count, cfg.Connections, cfg.Rate = 1, 1, 1000
+			if test.slow {
+				cfg.Timeout = time.Second
+			}
+			res := mustRun(t, t.Context(), cfg)
+			want(t, "errors", res.Errors, 1)
+			for _, text := range res.ErrorExamples {
+				want(t, "message", text, test.says)
+			}
+		})
+	}
+}
+
 func TestRefusedInMidRun(t *testing.T) {
 	s := serveTLS(t, nil, func(s *server, c *tls.Conn) {
 		if s.handshakes.Load() == 11 {

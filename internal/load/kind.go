@@ -109,3 +109,49 @@ func SortedKinds(kinds map[string]int64) []string {
 		return cmp.Or(cmp.Compare(kinds[b], kinds[a]), cmp.Compare(a, b))
 	})
 }
+
+// The parts of a visit, in the messages of errors.
+const (
+	partConnect   = "connect"
+	partHandshake = "handshake"
+	partRequest   = "request"
+)
+
+// explained puts what an error means for the client in place of what the system or a
+// library calls it.
+func (v *visit) explained(part string, err error) error {
+	unanswered := part == partHandshake && v.read == 0 || part == partRequest && v.answered.IsZero()
+	switch kind := kindOf(err); {
+	case kind == kindTimeout && errors.Is(err, os.ErrDeadlineExceeded): // the kernel's own timeouts say so
+		what := "no end of the answer"
+		switch {
+		case part == partConnect:
+			what = "no connection"
+		case unanswered:
+			what = "no answer"
+		case part == partHandshake:
+			what = "no end of it"
+		}
+		return message{fmt.Sprintf("%s within %v (--timeout)", what, v.timeout), os.ErrDeadlineExceeded}
+	case part == partConnect:
+		return err
+	case kind == kindClosed && unanswered:
+		return message{"the server closed the connection without an answer", err}
+	case kind == kindClosed:
+		return message{"the server closed the connection in the middle of it", err}
+	case kind == kindReset && unanswered:
+		return message{"the server reset the connection without an answer", err}
+	case kind == kindReset:
+		return message{"the server reset the connection in the middle of it", err}
+	}
+	return err
+}
+
+// message is an error with a text of its own.
+type message struct {
+	text string
+	err  error
+}
+
+func (m message) Error() string { return m.text }
+func (m message) Unwrap() error { return m.err }

@@ -20,6 +20,7 @@ type visit struct {
 	probe    bool // it is a probe before the run
 	offered  bool // it offered a session to resume
 
+	timeout  time.Duration
 	patience time.Duration // 0: it waits until the timeout
 	gaveUp   bool          // its patience ran out
 
@@ -58,6 +59,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 		v.patience = w.drawPatience()
 	}
 	dialer, timeout := v.dialer, w.run.cfg.Timeout
+	v.timeout = timeout
 	if v.patience > 0 {
 		timeout = v.patience
 		hasty := *dialer
@@ -66,7 +68,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	}
 	raw, err := dialer.Dial(ctx, v.target.network, v.target.address)
 	if err != nil {
-		return v.failed("connect", err)
+		return v.failed(partConnect, err)
 	}
 	v.connected = time.Now()
 	defer raw.Close()
@@ -84,7 +86,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	c := &conn{Conn: raw, v: v}
 	t := tls.Client(c, config)
 	if err := t.HandshakeContext(context.Background()); err != nil { // only the deadline ends it
-		return v.failed("handshake", err)
+		return v.failed(partHandshake, err)
 	}
 	v.shaken = time.Now()
 	v.ended = v.shaken
@@ -97,7 +99,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	}
 	if path := w.run.cfg.Request; path != "" {
 		if err := w.request(t, v, path); err != nil {
-			return v.failed("request", err)
+			return v.failed(partRequest, err)
 		}
 		v.ended = time.Now()
 		w.rec.total.Requests++
@@ -109,7 +111,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	if !w.run.cfg.Reset || v.probe {
 		if err := c.finish(t); err != nil {
 			w.rec.total.Handshakes-- // the server did not complete it
-			return v.failed("handshake", err)
+			return v.failed(partHandshake, err)
 		}
 	}
 	return nil
@@ -120,9 +122,9 @@ func (v *visit) failed(part string, err error) error {
 	v.ended = time.Now()
 	if v.patience > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
 		v.gaveUp = true
-		err = fmt.Errorf("%w after %v: %w", errGaveUp, v.patience, err)
+		err = fmt.Errorf("%w after %v (--patience)", errGaveUp, v.patience)
 	}
-	return fmt.Errorf("%s: %w", part, err)
+	return fmt.Errorf("%s: %w", part, v.explained(part, err))
 }
 
 // resumeNext reports whether the next handshake is to resume a session. Handshakes
