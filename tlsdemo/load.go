@@ -45,7 +45,7 @@ type loadCmd struct {
 	Limits limits `embed:"" group:"limits"`
 
 	JSON    string `name:"json" placeholder:"FILE" group:"result" help:"Write the result as JSON. - writes it to standard output instead of the text."`
-	Server  string `placeholder:"TEXT" group:"result" help:"What the server's machine is: CPU, kernel. The report shows it."`
+	Server  string `placeholder:"TEXT" group:"result" help:"What the server's machine is: CPU, kernel. The report shows it (default: the same machine, if the targets are loopback addresses or Unix sockets)."`
 	Report  string `placeholder:"FILE" group:"result" help:"Write the result as one HTML page with plots."`
 	Metrics string `placeholder:"ADDR" group:"result" help:"While it runs, serve its figures for Prometheus at http://ADDR/metrics. Without a host, ADDR is on 127.0.0.1."`
 	Quiet   bool   `short:"q" group:"result" help:"Print only errors and warnings."`

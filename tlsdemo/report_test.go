@@ -46,7 +46,7 @@ func TestReportComparesFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"2 runs compared", "Compared with before", `<a href="#run-2">after</a>`, "3.00× better"} {
+	for _, want := range []string{"2 runs compared", "Compared with before", `<a href="#run-2">after</a>`, "3 times higher, better"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %q on the page", want)
 		}

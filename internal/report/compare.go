@@ -1,13 +1,11 @@
 package report
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 
-	"github.com/jobloop/jobloop/internal/chart"
 	"github.com/jobloop/jobloop/internal/load"
 )
 
@@ -19,6 +17,11 @@ type compareView struct {
 	Charts   []figure
 	Differ   table
 	Same     table
+}
+
+// hasWeak reports whether the comparison shows a weak percentile.
+func (v *compareView) hasWeak() bool {
+	return v.Figures.hasWeak() || slices.ContainsFunc(v.Charts, func(f figure) bool { return f.Weak })
 }
 
 // runWarning is a warning of the named run.
@@ -68,21 +71,16 @@ type reading struct {
 
 func unknown(text string) reading { return reading{value: math.NaN(), text: text} }
 
-func latencyMetric(name string, of func(*load.Result) (load.Percentiles, int64)) metric {
-	return tailMetric(name, 0, of)
-}
-
-// tailMetric is a latency that says little if there are fewer than least handshakes.
-func tailMetric(name string, least int64, of func(*load.Result) (load.Percentiles, int64)) metric {
+func latencyMetric(name string, percentile float64, of func(*load.Result) (load.Percentiles, int64)) metric {
 	return metric{name, less, 1, func(r *load.Result) reading {
 		p, us := of(r)
 		if p.Count == 0 {
 			return unknown(none)
 		}
-		q, class := tail(p, us, least)
+		q, class := percentileOf(p, percentile, us)
 		// The best steps of two sweeps have different rates, so their latencies
 		// cannot be compared.
-		return reading{float64(us), q.String(), class, class == classFew || r.Sweep != nil}
+		return reading{float64(us), q.String(), class, class == classWeak || r.Sweep != nil}
 	}}
 }
 
@@ -102,10 +100,10 @@ var metrics = []metric{
 	{"Handshakes per second", more, 0, func(r *load.Result) reading {
 		return reading{value: r.HandshakesPer, text: perSecond(r.HandshakesPer), plain: openLoop(r) || r.Sweep != nil}
 	}},
-	latencyMetric("Latency p50", func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P50 }),
-	latencyMetric("Latency p90", func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P90 }),
-	tailMetric("Latency p99", leastP99, func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P99 }),
-	tailMetric("Latency p99.9", leastP999, func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P999 }),
+	latencyMetric("Latency p50", 50, func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P50 }),
+	latencyMetric("Latency p90", 90, func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P90 }),
+	latencyMetric("Latency p99", 99, func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P99 }),
+	latencyMetric("Latency p99.9", 99.9, func(r *load.Result) (load.Percentiles, int64) { return r.Latency, r.Latency.P999 }),
 	// A single handshake decides it, so it is neither better nor worse.
 	{"Latency max", neither, 1, func(r *load.Result) reading {
 		if r.Latency.Count == 0 {
@@ -113,8 +111,8 @@ var metrics = []metric{
 		}
 		return reading{value: float64(r.Latency.Max), text: latency(r.Latency, r.Latency.Max).String()}
 	}},
-	latencyMetric("TCP connect p50", func(r *load.Result) (load.Percentiles, int64) { return r.Phases.Connect, r.Phases.Connect.P50 }),
-	latencyMetric("TLS handshake p50", func(r *load.Result) (load.Percentiles, int64) { return r.Phases.TLS, r.Phases.TLS.P50 }),
+	latencyMetric("TCP connect p50", 50, func(r *load.Result) (load.Percentiles, int64) { return r.Phases.Connect, r.Phases.Connect.P50 }),
+	latencyMetric("TLS handshake p50", 50, func(r *load.Result) (load.Percentiles, int64) { return r.Phases.TLS, r.Phases.TLS.P50 }),
 	{"Handshakes", neither, 0, func(r *load.Result) reading { return unknown(count(r.Handshakes)) }},
 	{"Errors", neither, 0, func(r *load.Result) reading {
 		if r.Errors == 0 {
@@ -145,7 +143,7 @@ func perSecond(rate float64) string { return measured(rate) + "\u00a0/s" }
 func runHeads(first string, runs []Run) []cell {
 	head := []cell{{Text: first}}
 	for i, r := range runs {
-		head = append(head, cell{Text: r.Name, Num: true, Swatch: swatch(i), Link: fmt.Sprintf("run-%d", i+1)})
+		head = append(head, cell{Text: r.Name, Num: true, Swatch: swatch(i), Link: runID(i)})
 	}
 	return head
 }
@@ -169,12 +167,12 @@ func comparisonTable(runs []Run) table {
 			t.add(row...)
 		}
 	}
-	t.Note = comparisonNote(t, runs)
+	t.Note = comparisonNote(runs)
 	return t
 }
 
 // comparisonNote explains why some values are called neither better nor worse.
-func comparisonNote(t table, runs []Run) string {
+func comparisonNote(runs []Run) string {
 	var notes []string
 	if slices.ContainsFunc(runs, func(r Run) bool { return openLoop(r.Result) }) {
 		notes = append(notes, "The rate of an open loop was chosen, so it is neither better nor worse.")
@@ -182,61 +180,41 @@ func comparisonNote(t table, runs []Run) string {
 	if slices.ContainsFunc(runs, func(r Run) bool { return r.Result.Sweep != nil }) {
 		notes = append(notes, "A sweep is judged by its knee. Its other figures are from its best step, at the rate of that step.")
 	}
-	if t.hasFew() {
-		notes = append(notes, fewNote)
-	}
 	return strings.Join(notes, " ")
-}
-
-// alike is the relative difference up to which two values are called neither better nor
-// worse. It is far more than the resolution of the histograms, which is three digits.
-const alike = 0.05
-
-// compare adds to a cell how its value compares with the first run's.
-func (m *metric) compare(c *cell, v, base reading) {
-	q := v.value / base.value
-	if base.value == 0 || math.IsNaN(q) || math.IsInf(q, 0) {
-		return
-	}
-	c.Sub = measured(q) + "×"
-	switch difference := math.Abs(v.value - base.value); {
-	case m.better == neither || v.plain || base.plain:
-	case difference <= max(m.step, alike*base.value)*(1+1e-9):
-	case (q > 1) == (m.better == more):
-		c.Sub, c.Class = c.Sub+" better", "better"
-	default:
-		c.Sub, c.Class = c.Sub+" worse", "worse"
-	}
 }
 
 // overlays returns the charts with a line for each run. Charts over time show only the
 // measured parts. The other parts differ in length from run to run, and the other steps
 // of a sweep have no counterpart.
 func overlays(runs []Run) []plan {
-	sweeps := make([]*load.Sweep, len(runs))
 	swept := false
-	rate, inFlight := timePlan("Handshakes per second", ""), timePlan("Connections at a time", "maximum in each interval")
-	rate.note = "Only the measured parts are shown."
-	p99 := timePlan("Latency p99", "logarithmic")
+	rate := timePlan("Handshakes per second", "", sinceMeasuring)
+	inFlight := timePlan("Connections at a time", "maximum in each interval", sinceMeasuring)
+	p99 := timePlan("Latency p99", "logarithmic", sinceMeasuring)
 	p99.config.LogY, p99.config.YFormat = true, axisMicros
-	var steps []chart.Series
+	steps := sweepLatencies(nil)
+	steps.config.Title = "Latency p99 of the sweeps' steps"
+	ids := make([]string, len(runs))
 	for i, r := range runs {
+		ids[i] = runID(i)
 		points := measuredPoints(r.Result)
-		rate.series = append(rate.series, overTime(r.Name, points, handshakeRate))
-		p99.series = append(p99.series, overTime(r.Name, points, pointP99))
-		inFlight.series = append(inFlight.series, inFlightOver(r.Name, points))
-		steps = append(steps, chart.Series{Name: r.Name, Points: true})
-		sweeps[i] = r.Result.Sweep
-		swept = swept || sweeps[i] != nil
+		_, begin := timeline(r.Result)
+		from := func(column int) source {
+			return source{Name: r.Name, Table: ids[i] + idTime, Column: column, Offset: 0 - begin} // not -0
+		}
+		rate.add(overTime(r.Name, points, handshakeRate, 0), from(columnRate))
+		p99.add(overTime(r.Name, points, pointP99, 99), from(columnP99))
+		inFlight.add(overTime(r.Name, points, pointInFlight, 0), from(columnInFlight))
+		steps.add(sweepP99(r.Name, r.Result.Sweep), source{Name: r.Name, Table: ids[i] + idSweep, Column: columnSweepP99})
+		swept = swept || r.Result.Sweep != nil
 	}
+	rate.note = "Only the measured parts are shown."
 	if swept {
 		rate.note = "Only the measured parts are shown. For a sweep, that is its best step."
 	}
-	plans := []plan{rate, p99, distributionPlan(runs), inFlight}
+	plans := []plan{rate, p99, distributionPlan(runs, ids), inFlight}
 	if swept {
-		p := sweepLatencies(sweeps, steps...)
-		p.config.Title = "Latency p99 of the sweeps' steps"
-		plans = append(plans, p)
+		plans = append(plans, steps)
 	}
 	return plans
 }
@@ -279,6 +257,7 @@ func settingsTables(runs []Run) (differ, same table) {
 	for _, name := range slices.Sorted(maps.Keys(flags)) {
 		row(name, func(r *load.Result) string { return r.Settings.Flags[name] })
 	}
+	row("Server's machine", server)
 	for i, kv := range environment(runs[0].Result) {
 		row(kv[0], func(r *load.Result) string { return environment(r)[i][1] })
 	}

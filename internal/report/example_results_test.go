@@ -33,7 +33,7 @@ func result(rate float64, median int64) *load.Result {
 		Client:       load.Client{CPU: 4.1, CPUPerHandshake: 4.1e6 / float64(max(n, 1)), Busy: .41, Loops: 1, MaxRSS: 23 << 20},
 		Total:        load.Total{Begun: n + 1201, Handshakes: n + 1200, Probes: 1, Canceled: 1},
 		Settings:     load.Settings{Command: "tlsdemo load --duration 10s server.example:8443", Flags: map[string]string{"connections": "64", "duration": "10s", "tls": "1.3", "curve": "X25519", "resume": "none"}},
-		Environment:  load.Environment{OS: "linux", Arch: "amd64", Go: "go1.26.0", CPU: "Example CPU @ 2.00GHz", Cores: 2, Host: "client.example", Version: "v1.2.3, commit 0123456789ab, go1.26.0, linux/amd64"},
+		Environment:  load.Environment{OS: "linux", Arch: "amd64", Go: "go1.26.0", CPU: "Example CPU @ 2.00GHz", Cores: 2, Kernel: "Linux 6.12.0", Host: "client.example", Version: "v1.2.3, commit 0123456789ab, go1.26.0, linux/amd64"},
 		Started:      time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 	}
 	for i := -10; i < 100; i++ {

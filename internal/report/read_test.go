@@ -27,11 +27,11 @@ func TestReadWithoutVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if page := pageOf(t, Run{"old", r}); !strings.Contains(page, `<p class="when">2026-03-01 12:00:00 UTC, client.example</p>`) {
-		t.Error("an old result's page does not say when and where, and only that")
+	if page := pageOf(t, Run{"old", r}); !strings.Contains(page, `<dd>2026-03-01 12:00:00 UTC</dd>`) || strings.Contains(page, "<dt>Tool</dt>") {
+		t.Error("an old result's page does not say when, or says with which tool")
 	}
 	page := pageOf(t, Run{"old", r}, Run{"new", result(400, 3000)})
-	if _, differ, _ := strings.Cut(page, "<h2>What differs</h2>"); !strings.Contains(differ, `tlsdemo</th><td class="">–</td><td class="">v1.2.3, commit`) {
+	if _, differ, _ := strings.Cut(page, "<h2>What differs</h2>"); !strings.Contains(differ, `tlsdemo</th><td class="short">–</td><td class="text">v1.2.3, commit`) {
 		t.Error("the comparison does not show that only one result has a version")
 	}
 }

@@ -1,6 +1,7 @@
-// Package report makes an HTML page of load test results. The page is a single file. It
-// has no scripts and loads nothing. It is dark or light as the reader prefers, and works
-// on large and small screens and on paper.
+// Package report makes an HTML page of load test results. The page is a single file and
+// loads nothing. It is dark or light as the reader prefers, and works on large and small
+// screens and on paper. A script in it shows the values of charts where the reader points;
+// without the script, they are in tables.
 //
 // [Write] makes the page of one run, or of several, which it compares with the first.
 // [Read] reads the results that "tlsdemo load --json" has written.
@@ -9,7 +10,9 @@
 package report
 
 import (
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
@@ -39,14 +42,37 @@ var pageText string
 //go:embed style.css
 var styleText string
 
+//go:embed hover.js
+var scriptText string
+
+// policy lets a browser run this script and no other, and load nothing.
+var policy = func() string {
+	sum := sha256.Sum256([]byte(scriptText))
+	return "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
+}()
+
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // page is what the template shows.
 type page struct {
 	Title   string
+	Policy  string
 	Style   template.CSS
+	Script  template.JS
 	Runs    []runView
 	Compare *compareView // nil for one run
+	Weak    string       // what the mark of weak percentiles means; empty if none is marked
+}
+
+// explain sets the explanation of weak percentiles, if the page shows one.
+func (p *page) explain() {
+	shown := p.Compare != nil && p.Compare.hasWeak()
+	for i := range p.Runs {
+		shown = shown || p.Runs[i].hasWeak()
+	}
+	if shown {
+		p.Weak = weakNote
+	}
 }
 
 // Write writes the page of one run, or of several, which it compares with the first. The
@@ -55,7 +81,7 @@ func Write(w io.Writer, runs []Run) error {
 	if len(runs) == 0 || len(runs) > MaxRuns {
 		return fmt.Errorf("report: %d runs %w: 1 to %d can", len(runs), ErrRuns, MaxRuns)
 	}
-	p := page{Style: template.CSS(styleText + chart.CSS())}
+	p := page{Policy: policy, Style: template.CSS(styleText + chart.CSS()), Script: template.JS(scriptText)}
 	named := make([]Run, len(runs))
 	for i, r := range runs {
 		if r.Name == "" {
@@ -79,6 +105,7 @@ func Write(w io.Writer, runs []Run) error {
 			return fmt.Errorf("report: %w", err)
 		}
 	}
+	p.explain()
 	if err := pageTemplate.Execute(w, &p); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}

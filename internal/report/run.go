@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/jobloop/jobloop/internal/load"
 )
@@ -17,15 +15,21 @@ type runView struct {
 	Name     string
 	Swatch   int
 	What     []string // what was measured, in short
-	When     string
-	Command  string
+	Facts    []fact
 	Stopped  string
 	Warnings []string
 	Tiles    []tile
-	Few      string // what the mark of percentiles means; empty if none is marked
 	Sweep    *table
 	Figures  []figure
+	Machines *table // of a merged result
 	Tables   []table
+	Values   []table // that the figures show
+}
+
+// hasWeak reports whether the view shows a weak percentile.
+func (v *runView) hasWeak() bool {
+	return slices.ContainsFunc(v.Tables, table.hasWeak) || v.Sweep != nil && v.Sweep.hasWeak() || v.Machines != nil && v.Machines.hasWeak() ||
+		slices.ContainsFunc(v.Figures, func(f figure) bool { return f.Weak })
 }
 
 // tile is a figure in large type at the top of a run.
@@ -36,25 +40,31 @@ type tile struct {
 	Class string
 }
 
+// runID returns the id of the run with that index on the page.
+func runID(i int) string { return fmt.Sprintf("run-%d", i+1) }
+
 func viewOf(i int, run Run) (runView, error) {
 	r := run.Result
-	figures, err := figuresOf(r)
+	id := runID(i)
+	figures, err := drawAll(plansOf(id, r))
 	if err != nil {
 		return runView{}, err
 	}
 	v := runView{
-		ID: fmt.Sprintf("run-%d", i+1), Name: run.Name, Swatch: swatch(i),
-		What: what(r), When: when(r), Command: r.Settings.Command,
+		ID: id, Name: run.Name, Swatch: swatch(i), What: what(r), Facts: facts(r),
 		Stopped: r.Stopped, Warnings: r.Warnings,
-		Tiles: tiles(r), Sweep: sweepTable(r), Figures: figures,
+		Tiles: tiles(r), Sweep: sweepTable(id, r), Figures: figures,
 		Tables: []table{phasesTable(r), errorsTable(r), negotiatedTable(r), certificatesTable(r), targetsTable(r), totalsTable(r), clientTable(r), settingsTable(r), environmentTable(r)},
+		Values: []table{timeValues(id, r), distributionValues(id, r)},
 	}
+	if machines := machinesTable(r); len(machines.Rows) > 0 {
+		machines.cut()
+		v.Machines = &machines
+	}
+	v.Values = slices.DeleteFunc(v.Values, func(t table) bool { return len(t.Rows) == 0 })
 	v.Tables = slices.DeleteFunc(v.Tables, func(t table) bool { return len(t.Rows) == 0 })
 	for k := range v.Tables {
 		v.Tables[k].cut()
-	}
-	if slices.ContainsFunc(v.Tables, table.hasFew) || v.Sweep != nil && v.Sweep.hasFew() {
-		v.Few = fewNote
 	}
 	return v, nil
 }
@@ -95,18 +105,6 @@ func byHandshakes[T any](list []T, of func(T) int64) []T {
 	return slices.SortedStableFunc(slices.Values(list), func(a, b T) int { return cmp.Compare(of(b), of(a)) })
 }
 
-// when says when a run was made, where, and by which build.
-func when(r *load.Result) string {
-	parts := []string{r.Environment.Host}
-	if v := r.Environment.Version; v != "" {
-		parts = append(parts, "tlsdemo "+v)
-	}
-	if !r.Started.IsZero() {
-		parts = append([]string{r.Started.UTC().Format(time.DateTime + " UTC")}, parts...)
-	}
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
-}
-
 // tiles returns the figures at the top of a run.
 func tiles(r *load.Result) []tile {
 	var out []tile
@@ -123,7 +121,10 @@ func tiles(r *load.Result) []tile {
 	}
 	rate := tile{Label: label, quantity: quantity{measured(r.HandshakesPer), "/s"}, Class: "main",
 		Sub: fmt.Sprintf("%s in %v", count(r.Handshakes), micros(r.Duration*1e6))}
-	if r.StartDelay != nil { // an open loop: some may have ended after that time
+	switch {
+	case r.Handshakes == 0 && r.HandshakesPer > 0: // the backlog of the warm-up took all the time
+		rate.Sub = "all of them due before the measured part"
+	case r.StartDelay != nil: // an open loop: some may have ended after that time
 		rate.Sub = fmt.Sprintf("%s, due in %v", count(r.Handshakes), micros(r.Duration*1e6))
 	}
 	failed := tile{Label: "Errors", quantity: quantity{count(r.Errors), ""}, Sub: "none failed"}
@@ -146,37 +147,12 @@ func tiles(r *load.Result) []tile {
 		client.Class, client.Sub = "doubt", client.Sub+": may be the limit"
 	}
 	l := r.Latency
-	p99, class := tail(l, l.P99, leastP99)
-	p999, _ := tail(l, l.P999, leastP999)
+	p50, class50 := percentileOf(l, 50, l.P50)
+	p99, class99 := percentileOf(l, 99, l.P99)
+	p999, _ := percentileOf(l, 99.9, l.P999)
 	return append(out, rate,
-		tile{Label: "Latency p50", quantity: latency(l, l.P50), Sub: "mean " + latency(l, l.Mean).String()},
-		tile{Label: "Latency p99", quantity: p99, Sub: "p99.9 " + p999.String(), Class: class},
+		tile{Label: "Latency p50", quantity: p50, Sub: "mean " + latency(l, l.Mean).String(), Class: class50},
+		tile{Label: "Latency p99", quantity: p99, Sub: "p99.9 " + p999.String(), Class: class99},
 		tile{Label: "Latency max", quantity: latency(l, l.Max), Sub: "min " + latency(l, l.Min).String()},
 		failed, client)
-}
-
-// latency formats one of the percentiles. If nothing was counted, there is none.
-func latency(p load.Percentiles, us int64) quantity {
-	if p.Count == 0 {
-		return quantity{none, ""}
-	}
-	return micros(float64(us))
-}
-
-// With fewer handshakes, fewer than ten are slower than the percentile.
-const (
-	leastP99  = 1000
-	leastP999 = 10_000
-)
-
-const fewNote = "~ marks a p99 of fewer than 1,000 handshakes and a p99.9 of fewer than 10,000. Fewer than ten handshakes were slower, so the next run may give a very different value."
-
-// tail formats a high percentile. It is marked if there were fewer than least
-// handshakes.
-func tail(p load.Percentiles, us, least int64) (q quantity, class string) {
-	q = latency(p, us)
-	if p.Count > 0 && p.Count < least {
-		q.Number, class = "~"+q.Number, classFew
-	}
-	return q, class
 }

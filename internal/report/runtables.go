@@ -1,10 +1,8 @@
 package report
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/jobloop/jobloop/internal/load"
 )
@@ -13,7 +11,8 @@ import (
 
 func percentileCells(p load.Percentiles) []cell {
 	at := func(us int64) cell { return num(latency(p, us).String()) }
-	return []cell{counted(p.Count), at(p.Min), at(p.P50), at(p.P90), tailCell(p, p.P99, leastP99), tailCell(p, p.P999, leastP999), at(p.Max), at(p.Mean)}
+	return []cell{counted(p.Count), at(p.Min), percentileCell(p, 50, p.P50), percentileCell(p, 90, p.P90),
+		percentileCell(p, 99, p.P99), percentileCell(p, 99.9, p.P999), at(p.Max), at(p.Mean)}
 }
 
 func phasesTable(r *load.Result) table {
@@ -121,35 +120,12 @@ func settingsTable(r *load.Result) table {
 	return t
 }
 
-// environment returns the properties of the client and its machine, by name.
-func environment(r *load.Result) [][2]string {
-	e := r.Environment
-	cores := ""
-	if e.Cores > 0 {
-		cores = fmt.Sprint(e.Cores)
-	}
-	return [][2]string{
-		{"CPU", e.CPU}, {"Cores", cores}, {"Host", e.Host}, {"System", strings.Trim(e.OS+"/"+e.Arch, "/")},
-		{"Go", e.Go}, {"Commit", e.Commit}, {"tlsdemo", e.Version},
-	}
-}
-
-func environmentTable(r *load.Result) table {
-	t := table{Title: "Environment", Narrow: true, Head: heads("Of the client", "")}
-	for _, kv := range environment(r) {
-		if kv[1] != "" {
-			t.add(text(kv[0]), text(kv[1]))
-		}
-	}
-	return t
-}
-
 // sweepTable returns the steps of a sweep; nil if the run was no sweep.
-func sweepTable(r *load.Result) *table {
+func sweepTable(id string, r *load.Result) *table {
 	if r.Sweep == nil {
 		return nil
 	}
-	t := table{Title: "Steps", Head: heads("Rate asked for", ">achieved", ">errors", ">p50", ">p99", ">max", ">client busy", "kept up")}
+	t := table{ID: id + idSweep, Title: "Steps", Head: heads(">Rate asked for", ">achieved", ">errors", ">p50", ">p99", ">max", ">client busy", "kept up")}
 	knee := false
 	for _, s := range byRate(r.Sweep) {
 		kept := text("yes")
@@ -160,8 +136,9 @@ func sweepTable(r *load.Result) *table {
 		if s.KeptUp && s.Rate == r.Sweep.Knee && !knee {
 			knee, first.Sub, first.Class = true, "knee", "strong"
 		}
-		t.add(first, num(measured(s.HandshakesPer)+"\u00a0/s"), counted(s.Errors),
-			num(latency(s.Latency, s.Latency.P50).String()), tailCell(s.Latency, s.Latency.P99, leastP99), num(latency(s.Latency, s.Latency.Max).String()),
+		l := s.Latency
+		t.addAt(s.Rate, first, num(measured(s.HandshakesPer)+"\u00a0/s"), counted(s.Errors),
+			percentileCell(l, 50, l.P50), percentileCell(l, 99, l.P99), num(latency(l, l.Max).String()),
 			num(percent(s.ClientBusy, 1)), kept)
 	}
 	t.cut()

@@ -3,8 +3,9 @@ package report
 import (
 	"fmt"
 	"slices"
-
-	"github.com/jobloop/jobloop/internal/load"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 )
 
 // This file has the tables that the template shows.
@@ -14,11 +15,13 @@ import (
 const maxRows = 100
 
 type table struct {
+	ID     string // unique on the page; empty if nothing refers to it
 	Title  string
 	Note   string
 	Narrow bool // goes beside another table if there is room
 	Head   []cell
 	Rows   [][]cell // as many cells in each as in the head
+	X      []string // where a chart shows each row; nil if none does
 }
 
 // cell is a cell of a table. Numbers are aligned right. The first cell of each row is
@@ -32,6 +35,32 @@ type cell struct {
 	Link   string // id of the element it links to
 }
 
+// maxWord is the longest word that is never broken, in letters. The names of cipher
+// suites are shorter.
+const maxWord = 40
+
+// Classes returns the classes of the cell: its own, and those that its content needs.
+func (c cell) Classes() string {
+	var classes []string
+	if c.Class != "" {
+		classes = append(classes, c.Class)
+	}
+	if c.Num {
+		classes = append(classes, "num")
+	}
+	length := utf8.RuneCountInString(c.Text)
+	switch {
+	case slices.ContainsFunc(strings.Fields(c.Text+" "+c.Sub), func(w string) bool { return utf8.RuneCountInString(w) > maxWord }):
+		classes = append(classes, "long") // words may be broken
+	case c.Num:
+	case length <= 20:
+		classes = append(classes, "short") // stays on one line
+	case length > 30:
+		classes = append(classes, "text") // needs room
+	}
+	return strings.Join(classes, " ")
+}
+
 func text(s string) cell {
 	if s == "" {
 		s = none
@@ -40,15 +69,6 @@ func text(s string) cell {
 }
 
 func num(s string) cell { return cell{Text: s, Num: true} }
-
-// classFew is the class of a percentile of too few handshakes.
-const classFew = "few"
-
-// tailCell returns a cell with a high percentile.
-func tailCell(p load.Percentiles, us, least int64) cell {
-	q, class := tail(p, us, least)
-	return cell{Text: q.String(), Class: class, Num: true}
-}
 
 func counted(n int64) cell { return num(count(n)) }
 
@@ -66,20 +86,26 @@ func heads(names ...string) []cell {
 	return cells
 }
 
-// hasFew reports whether the table has a percentile of too few handshakes.
-func (t table) hasFew() bool {
+// hasWeak reports whether the table marks a percentile as weak.
+func (t table) hasWeak() bool {
 	return slices.ContainsFunc(t.Rows, func(row []cell) bool {
-		return slices.ContainsFunc(row, func(c cell) bool { return c.Class == classFew })
+		return slices.ContainsFunc(row, func(c cell) bool { return c.Class == classWeak })
 	})
 }
 
 // add adds a row.
 func (t *table) add(cells ...cell) { t.Rows = append(t.Rows, cells) }
 
+// addAt adds a row that a chart shows at x.
+func (t *table) addAt(x float64, cells ...cell) {
+	t.add(cells...)
+	t.X = append(t.X, strconv.FormatFloat(x, 'g', 6, 64))
+}
+
 // cut removes the rows beyond maxRows and adds a note about it.
 func (t *table) cut() {
 	if more := len(t.Rows) - maxRows; more > 0 {
-		t.Rows = t.Rows[:maxRows]
+		t.Rows, t.X = t.Rows[:maxRows], t.X[:min(len(t.X), maxRows)]
 		t.Note = fmt.Sprintf("%s more are not shown. %s", count(int64(more)), t.Note)
 	}
 }
