@@ -27,8 +27,8 @@ type BarSeries struct {
 }
 
 // Bars draws a chart of vertical bars, grouped by category. The value of each bar
-// is written above it with YFormat. Bars does not use LogX, XTicks, XFormat, Spans
-// and Marks of Config. It returns an error if a series does not have a value for
+// is written above it with YFormat. Bars does not use LogX, XTicks, XInclude,
+// XFormat, Spans and Marks of Config. It returns an error if a series does not have a value for
 // each category, if a size is out of bounds, or if there is too much to draw
 // (ErrTooMuch).
 func Bars(c Config, categories []string, series ...BarSeries) ([]byte, error) {

@@ -59,6 +59,10 @@ type Config struct {
 	// automatically. The axis includes all of them.
 	XTicks []Tick
 
+	// XInclude are values that the x axis includes, so that several charts of the same
+	// thing have the same axis.
+	XInclude []float64
+
 	// XFormat and YFormat format the numbers at the axes. nil means plain numbers
 	// with commas for thousands.
 	XFormat, YFormat func(float64) string
@@ -153,6 +157,9 @@ func Lines(c Config, series ...Series) ([]byte, error) {
 	}
 	for _, t := range c.XTicks {
 		x.add(t.Value)
+	}
+	for _, v := range c.XInclude {
+		x.add(v)
 	}
 	if !c.LogY {
 		y.add(0)

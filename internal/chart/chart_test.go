@@ -451,6 +451,11 @@ func TestDataPlot(t *testing.T) {
 			t.Errorf("the line's end %d is at %g, data-plot says %g", i, got, edge)
 		}
 	}
+	for name, c := range map[string]Config{"ticks": {XTicks: []Tick{{-3, ""}, {12, ""}}}, "included": {XInclude: []float64{-3, 12, nan}}} {
+		if svg := string(mustLines(t, c, Series{X: []float64{-1, 9}, Y: []float64{0, 100}})); !strings.Contains(svg, ` -3 12">`) {
+			t.Errorf("%s do not extend the axis", name)
+		}
+	}
 	top, _ := strconv.ParseFloat(m[3], 64)
 	bottom, _ := strconv.ParseFloat(m[4], 64)
 	if !(top > 0 && top < bottom && bottom < DefaultHeight) {

@@ -22,7 +22,7 @@ type linePart struct {
 // weaken makes a part thin.
 func (l *linePart) weaken() {
 	l.weak = true
-	l.style.Width /= 2
+	l.style.Width /= 1.8
 	if l.glyph != nil {
 		small := *l.glyph
 		small.Radius /= 1.8

@@ -195,9 +195,11 @@ func overlays(runs []Run) []plan {
 	steps := sweepLatencies(nil)
 	steps.config.Title = "Latency p99 of the sweeps' steps"
 	ids := make([]string, len(runs))
+	var measured []load.Point
 	for i, r := range runs {
 		ids[i] = runID(i)
 		points := measuredPoints(r.Result)
+		measured = append(measured, points...)
 		_, begin := timeline(r.Result)
 		from := func(column int) source {
 			return source{Name: r.Name, Table: ids[i] + idTime, Column: column, Offset: 0 - begin} // not -0
@@ -212,7 +214,9 @@ func overlays(runs []Run) []plan {
 	if swept {
 		rate.note = "Only the measured parts are shown. For a sweep, that is its best step."
 	}
-	plans := []plan{rate, p99, distributionPlan(runs, ids), inFlight}
+	overTime := []plan{rate, p99, inFlight}
+	shareTime(overTime, measured)
+	plans := slices.Insert(overTime, 2, distributionPlan(runs, ids))
 	if swept {
 		plans = append(plans, steps)
 	}

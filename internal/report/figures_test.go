@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -154,6 +155,28 @@ func TestTimeOfSweepBeginsAtZero(t *testing.T) {
 	}
 	if got := timePlans("", swept())[0].config.XLabel; got != "seconds since the sweep began" {
 		t.Errorf("the axis says %q", got)
+	}
+}
+
+// The charts over time have the same axis, even if no handshake succeeded at first.
+func TestChartsOverTimeShareTheirAxis(t *testing.T) {
+	r := result(400, 3000)
+	for i := range r.Series[:50] {
+		r.Series[i] = load.Point{At: r.Series[i].At, Length: .1, Errors: 3}
+	}
+	axis := regexp.MustCompile(`data-plot="\S+ \S+ \S+ \S+ (\S+ \S+)"`)
+	figures, err := drawAll(slices.Concat(timePlans("", r), overlays([]Run{{"a", r}, {"b", r}})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range figures {
+		want := "-1 10"
+		if i >= 3 { // of the measured part only
+			want = "0 10"
+		}
+		if m := axis.FindStringSubmatch(string(f.Wide)); f.Title != "Latency distribution" && (m == nil || m[1] != want) {
+			t.Errorf("chart %d, %s: from and to %q, want %s", i, f.Title, m, want)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // fact is a line at the top of a run.
 type fact struct {
 	Label, Text string
-	Code        bool
+	Words       []string // instead of Text, of a command; lines are broken only between them
 }
 
 // facts says when, with what, how and where a run was made. What the result does not say
@@ -36,7 +36,7 @@ func facts(r *load.Result) []fact {
 		add("Tool", "tlsdemo "+tool)
 	}
 	if r.Settings.Command != "" {
-		out = append(out, fact{"Command", r.Settings.Command, true})
+		out = append(out, fact{Label: "Command", Words: strings.Split(r.Settings.Command, " ")})
 	}
 	if n := len(r.Machines); n > 0 {
 		add("Client", fmt.Sprintf("%d machines, see below", n))

@@ -43,12 +43,25 @@ func timePlans(id string, r *load.Result) []plan {
 
 	inFlight := timePlan("Connections at a time", "maximum in each interval", label, spans...)
 	inFlight.add(overTime("", points, pointInFlight, 0), from("connections", columnInFlight))
-	return []plan{rate, latencies, inFlight}
+	plans := []plan{rate, latencies, inFlight}
+	shareTime(plans, points)
+	return plans
 }
 
 // failed reports whether something failed, in the measured part or outside it.
 func failed(r *load.Result) bool {
 	return r.Errors > 0 || slices.ContainsFunc(r.Series, func(p load.Point) bool { return p.Errors > 0 })
+}
+
+// shareTime gives charts the same time axis, even if some have no values at an end. The
+// axis includes all of these intervals.
+func shareTime(plans []plan, points []load.Point) {
+	for _, p := range points {
+		for i := range plans {
+			c := &plans[i].config
+			c.XInclude = append(c.XInclude, p.At, p.At+p.Length)
+		}
+	}
 }
 
 // timeline returns the intervals of a run with the times at which they are drawn, and

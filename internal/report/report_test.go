@@ -192,7 +192,7 @@ func TestPageOfOneRun(t *testing.T) {
 		`Connections at a time, maximum</th><td class="num">64<`,
 		`<dt>Started</dt><dd>2026-03-01 12:00:00 UTC</dd>`,
 		`<dt>Tool</dt><dd>tlsdemo v1.2.3, commit 0123456789ab, go1.26.0, linux/amd64</dd>`,
-		`<dt>Command</dt><dd class="code">tlsdemo load --duration 10s server.example:8443</dd>`,
+		`<dt>Command</dt><dd class="code"><span>tlsdemo</span> <span>load</span> <span>--duration</span> <span>10s</span> <span>server.example:8443</span></dd>`,
 		`<dt>Client</dt><dd>client.example, Example CPU @ 2.00GHz, 2 cores, Linux 6.12.0, amd64</dd>`,
 		`<dt>Server</dt><dd>not known; load&#39;s --server records it</dd>`,
 		`tlsdemo</th><td class="text">v1.2.3, commit 0123456789ab, go1.26.0, linux/amd64</td>`,
