@@ -15,6 +15,7 @@ func TestNumbers(t *testing.T) {
 		{axisMicros(20), "20\u00a0µs"}, {axisMicros(5000), "5\u00a0ms"}, {axisMicros(1e6), "1\u00a0s"},
 		{size(512), "512\u00a0B"}, {size(999), "999\u00a0B"}, {size(2048), "2.05\u00a0kB"}, {size(23 << 20), "24.1\u00a0MB"}, {size(999_600), "1.00\u00a0MB"}, {size(5e15), "5,000\u00a0TB"},
 		{percent(1, 4), "25.0\u00a0%"}, {percent(0, 4), "0\u00a0%"}, {percent(1, 0), none}, {percent(99999, 100000), ">\u200a99.9\u00a0%"}, {percent(4, 4), "100\u00a0%"},
+		{seconds(-3.01611), "−3.02"}, {seconds(12.5), "12.5"}, {seconds(3), "3"}, {seconds(-0.001), "0"}, {seconds(120), "120"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)

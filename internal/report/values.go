@@ -1,6 +1,7 @@
 package report
 
 import (
+	"math"
 	"strconv"
 
 	"github.com/jobloop/jobloop/internal/load"
@@ -39,7 +40,7 @@ func timeValues(id string, r *load.Result) table {
 	points, _ := timeline(r)
 	for _, p := range points[:min(len(points), maxValueRows)] {
 		l := load.Percentiles{Count: p.Handshakes}
-		t.addAt(p.At, text(shortNumber(p.At, 6)+"\u00a0s"), num(perSecond(handshakeRate(p))), num(perSecond(errorRate(p))),
+		t.addAt(p.At, text(seconds(p.At)+"\u00a0s"), num(perSecond(handshakeRate(p))), num(perSecond(errorRate(p))),
 			percentileCell(l, 50, p.P50), percentileCell(l, 99, p.P99), num(latency(l, p.Max).String()), counted(int64(p.InFlight)))
 	}
 	return t
@@ -49,12 +50,16 @@ func timeValues(id string, r *load.Result) table {
 func distributionValues(id string, r *load.Result) table {
 	t := table{ID: id + idDistribution, Title: "Latency distribution", Head: heads("Share", ">took at most")}
 	for _, q := range r.Distribution[:min(len(r.Distribution), maxValueRows)] {
-		t.addAt(place(r, q), text(shortNumber(q.Percentile, 9)+"\u00a0%"), percentileCell(r.Latency, q.Percentile, q.Latency))
+		t.addAt(place(r, q), text(strconv.FormatFloat(q.Percentile, 'g', 9, 64)+"\u00a0%"), percentileCell(r.Latency, q.Percentile, q.Latency))
 	}
 	return t
 }
 
-// shortNumber formats a number with at most that many significant digits.
-func shortNumber(v float64, digits int) string {
-	return strconv.FormatFloat(v, 'g', digits, 64)
+// seconds formats a time with up to two decimals. The shortest intervals have 0.1 s.
+func seconds(v float64) string {
+	s := trimZeros(strconv.FormatFloat(math.Abs(v), 'f', 2, 64))
+	if v < 0 && s != "0" {
+		return "−" + s
+	}
+	return s
 }
