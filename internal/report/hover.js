@@ -84,7 +84,8 @@ for (const figure of document.querySelectorAll("figure[data-series]")) {
     line.style.left = left + "px";
     line.style.top = a.top + "px";
     line.style.height = a.bottom - a.top + "px";
-    tip.style.top = a.top + "px";
+    // Below the axis if it would hide most of the chart.
+    tip.style.top = (tip.offsetHeight > 0.7 * (a.bottom - a.top) ? a.bottom + 6 : a.top) + "px";
     tip.style.left = Math.max(0, Math.min(left + 8, left > (a.left + a.right) / 2 ? left - 8 - tip.offsetWidth : plot.clientWidth - tip.offsetWidth)) + "px";
   };
 

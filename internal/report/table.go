@@ -48,14 +48,13 @@ func (c cell) Classes() string {
 	if c.Num {
 		classes = append(classes, "num")
 	}
-	length := utf8.RuneCountInString(c.Text)
 	switch {
 	case slices.ContainsFunc(strings.Fields(c.Text+" "+c.Sub), func(w string) bool { return utf8.RuneCountInString(w) > maxWord }):
 		classes = append(classes, "long") // words may be broken
 	case c.Num:
-	case length <= 20:
+	case utf8.RuneCountInString(c.Text) <= 20:
 		classes = append(classes, "short") // stays on one line
-	case length > 30:
+	default:
 		classes = append(classes, "text") // needs room
 	}
 	return strings.Join(classes, " ")
