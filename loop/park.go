@@ -1,7 +1,9 @@
 package loop
 
 import (
+	"errors"
 	"io"
+	"net"
 	"os"
 )
 
@@ -38,6 +40,39 @@ func (c *Conn) Park(h Handler) error {
 		h = t.handler
 	}
 	c.next = h
+	return nil
+}
+
+// Serve gives a connection that Dial has made to h. The connection is parked: a job with h
+// is started when there is something to read, as described at Park. The job is then the
+// connection's own.
+//
+// Serve must be called on the loop's goroutine. It returns an error if the peer has ended
+// the connection and a Read has said so, if another job is inside Read or Write, or if the
+// connection has a job of its own. The connection is then what it was.
+func (c *Conn) Serve(h Handler) error {
+	var err error
+	switch {
+	case h == nil:
+		err = errors.New("nil Handler")
+	case !c.l.here():
+		err = ErrNotInJob
+	case c.state.Load() != connOpen:
+		err = net.ErrClosed
+	case c.task != nil:
+		err = errors.New("it has a job of its own, which can park it")
+	case c.rd.busy > 0 || c.wr.busy > 0:
+		err = ErrInUse
+	case c.reason == io.EOF:
+		err = io.EOF
+	case c.reason == errGone:
+		err = errnoEPIPE
+	}
+	if err != nil {
+		return c.opError("serve", err)
+	}
+	c.next = h
+	c.served()
 	return nil
 }
 

@@ -17,7 +17,7 @@ import (
 func (c *loadCmd) config() load.Config {
 	cfg := load.Config{
 		Targets: c.Targets, Sources: c.Source, Rate: c.Rate, Poisson: bool(c.Arrivals),
-		Duration: c.Duration, Count: c.Count, Ramp: c.Ramp, Timeout: c.Timeout, Patience: c.Patience, Loops: c.Loops, StartAt: c.StartAt.Time,
+		Duration: c.Duration, Count: c.Count, Ramp: c.Ramp, Timeout: c.Timeout, Patience: c.Patience, Hold: c.Hold, Abort: c.Abort, Loops: c.Loops, StartAt: c.StartAt.Time,
 		TLS: load.TLSConfig{
 			Version: uint16(c.TLS), Curve: tls.CurveID(c.Curve), Cipher: uint16(c.Cipher),
 			ALPN: c.ALPN, ServerName: c.SNI.name, NoServerName: c.SNI.none, Insecure: c.Insecure,

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jobloop/jobloop/internal/load"
@@ -115,11 +114,9 @@ func (r *resumeShare) UnmarshalText(text []byte) error {
 	case "tickets":
 		*r = 1
 	default:
-		percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
-		if err != nil || !(percent >= 0 && percent <= 100) {
+		if err := (*load.Share)(r).UnmarshalText(text); err != nil {
 			return fmt.Errorf("%q is neither none, nor tickets, nor a percentage such as 80%%", s)
 		}
-		*r = resumeShare(percent / 100)
 	}
 	return nil
 }
@@ -131,7 +128,7 @@ func (r resumeShare) String() string {
 	case 1:
 		return "tickets"
 	}
-	return strconv.FormatFloat(100*float64(r), 'g', 4, 64) + "%"
+	return load.Share(r).String()
 }
 
 // serverName is the name to send and to verify. The zero value leaves it to the target.

@@ -72,7 +72,7 @@ func (c *loadCmd) failure(res *load.Result) error {
 			return fmt.Errorf("the server did not keep up with the first rate: %s", res.Sweep.Limit)
 		}
 	case len(res.Unmet) > 0:
-	case res.Handshakes == 0:
+	case res.Handshakes == 0 && len(res.Aborted) == 0:
 		return errors.New("no handshake was measured")
 	}
 	if len(res.Unmet) > 0 {

@@ -53,6 +53,12 @@ func writeLoadSummary(w io.Writer, res *load.Result) {
 		{"client", fmt.Sprintf("%.0f µs CPU each, %.0f %% of %s, %s", res.Client.CPUPerHandshake, 100*res.Client.Busy,
 			plural(res.Client.Loops, "thread"), byteCount(res.Client.MaxRSS))},
 	}
+	if len(res.Aborted) > 0 {
+		rows = append(rows, []string{"aborted", countKinds(res.Aborted)})
+	}
+	if res.Held > 0 {
+		rows = append(rows, []string{"held", fmt.Sprintf("%d, of which the server ended %d", res.Held, res.HeldEndedByServer)})
+	}
 	if res.Stopped != "" {
 		rows = append(rows, []string{"stopped", fmt.Sprintf("early: %s; %d cut off, the oldest after %s", res.Stopped, res.Total.Canceled, micros(res.Total.OldestCanceled))})
 	}
@@ -70,6 +76,7 @@ func writeLoadSummary(w io.Writer, res *load.Result) {
 	row("TLS handshake", &res.Phases.TLS)
 	row("first byte", res.Phases.FirstByte)
 	row("gave up after", res.GaveUpAfter)
+	row("hold ended after", res.HeldEndedAfter)
 	if len(table) > 1 {
 		writeColumns(w, table)
 	}

@@ -60,6 +60,9 @@ func (w *worker) repeat(ctx context.Context, delay time.Duration) {
 			v.measured = true
 		}
 		if w.do(ctx, v) == nil {
+			if v.held != nil { // the next begins when that ends
+				return
+			}
 			if w.letClose(ctx) != nil {
 				return
 			}

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -59,10 +60,30 @@ type Config struct {
 	// Timeout limits each connection, from the dial to the end of the answer.
 	Timeout time.Duration
 
-	// Patience is how long clients wait before they give up: for the end of the
-	// answer, or of the handshake if there is no request. If it is zero, they
-	// wait until Timeout.
-	Patience Patience
+	// Patience is how long clients wait before they give up. The time counts from
+	// when the client begins to connect, and includes its handshake and request.
+	// The others, or all if it is zero, wait until Timeout.
+	//
+	// A client that gives up closes its connection as a browser does (FIN), even
+	// if Reset is set. It does not wait for the server to close. It counts as an
+	// error of its own kind, "gave up". If its patience is longer than Timeout,
+	// the timeout ends it, and it counts as a "timeout". In an open loop where all
+	// clients are impatient, one that has not begun within Patience.Max after it
+	// was due does not begin at all. The probes before a run do not give up.
+	Patience Times
+
+	// Hold is how long clients keep their connections open and idle after the
+	// handshake and the answer, before they close them. That is no part of the
+	// latency. What the server sends meanwhile is dropped. Held connections are
+	// among Connections. At the end of the measured part they are closed.
+	Hold Times
+
+	// Abort is the share of clients that disconnect at a random phase: connected,
+	// in the middle of the hello, after the hello, after the handshake, and, if
+	// there is a request, after the request. They are neither errors nor
+	// successes, and are not held. One that fails or gives up before its phase
+	// counts as that.
+	Abort Share
 
 	// Loops is the number of event loops, each on its own thread. The connections
 	// are divided among them.
@@ -204,14 +225,12 @@ func (c *Config) Validate() error {
 		return errors.New("a negative time")
 	case c.Timeout <= 0:
 		return fmt.Errorf("a timeout of %v", c.Timeout)
-	case c.Patience != Patience{} && c.Patience.Min <= 0:
-		return fmt.Errorf("a patience of %v", c.Patience.Min)
-	case c.Patience.Max < c.Patience.Min:
-		return fmt.Errorf("a patience from %v to %v: the second is less than the first", c.Patience.Min, c.Patience.Max)
+	case !c.Abort.valid():
+		return fmt.Errorf("%v is not a share of clients that abort", float64(c.Abort))
 	case !(c.Resume >= 0 && c.Resume <= 1):
 		return fmt.Errorf("%v is not a share of handshakes to resume", c.Resume)
 	case c.Request != "" && (c.Request[0] != '/' || strings.ContainsFunc(c.Request, func(r rune) bool { return r <= ' ' || r == 0x7f })):
 		return fmt.Errorf("%q is not a path to request: a path begins with / and has no spaces", c.Request)
 	}
-	return nil
+	return cmp.Or(c.Patience.check("patience"), c.Hold.check("hold"))
 }

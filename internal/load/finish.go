@@ -41,6 +41,8 @@ func (r *run) result(m *measured) *Result {
 		res.HandshakesPer = float64(rec.inTime) / took.Seconds()
 	}
 	rec.describe(res, s.rate > 0)
+	res.Aborted = rec.aborted.byName()
+	res.Held = rec.held
 	_, maxRSS := cpuTime()
 	res.Client = Client{CPU: m.client.cpu.Seconds(), Busy: m.client.busy(len(r.workers)), Loops: len(r.workers), MaxRSS: maxRSS}
 	if rec.handshakes > 0 {
@@ -136,8 +138,8 @@ func (res *Result) warn(r *run, m *measured) {
 	if m.rec.full {
 		warn("all %d connections were in use at times, so handshakes began late. Latencies include this delay. Use --connections to allow more.", c.Connections)
 	}
-	if c.Rate > 0 && c.Sweep == nil && c.Count == 0 && r.why == "" && res.HandshakesPer < sweepThroughput*r.due(m) {
-		warn("%.0f handshakes a second were done, but %.0f were due: the server, or whatever other warnings name, did not keep up.", res.HandshakesPer, r.due(m))
+	if c.Rate > 0 && c.Sweep == nil && c.Count == 0 && r.why == "" && res.HandshakesPer < sweepThroughput*r.due(m, c.Rate) {
+		warn("%.0f handshakes a second were done, but %.0f were due: the server, or whatever other warnings name, did not keep up.", res.HandshakesPer, r.due(m, c.Rate))
 	}
 	if n := r.kinds[kindPorts]; n > 0 {
 		warn("%d connections found no free local port: closed connections keep theirs in TIME_WAIT for a minute. Use --reset, several --source addresses, or a wider range of ports (sysctl net.ipv4.ip_local_port_range).", n)

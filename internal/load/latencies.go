@@ -17,17 +17,18 @@ type Histograms struct {
 	FirstByte  Histogram `json:"first_byte,omitempty"`
 	StartDelay Histogram `json:"start_delay,omitempty"`
 	GaveUp     Histogram `json:"gave_up_after,omitempty"`
+	HeldEnded  Histogram `json:"held_ended_after,omitempty"`
 }
 
 // latencies are the histograms of a part of a run.
 type latencies struct {
-	latency, connect, tls, firstByte, delay, gaveUp *hdrhistogram.Histogram
+	latency, connect, tls, firstByte, delay, gaveUp, heldEnded *hdrhistogram.Histogram
 }
 
 func newLatencies() latencies {
 	return latencies{
 		latency: newHistogram(Digits), connect: newHistogram(Digits), tls: newHistogram(Digits),
-		firstByte: newHistogram(Digits), delay: newHistogram(Digits), gaveUp: newHistogram(Digits),
+		firstByte: newHistogram(Digits), delay: newHistogram(Digits), gaveUp: newHistogram(Digits), heldEnded: newHistogram(Digits),
 	}
 }
 
@@ -38,6 +39,7 @@ func (l *latencies) merge(o *latencies) {
 	l.firstByte.Merge(o.firstByte)
 	l.delay.Merge(o.delay)
 	l.gaveUp.Merge(o.gaveUp)
+	l.heldEnded.Merge(o.heldEnded)
 }
 
 // latencies returns the histograms of a result.
@@ -49,7 +51,7 @@ func (r *Result) latencies() (latencies, error) {
 		from Histogram
 	}{
 		{&l.latency, r.Histograms.Latency}, {&l.connect, r.Histograms.Connect}, {&l.tls, r.Histograms.TLS},
-		{&l.firstByte, r.Histograms.FirstByte}, {&l.delay, r.Histograms.StartDelay}, {&l.gaveUp, r.Histograms.GaveUp},
+		{&l.firstByte, r.Histograms.FirstByte}, {&l.delay, r.Histograms.StartDelay}, {&l.gaveUp, r.Histograms.GaveUp}, {&l.heldEnded, r.Histograms.HeldEnded},
 	} {
 		if *f.to, err = f.from.Decode(Digits); err != nil {
 			return latencies{}, err
@@ -75,6 +77,10 @@ func (l *latencies) describe(res *Result, open bool) {
 	if l.gaveUp.TotalCount() > 0 {
 		after := percentiles(l.gaveUp)
 		res.GaveUpAfter, res.Histograms.GaveUp = &after, encode(l.gaveUp)
+	}
+	if l.heldEnded.TotalCount() > 0 {
+		after := percentiles(l.heldEnded)
+		res.HeldEndedByServer, res.HeldEndedAfter, res.Histograms.HeldEnded = after.Count, &after, encode(l.heldEnded)
 	}
 	res.Distribution = []Quantile{}
 	for _, b := range distribution(l.latency) {
@@ -118,6 +124,7 @@ func (r *Result) stored() iter.Seq[stored] {
 			{"histograms.first_byte", r.Histograms.FirstByte, Digits, count(r.Phases.FirstByte)},
 			{"histograms.start_delay", r.Histograms.StartDelay, Digits, count(r.StartDelay)},
 			{"histograms.gave_up_after", r.Histograms.GaveUp, Digits, count(r.GaveUpAfter)},
+			{"histograms.held_ended_after", r.Histograms.HeldEnded, Digits, count(r.HeldEndedAfter)},
 		} {
 			if !yield(s) {
 				return

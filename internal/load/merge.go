@@ -144,6 +144,8 @@ func (r *Result) addCounts(o *Result) {
 	r.BytesRead += o.BytesRead
 	r.BytesWritten += o.BytesWritten
 	r.MaxInFlight += o.MaxInFlight
+	r.Held += o.Held
+	r.Aborted = addPhases(r.Aborted, o.Aborted)
 	r.Total.add(o.Total)
 	for kind, n := range o.ErrorsByKind {
 		r.ErrorsByKind[kind] += n

@@ -193,8 +193,9 @@ func TestMergeAddsCounts(t *testing.T) {
 		r.Negotiated = []Negotiated{{Version: "TLS 1.3", Handshakes: n}, {Version: fmt.Sprint(n), Handshakes: 1}}
 		r.Certificates = []Certificate{{SHA256: "aa", Handshakes: n}, {SHA256: fmt.Sprint(n), Handshakes: 1}}
 		r.Targets = []Target{{Target: "server:443", Address: "192.0.2.1:443", Handshakes: n, Errors: n}, {Target: "server:443", Address: fmt.Sprint("192.0.2.", n, ":443"), Handshakes: 1}}
+		r.Held, r.Aborted = n, map[string]int64{"connected": n, fmt.Sprint("phase ", n): 1}
 		r.Client = Client{CPU: float64(n), Busy: float64(n) / 10, Loops: int(n), MaxRSS: 100 * n}
-		r.Total = Total{Begun: n, Handshakes: n, Resumed: n, Requests: n, Errors: n, GaveUp: n, Canceled: n, OldestCanceled: n, Probes: n}
+		r.Total = Total{Begun: n, Handshakes: n, Resumed: n, Requests: n, Errors: n, GaveUp: n, Canceled: n, OldestCanceled: n, Probes: n, Aborted: map[string]int64{"connected": n}}
 		return r
 	}
 	got := mustMerge(t, partsOf(result(3), result(5))...)
@@ -214,7 +215,9 @@ func TestMergeAddsCounts(t *testing.T) {
 		{Target: "server:443", Address: "192.0.2.3:443", Handshakes: 1}, {Target: "server:443", Address: "192.0.2.5:443", Handshakes: 1},
 	})
 	want(t, "client", got.Client, Client{CPU: 8, CPUPerHandshake: 1e6, Busy: 0.5, Loops: 8, MaxRSS: 500})
-	want(t, "total", got.Total, Total{Begun: 8, Handshakes: 8, Resumed: 8, Requests: 8, Errors: 8, GaveUp: 8, Canceled: 8, OldestCanceled: 5, Probes: 8})
+	wantDeep(t, "total", got.Total, Total{Begun: 8, Handshakes: 8, Resumed: 8, Requests: 8, Errors: 8, GaveUp: 8, Canceled: 8, OldestCanceled: 5, Probes: 8, Aborted: map[string]int64{"connected": 8}})
+	want(t, "held", got.Held, 8)
+	wantDeep(t, "aborted", got.Aborted, map[string]int64{"connected": 8, "phase 3": 1, "phase 5": 1})
 	want(t, "rate asked for", got.Settings.Flags["rate"], "200")
 	want(t, "environment", got.Environment, Environment{Host: "host3, host5", Cores: 4, OS: "linux"})
 	want(t, "warnings", len(got.Warnings), 0)

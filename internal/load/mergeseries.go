@@ -106,7 +106,7 @@ func mergeTargets(parts []Part) ([]Target, error) {
 			sum.Errors += t.Errors
 		}
 		if latency.TotalCount() == sum.Handshakes { // every part has it
-			sum.Histogram = encode(latency)
+			sum.Latency, sum.Histogram = percentiles(latency), encode(latency)
 		}
 		targets = append(targets, sum)
 	}

@@ -23,7 +23,7 @@ func (w *worker) pace(ctx context.Context) {
 		now := time.Now()
 		w.skip(now)
 		due, ok := w.arrival()
-		full := w.jobs >= limit
+		full := w.jobs+w.letGone >= limit
 		stopping := canceled || w.run.stopping.Load()
 		if !ok || stopping || full && s.over(now) { // at the end, visits that are due are still begun if a connection is free
 			if full && ok {
@@ -64,7 +64,7 @@ func (w *worker) arrivals(ctx context.Context, due time.Time) {
 	for {
 		v := &visit{due: due}
 		w.do(ctx, v)
-		if w.letClose(ctx) != nil {
+		if v.held != nil || w.letClose(ctx) != nil { // a held connection is still in use
 			return
 		}
 		now := time.Now()
@@ -85,13 +85,13 @@ func (w *worker) arrivals(ctx context.Context, due time.Time) {
 // thread was busy. Without skip, a client that cannot keep up would begin all visits
 // later and later.
 func (w *worker) skip(now time.Time) {
-	most := w.run.cfg.Patience.Max
-	if most == 0 {
+	p := w.run.cfg.Patience
+	if p.Share != 1 {
 		return
 	}
 	for {
 		due, ok := w.arrival()
-		if !ok || now.Sub(due) <= most {
+		if !ok || now.Sub(due) <= p.Max {
 			return
 		}
 		w.miss(due)

@@ -65,7 +65,7 @@ func TestGivingUpWhileConnecting(t *testing.T) {
 		}
 	})
 	t.Cleanup(over.let) // the server waits for its Accept to return
-	cfg := impatient(s, Patience{100 * time.Millisecond, 200 * time.Millisecond})
+	cfg := impatient(s, everyone(100*time.Millisecond, 200*time.Millisecond))
 	res := mustRun(t, t.Context(), cfg)
 	wantGaveUp(t, &cfg, res, cfg.Count)
 	want(t, "bytes written", res.BytesWritten, 0)

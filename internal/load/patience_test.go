@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -48,7 +47,7 @@ func wantGaveUp(t *testing.T, cfg *Config, res *Result, n int64) {
 
 // impatient is a run of 20 clients, all at once. It is a closed loop, so that all of them
 // begin even on a busy machine.
-func impatient(s *server, p Patience) Config {
+func impatient(s *server, p Times) Config {
 	cfg := closedConfig(s)
 	cfg.Connections, cfg.Patience = int(cfg.Count), p
 	return cfg
@@ -60,7 +59,7 @@ func TestAllGiveUp(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		for _, loops := range []int{1, 2} {
 			s := silentAfterProbe(t)
-			cfg := impatient(s, Patience{30 * time.Millisecond, 90 * time.Millisecond})
+			cfg := impatient(s, everyone(30*time.Millisecond, 90*time.Millisecond))
 			cfg.Reset, cfg.Loops = reset, loops
 			res := mustRun(t, t.Context(), cfg)
 			wantGaveUp(t, &cfg, res, cfg.Count)
@@ -86,7 +85,7 @@ func TestGivingUpCloses(t *testing.T) {
 			cancel()
 		}
 	})
-	cfg := impatient(s, Patience{10 * time.Millisecond, 20 * time.Millisecond})
+	cfg := impatient(s, everyone(10*time.Millisecond, 20*time.Millisecond))
 	cfg.Count, cfg.Duration = 0, time.Hour
 	res := mustRun(t, ctx, cfg)
 	want(t, "stopped", res.Stopped, Interrupted)
@@ -104,7 +103,7 @@ func TestGivingUpInTheRequest(t *testing.T) {
 		}
 		s.countEnd(c.NetConn())
 	})
-	cfg := impatient(s, Patience{50 * time.Millisecond, 50 * time.Millisecond})
+	cfg := impatient(s, everyone(50*time.Millisecond, 50*time.Millisecond))
 	cfg.Connections, cfg.Count = 1, 3
 	res := mustRun(t, t.Context(), cfg)
 	wantGaveUp(t, &cfg, res, cfg.Count)
@@ -119,7 +118,7 @@ func TestSomeGiveUp(t *testing.T) {
 		}
 		s.answer(c)
 	})
-	cfg := impatient(s, Patience{200 * time.Millisecond, 300 * time.Millisecond})
+	cfg := impatient(s, everyone(200*time.Millisecond, 300*time.Millisecond))
 	cfg.Connections, cfg.Count = 1, 8
 	res := mustRun(t, t.Context(), cfg)
 	gaveUp := res.ErrorsByKind[kindGaveUp] // more if this machine was busy
@@ -132,7 +131,7 @@ func TestSomeGiveUp(t *testing.T) {
 // Patience longer than the timeout has no effect.
 func TestPatienceBeyondTheTimeout(t *testing.T) {
 	s := silentAfterProbe(t)
-	cfg := impatient(s, Patience{time.Hour, 2 * time.Hour})
+	cfg := impatient(s, everyone(time.Hour, 2*time.Hour))
 	cfg.Timeout = 200 * time.Millisecond
 	res := mustRun(t, t.Context(), cfg)
 	wantErrors(t, res, kindTimeout, cfg.Count)
@@ -147,7 +146,7 @@ func TestPatienceBeyondTheTimeout(t *testing.T) {
 func TestNotBegunInTime(t *testing.T) {
 	s := silentAfterProbe(t)
 	cfg := openConfig(1000, 0, s)
-	cfg.Count, cfg.Connections, cfg.Patience = 1000, 1, Patience{200 * time.Millisecond, 200 * time.Millisecond}
+	cfg.Count, cfg.Connections, cfg.Patience = 1000, 1, everyone(200*time.Millisecond, 200*time.Millisecond)
 	res := mustRun(t, t.Context(), cfg)
 	gaveUp := res.ErrorsByKind[kindGaveUp]
 	if gaveUp == 0 || gaveUp > 10 { // one after another, in about a second
@@ -172,66 +171,8 @@ func TestNoPatience(t *testing.T) {
 // The probe does not give up.
 func TestProbeIsPatient(t *testing.T) {
 	s := serveTLS(t, nil, nil)
-	cfg := impatient(s, Patience{1, 1}) // a nanosecond: no client is served
+	cfg := impatient(s, everyone(1, 1)) // a nanosecond: no client is served
 	res := mustRun(t, t.Context(), cfg)
 	wantGaveUp(t, &cfg, res, cfg.Count)
 	want(t, "all handshakes", res.Total.Handshakes, 1)
-}
-
-func TestPatienceIsDrawnFromItsRange(t *testing.T) {
-	const n = 10_000
-	p := Patience{500 * time.Millisecond, 4 * time.Second}
-	draws := func(index int) []time.Duration {
-		random := newRandom(index)
-		all := make([]time.Duration, n)
-		for i := range all {
-			all[i] = p.draw(random)
-		}
-		return all
-	}
-	all := draws(0)
-	if !slices.Equal(all, draws(0)) {
-		t.Error("the same loop's clients have other patience in another run")
-	}
-	if slices.Equal(all, draws(1)) {
-		t.Error("two loops' clients have the same patience")
-	}
-	var quarters [4]int
-	for _, d := range all {
-		if d < p.Min || d > p.Max {
-			t.Fatalf("%v is not from %v to %v", d, p.Min, p.Max)
-		}
-		quarters[min(int(4*(d-p.Min)/(p.Max-p.Min)), 3)]++
-	}
-	for i, got := range quarters { // the same in every run, so the test does not depend on chance
-		if got < n/4-n/50 || got > n/4+n/50 {
-			t.Errorf("%d of %d are in quarter %d of the range", got, n, i+1)
-		}
-	}
-	one := Patience{time.Second, time.Second}
-	want(t, "patience without a range", one.draw(newRandom(0)), time.Second)
-}
-
-func TestPatienceAsText(t *testing.T) {
-	for text, want := range map[string]Patience{
-		"2s":       {2 * time.Second, 2 * time.Second},
-		"500ms-4s": {500 * time.Millisecond, 4 * time.Second},
-		"1s-1s":    {time.Second, time.Second},
-	} {
-		var got, again Patience
-		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
-			t.Errorf("%s: %v, %v; want %v", text, got, err, want)
-		}
-		if err := again.UnmarshalText([]byte(got.String())); err != nil || again != want {
-			t.Errorf("%s is printed as %s: %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "-", "2", "1s-", "-1s", "1s--2s", "0s", "0s-1s", "2s-1s", "1s-2s-3s", "soon"} {
-		if err := new(Patience).UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q is taken", text)
-		}
-	}
-	if s := (Patience{}).String(); s != "" { // otherwise it would be among the settings
-		t.Errorf("none is printed as %q", s)
-	}
 }

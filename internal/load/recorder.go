@@ -25,10 +25,13 @@ type recorder struct {
 	negotiated   map[negotiated]int64
 	certificates map[*certificate]int64
 	targets      []outcome
+	aborted      aborted
+	held         int64
 	last         time.Time // end of the last handshake that succeeded
 
-	total Total
-	seen  map[string]int64 // errors of every kind, measured or not
+	total      Total
+	allAborted aborted          // measured or not
+	seen       map[string]int64 // errors of every kind, measured or not
 }
 
 // outcome is how visits to a target ended. A single target's latency is the run's.
@@ -145,6 +148,9 @@ func (r *recorder) merge(o *recorder) {
 	if o.last.After(r.last) {
 		r.last = o.last
 	}
+	r.aborted.add(&o.aborted)
+	r.allAborted.add(&o.allAborted)
+	r.held += o.held
 	r.total.add(o.total)
 	for k, n := range o.seen {
 		r.seen[k] += n
@@ -158,6 +164,7 @@ func (t *Total) add(o Total) {
 	t.Requests += o.Requests
 	t.Errors += o.Errors
 	t.GaveUp += o.GaveUp
+	t.Aborted = addPhases(t.Aborted, o.Aborted)
 	t.Canceled += o.Canceled
 	t.OldestCanceled = max(t.OldestCanceled, o.OldestCanceled)
 	t.Probes += o.Probes

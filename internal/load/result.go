@@ -35,6 +35,16 @@ type Result struct {
 	// to connect. They are among Errors. It is nil if no client gave up.
 	GaveUpAfter *Percentiles `json:"gave_up_after_us,omitempty"`
 
+	// Aborted is how many clients disconnected on purpose, by phase. They are neither
+	// among Handshakes nor among Errors.
+	Aborted map[string]int64 `json:"aborted,omitempty"`
+
+	// Held is how many connections were held open after their end. The server ended
+	// HeldEndedByServer of them before the client did, after the time HeldEndedAfter.
+	Held              int64        `json:"held,omitempty"`
+	HeldEndedByServer int64        `json:"held_ended_by_server,omitempty"`
+	HeldEndedAfter    *Percentiles `json:"held_ended_after_us,omitempty"`
+
 	// NotBegun is how many handshakes were due but never begun, because there was
 	// no free connection until the end, or for longer than the client's patience.
 	// They are among Errors. Open loop only.
@@ -211,6 +221,11 @@ type Total struct {
 	// the server had stopped answering before the run was stopped, this shows it.
 	// No percentile does.
 	OldestCanceled int64 `json:"canceled_max_age_us,omitempty"`
+
+	// Aborted counts all clients that disconnected on purpose, by phase. Those after the
+	// handshake, and after the request, are among Handshakes. Servers also count the
+	// requests of the latter.
+	Aborted map[string]int64 `json:"aborted,omitempty"`
 
 	Probes int64 `json:"probes"` // of Begun, before the start: one to each address of a target and from each source
 }

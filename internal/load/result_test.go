@@ -56,6 +56,8 @@ func TestJSON(t *testing.T) {
 	cfg.Connections = 1
 	res := mustRun(t, t.Context(), cfg)
 	res.GaveUpAfter, res.Total.GaveUp = &Percentiles{Count: 1}, 1
+	res.Held, res.HeldEndedByServer, res.HeldEndedAfter = 1, 1, &Percentiles{Count: 1}
+	res.Aborted, res.Total.Aborted = map[string]int64{"connected": 1}, map[string]int64{"connected": 1}
 	res.NotBegun, res.Warnings, res.Stopped = 1, []string{"w"}, Interrupted // so that these keys are there
 	res.ErrorExamples = map[string]string{"a": "b"}
 	res.Sweep = &Sweep{Steps: []Step{{Why: "why", ErrorsByKind: map[string]int64{}}}, Limit: "limit"}
@@ -63,8 +65,8 @@ func TestJSON(t *testing.T) {
 	m := wantNoNull(t, res)
 
 	percentiles := "count max mean min p50 p90 p99 p999"
-	wantKeys(t, "the result", m, "bytes_read bytes_written certificates client duration_s environment error_examples errors "+
-		"errors_by_kind gave_up_after_us handshakes handshakes_per_s histograms latency_distribution latency_us max_in_flight measured_from negotiated not_begun phases_us "+
+	wantKeys(t, "the result", m, "aborted bytes_read bytes_written certificates client duration_s environment error_examples errors "+
+		"errors_by_kind gave_up_after_us handshakes handshakes_per_s held held_ended_after_us held_ended_by_server histograms latency_distribution latency_us max_in_flight measured_from negotiated not_begun phases_us "+
 		"schema series settings start_delay_us started stopped sweep targets total warnings")
 	wantKeys(t, "latency_us", m["latency_us"], percentiles)
 	wantKeys(t, "start_delay_us", m["start_delay_us"], percentiles)
@@ -72,7 +74,7 @@ func TestJSON(t *testing.T) {
 	wantKeys(t, "phases_us", m["phases_us"], "connect first_byte tls")
 	wantKeys(t, "connect", m["phases_us"].(map[string]any)["connect"], percentiles)
 	wantKeys(t, "client", m["client"], "busy cpu_s cpu_us_per_handshake loops max_rss_bytes")
-	wantKeys(t, "total", m["total"], "begun canceled errors gave_up handshakes probes requests resumed")
+	wantKeys(t, "total", m["total"], "aborted begun canceled errors gave_up handshakes probes requests resumed")
 	wantKeys(t, "settings", m["settings"], "command flags")
 	wantKeys(t, "environment", m["environment"], "arch commit cores cpu go host kernel os version")
 	wantKeys(t, "sweep", m["sweep"], "knee_per_s limit steps")

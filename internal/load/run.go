@@ -37,6 +37,7 @@ type run struct {
 	stages   int              // begun
 	begin    time.Time        // of the first stage
 	total    Total            // of the probes and of the stages that are done
+	aborted  aborted          // the same
 	kinds    map[string]int64 // of all errors up to now, measured or not
 	ended    chan struct{}    // closed when the loops have ended
 	endErr   error            // the loops' error, after that
@@ -176,6 +177,8 @@ func (r *run) runStage(ctx context.Context, s *stage) *measured {
 // account adds a recorder's counts of all connections, measured or not.
 func (r *run) account(rec *recorder) {
 	r.total.add(rec.total)
+	r.aborted.add(&rec.allAborted)
+	r.total.Aborted = r.aborted.byName()
 	for kind, n := range rec.seen {
 		r.kinds[kind] += n
 	}

@@ -63,7 +63,9 @@ func wantSums(t testing.TB, cfg *Config, res *Result) {
 	if gaveUp > res.Total.GaveUp || res.Total.GaveUp > res.Total.Errors {
 		t.Errorf("%d gave up in the measured part, %d in all, of %d errors", gaveUp, res.Total.GaveUp, res.Total.Errors)
 	}
-	want(t, "probes", res.Total.Probes, int64(max(len(cfg.Targets), len(cfg.Sources))))
+	if least := int64(max(len(cfg.Targets), len(cfg.Sources))); res.Total.Probes < least { // a name may have more addresses
+		t.Errorf("%d probes, want %d or more", res.Total.Probes, least)
+	}
 	for kind := range res.ErrorsByKind {
 		if res.ErrorExamples[kind] == "" {
 			t.Errorf("no example of the error %q", kind)
@@ -79,19 +81,33 @@ func wantSums(t testing.TB, cfg *Config, res *Result) {
 	if cfg.Request != "" {
 		succeeded = res.Total.Requests
 	}
-	want(t, "connections that ended", succeeded+res.Total.Errors+res.Total.Canceled, res.Total.Begun)
+	aborted := int64(0)
+	for phase, n := range res.Total.Aborted {
+		aborted += n
+		if res.Aborted[phase] > n {
+			t.Errorf("%d aborted %s in the measured part, %d in all", res.Aborted[phase], phase, n)
+		}
+	}
+	if cfg.Request == "" {
+		succeeded -= res.Total.Aborted[abortNames[abortShaken]]
+	}
+	want(t, "connections that ended", succeeded+res.Total.Errors+res.Total.Canceled+aborted, res.Total.Begun)
+	if res.Held > res.Handshakes || res.HeldEndedByServer > res.Held {
+		t.Errorf("of %d handshakes %d were held; the server ended %d", res.Handshakes, res.Held, res.HeldEndedByServer)
+	}
 	if res.Stopped == "" { // a run that was cut short may lose the end of its series
 		inSeries := int64(0)
 		for _, p := range res.Series {
 			inSeries += p.Handshakes + p.Errors
 		}
-		want(t, "connections in the series", inSeries, res.Total.Begun-res.Total.Probes)
+		want(t, "connections in the series", inSeries+aborted, res.Total.Begun-res.Total.Probes)
 	}
 }
 
 // wantSame checks that the servers have counted the same as the run.
 func wantSame(t testing.TB, res *Result, servers ...*server) {
 	t.Helper()
+	requests := res.Total.Requests + res.Total.Aborted[abortNames[abortAsked]]
 	var sum Total
 	// The last of them may still be on its way through the server.
 	testkit.Eventually(t, "the servers see all connections", func() bool {
@@ -102,10 +118,10 @@ func wantSame(t testing.TB, res *Result, servers ...*server) {
 			sum.Resumed += s.resumed.Load()
 			sum.Requests += s.requests.Load()
 		}
-		return sum.Begun >= res.Total.Begun && sum.Handshakes >= res.Total.Handshakes && sum.Requests >= res.Total.Requests
+		return sum.Begun >= res.Total.Begun && sum.Handshakes >= res.Total.Handshakes && sum.Requests >= requests
 	})
 	want(t, "begun, as the server counts", sum.Begun, res.Total.Begun)
 	want(t, "handshakes, as the server counts", sum.Handshakes, res.Total.Handshakes)
 	want(t, "resumed, as the server counts", sum.Resumed, res.Total.Resumed)
-	want(t, "requests, as the server counts", sum.Requests, res.Total.Requests)
+	want(t, "requests, as the server counts", sum.Requests, requests)
 }

@@ -76,12 +76,14 @@ func (r *run) sweep(ctx context.Context) *measured {
 }
 
 // due returns how many handshakes a second were due in the measured part of an open
-// loop. At random, there may be more or fewer than the rate.
-func (r *run) due(m *measured) float64 {
+// loop, without those that clients aborted. At random, there may be more or fewer than
+// the rate.
+func (r *run) due(m *measured, rate float64) float64 {
+	seconds := m.stage.end.Sub(m.stage.start).Seconds()
 	if !r.cfg.Poisson {
-		return m.stage.rate
+		return rate - float64(m.rec.aborted.sum())/seconds
 	}
-	return float64(m.rec.handshakes+m.rec.errors) / m.stage.end.Sub(m.stage.start).Seconds()
+	return float64(m.rec.handshakes+m.rec.errors) / seconds
 }
 
 // step judges a step of a sweep.
@@ -98,7 +100,7 @@ func (r *run) step(rate float64, m *measured) Step {
 		ClientBusy:    m.client.busy(len(r.workers)),
 	}
 	failed := float64(s.Errors) / float64(max(s.Handshakes+s.Errors, 1))
-	due := r.due(m)
+	due := r.due(m, rate)
 	p99 := time.Duration(s.Latency.P99) * time.Microsecond
 	switch {
 	case failed > sweepFailures:

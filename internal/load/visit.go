@@ -23,6 +23,9 @@ type visit struct {
 	timeout  time.Duration
 	patience time.Duration // 0: it waits until the timeout
 	gaveUp   bool          // its patience ran out
+	held     *holding      // the connection is to be held open
+	abort    abortPhase    // where the client aborts
+	aborted  bool          // it has
 
 	due       time.Time
 	began     time.Time
@@ -57,6 +60,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 		v.target = w.targets[n%len(w.targets)]
 		v.dialer = v.target.dialers[n/len(w.targets)%len(v.target.dialers)]
 		v.patience = w.drawPatience()
+		v.abort = w.drawAbort()
 	}
 	dialer, timeout := v.dialer, w.run.cfg.Timeout
 	v.timeout = timeout
@@ -71,11 +75,13 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 		return v.failed(partConnect, err)
 	}
 	v.connected = time.Now()
-	defer raw.Close()
-	defer v.leave(raw) // before the Close above
+	defer v.leave(raw)
 	raw.SetDeadline(v.began.Add(timeout))
 	if w.run.cfg.Reset {
 		raw.SetLinger(0)
+	}
+	if w.aborts(v, abortConnected, raw) {
+		return errAborted
 	}
 	config, resuming := v.target.full, w.resumeNext(v)
 	if resuming {
@@ -83,9 +89,12 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	}
 	stamp := v.target.session.stamp
 	v.offered = resuming && v.target.session.state != nil
-	c := &conn{Conn: raw, v: v}
+	c := &conn{Conn: raw, w: w, v: v, opening: v.abort == abortInHello || v.abort == abortAfterHello}
 	t := tls.Client(c, config)
 	if err := t.HandshakeContext(context.Background()); err != nil { // only the deadline ends it
+		if v.aborted {
+			return errAborted
+		}
 		return v.failed(partHandshake, err)
 	}
 	v.shaken = time.Now()
@@ -97,7 +106,17 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	if state.DidResume {
 		w.rec.total.Resumed++
 	}
+	if w.aborts(v, abortShaken, raw) {
+		return errAborted
+	}
 	if path := w.run.cfg.Request; path != "" {
+		if v.abort == abortAsked {
+			if _, err := t.Write(v.target.request); err != nil {
+				return v.failed(partRequest, err)
+			}
+			w.aborts(v, abortAsked, raw)
+			return errAborted
+		}
 		if err := w.request(t, v, path); err != nil {
 			return v.failed(partRequest, err)
 		}
@@ -107,6 +126,12 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	// In TLS 1.2, the ticket would have come in the handshake.
 	if resuming && !state.DidResume && state.Version == tls.VersionTLS13 && v.target.session.stamp == stamp {
 		c.waitForTicket(t, v.target.session)
+	}
+	if !v.probe && !w.lettingGo {
+		if d := w.run.cfg.Hold.draw(w.random); d > 0 {
+			v.held = w.newHeld(v, raw, t, d)
+			return nil
+		}
 	}
 	if !w.run.cfg.Reset || v.probe {
 		if err := c.finish(t); err != nil {
@@ -127,6 +152,18 @@ func (v *visit) failed(part string, err error) error {
 	return fmt.Errorf("%s: %w", part, v.explained(part, err))
 }
 
+// leave closes a connection, unless it is to be held open. If the client gave up, that must
+// not be a reset, which would tell the server that nobody waits for its answer.
+func (v *visit) leave(raw *loop.Conn) {
+	if v.held != nil {
+		return
+	}
+	if v.gaveUp {
+		raw.SetLinger(-1)
+	}
+	raw.Close()
+}
+
 // resumeNext reports whether the next handshake is to resume a session. Handshakes
 // that do are spread evenly. All probes do, to find out whether there are sessions.
 func (w *worker) resumeNext(v *visit) bool {
@@ -145,7 +182,9 @@ func (w *worker) resumeNext(v *visit) bool {
 // ends reading as soon as a session ticket has come.
 type conn struct {
 	*loop.Conn
+	w       *worker
 	v       *visit
+	opening bool // the first write is special
 	waiting *session
 	stamp   int
 }
@@ -162,9 +201,27 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) Write(p []byte) (int, error) {
+	if c.opening {
+		return c.writeHello(p)
+	}
 	n, err := c.Conn.Write(p)
 	c.v.written += int64(n)
 	return n, err
+}
+
+// writeHello writes the ClientHello, of which a client that aborts may send less.
+func (c *conn) writeHello(p []byte) (int, error) {
+	c.opening = false
+	if c.v.abort == abortInHello {
+		p = p[:len(p)/2]
+	}
+	if n, err := c.Write(p); err != nil {
+		return n, err
+	}
+	if c.w.aborts(c.v, abortInHello, c.Conn) || c.w.aborts(c.v, abortAfterHello, c.Conn) {
+		return 0, errAborted
+	}
+	return len(p), nil
 }
 
 // waitForTicket reads until the server has sent a session ticket. In TLS 1.3, servers

@@ -24,6 +24,7 @@ type worker struct {
 	visits      int     // begun
 	resumeShare float64 // see resumeNext
 	random      *rand.Rand
+	dropped     []byte // what servers send on held connections
 
 	stage *stage
 	rec   *recorder
@@ -36,8 +37,12 @@ type worker struct {
 	left  int64    // measured visits still to begin, in a stage with a count
 	next  float64  // number of the next arrival, in an open loop
 	gaps  *gaps    // between arrivals
-	ended int      // visits that ended in this turn of the loop
-	turns func()   // stops counting ended
+	held  map[*holding]struct{}
+	ended int    // visits that ended in this turn of the loop
+	turns func() // stops counting ended
+
+	lettingGo bool // holds end now
+	letGone   int  // how many did: their connections were in use until the end
 }
 
 // target is an address to connect to, as one loop sees it.
@@ -58,7 +63,7 @@ func newWorker(r *run, l *loop.Loop, index int, found []endpoint) *worker {
 		full, resume := r.cfg.tlsConfigs(e.host, w.certificates, s)
 		w.targets = append(w.targets, &target{
 			endpoint: e, index: i, dialers: r.cfg.dialers(e, dialers), full: full, resume: resume, session: s,
-			request: requestText(r.cfg.Request, cmp.Or(r.cfg.TLS.ServerName, e.host), e.port, r.cfg.Reset),
+			request: requestText(r.cfg.Request, cmp.Or(r.cfg.TLS.ServerName, e.host), e.port, r.cfg.Reset || r.cfg.Hold.Share > 0),
 		})
 	}
 	w.rec = newRecorder(len(w.targets))
@@ -68,7 +73,7 @@ func newWorker(r *run, l *loop.Loop, index int, found []endpoint) *worker {
 
 // begin begins a stage on the loop's goroutine.
 func (w *worker) begin(s *stage) {
-	w.stage = s
+	w.stage, w.lettingGo, w.letGone = s, false, 0
 	w.firstArrival()
 	w.left = s.share(s.count, w.index)
 	w.since = time.Now()
@@ -111,15 +116,19 @@ func (w *worker) jobEnded() {
 		w.turns()
 		w.flush()
 		w.stage.workerDone()
+		return
 	}
+	w.letGo(time.Now())
 }
 
 // publish adds what happened since the last tick to the run's series.
 func (w *worker) publish() {
 	w.flush()
-	if w.run.stopping.Load() || w.stage.over(time.Now()) {
+	now := time.Now()
+	if w.run.stopping.Load() || w.stage.over(now) {
 		w.wakeWaiting()
 	}
+	w.letGo(now)
 	w.tick.Reset(w.run.series.untilNext(w.since))
 }
 
@@ -158,9 +167,17 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 	w.run.enter()
 	w.rec.total.Begun++
 	err := w.visit(ctx, v)
-	w.run.inFlight.Add(-1)
-	w.ended++
+	if v.held == nil {
+		w.run.inFlight.Add(-1)
+		w.ended++
+	}
 	switch {
+	case v.aborted:
+		w.rec.allAborted[v.abort]++
+		if w.stage.counts(v) {
+			w.rec.aborted[v.abort]++
+		}
+		return nil
 	case err == nil:
 		w.tell(End{Target: v.target.target, Address: v.target.address, Latency: v.ended.Sub(v.due)})
 		w.now.handshakes++
@@ -170,6 +187,9 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 		}
 		if w.stage.inTime(v) {
 			w.rec.inTime++
+		}
+		if v.held != nil {
+			w.hold(v.held)
 		}
 		return nil
 	case canceled(err):

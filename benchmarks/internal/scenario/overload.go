@@ -29,14 +29,14 @@ func init() {
 // This file is its flags and its notes. overloadcell.go measures, overloadburst.go
 // looks how a server recovers, overloadtables.go has the tables and warnings.
 type overload struct {
-	Key      string          `enum:"${keys}" default:"rsa2048" help:"The servers' key: ${enum}. Where the client's core is the limit, a slower key makes the server slower."`
-	Patience []load.Patience `default:"500ms,1s,2s,4s" help:"How long clients wait before they leave: times, or ranges such as 500ms-4s (default ${default})."`
-	Loads    []float64       `default:"1.5,2,5,10" help:"How many clients come a second, as multiples of the server's capacity."`
-	Burst    bool            `help:"Instead of steady loads: half of the capacity, five times as much for 5s, and half again. How long does the server need to recover?"`
-	Rounds   int             `default:"1" min:"1" help:"Rounds; in each, every server is measured once with every load and patience."`
-	Warmup   time.Duration   `default:"10s" min:"0s" help:"Load before what is measured: overload is steady only when the first of those that are not served have left."`
-	Duration time.Duration   `default:"10s" min:"1ns" help:"How long each load is measured."`
-	Servers  []string        `enum:"${https}" default:"jobloop,jobloop-multibuffer,goroutines,nethttp,nginx,nginx-backlog64,haproxy,haproxy-maxconn128" help:"What to measure: any of ${enum}."`
+	Key      string        `enum:"${keys}" default:"rsa2048" help:"The servers' key: ${enum}. Where the client's core is the limit, a slower key makes the server slower."`
+	Patience []load.Times  `default:"500ms,1s,2s,4s" help:"How long clients wait before they leave: times, or ranges such as 500ms-4s (default ${default})."`
+	Loads    []float64     `default:"1.5,2,5,10" help:"How many clients come a second, as multiples of the server's capacity."`
+	Burst    bool          `help:"Instead of steady loads: half of the capacity, five times as much for 5s, and half again. How long does the server need to recover?"`
+	Rounds   int           `default:"1" min:"1" help:"Rounds; in each, every server is measured once with every load and patience."`
+	Warmup   time.Duration `default:"10s" min:"0s" help:"Load before what is measured: overload is steady only when the first of those that are not served have left."`
+	Duration time.Duration `default:"10s" min:"1ns" help:"How long each load is measured."`
+	Servers  []string      `enum:"${https}" default:"jobloop,jobloop-multibuffer,goroutines,nethttp,nginx,nginx-backlog64,haproxy,haproxy-maxconn128" help:"What to measure: any of ${enum}."`
 }
 
 // capacityClients is how many clients at a time find out a server's capacity.

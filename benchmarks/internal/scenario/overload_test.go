@@ -15,11 +15,11 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-var twoSeconds = load.Patience{Min: 2 * time.Second, Max: 2 * time.Second}
+var twoSeconds = load.Times{Share: 1, Min: 2 * time.Second, Max: 2 * time.Second}
 
 func TestOverloadClient(t *testing.T) {
 	m := &overloadMeasurer{overload: &overload{Key: "rsa2048"}}
-	got := strings.Join(m.clientArgs(&peer.Server{Addr: "127.0.0.1:1"}, 10*time.Second, 5*time.Second, openArgs(1234.56, load.Patience{Min: time.Second, Max: 6 * time.Second})...), " ")
+	got := strings.Join(m.clientArgs(&peer.Server{Addr: "127.0.0.1:1"}, 10*time.Second, 5*time.Second, openArgs(1234.56, load.Times{Share: 1, Min: time.Second, Max: 6 * time.Second})...), " ")
 	want := fmt.Sprintf("--tls 1.3 --insecure --curve X25519 --resume none --rate 1234.6 --connections %d --patience 1s-6s --timeout 12s "+
 		"--source 127.0.0.1,127.0.0.2,127.0.0.3,127.0.0.4 --request / --reset --warmup 10s --duration 5s 127.0.0.1:1", min(16000, load.MaxConnections()))
 	if got != want {

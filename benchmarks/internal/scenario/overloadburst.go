@@ -61,7 +61,7 @@ type burstCell struct {
 func (c *burstCell) clientLimited() bool { return clientLimited(c.Calm.Load) || clientLimited(c.Burst) }
 
 // measureBurst measures a server with one burst.
-func (m *overloadMeasurer) measureBurst(ctx context.Context, p peer.Peer, patience load.Patience, capacity float64) (*burstCell, error) {
+func (m *overloadMeasurer) measureBurst(ctx context.Context, p peer.Peer, patience load.Times, capacity float64) (*burstCell, error) {
 	b := m.burst
 	cell := &burstCell{Patience: patience.String(), Capacity: capacity}
 	return cell, m.with(ctx, p, func(s *peer.Server) error {

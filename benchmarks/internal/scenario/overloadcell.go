@@ -134,7 +134,7 @@ func (m *overloadMeasurer) short(d time.Duration) time.Duration { return min(d, 
 // cell measures one load with clients of one patience. The machine is not always
 // as fast: the load is a multiple of the server's capacity just before, and what
 // was served is a share of that and of the capacity afterwards.
-func (m *overloadMeasurer) cell(ctx context.Context, p peer.Peer, patience load.Patience, factor float64) (*overloadCell, error) {
+func (m *overloadMeasurer) cell(ctx context.Context, p peer.Peer, patience load.Times, factor float64) (*overloadCell, error) {
 	warmup := m.Warmup
 	if !m.run.Quick {
 		warmup = max(warmup, patience.Max*5/2)
@@ -184,7 +184,7 @@ var closedArgs = []string{"--connections", strconv.Itoa(capacityClients)}
 var sources = []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"}
 
 // openArgs are the arguments of an open loop with patience.
-func openArgs(rate float64, p load.Patience) []string {
+func openArgs(rate float64, p load.Times) []string {
 	return []string{
 		"--rate", strconv.FormatFloat(rate, 'f', 1, 64), "--connections", strconv.Itoa(maxOpen()),
 		"--patience", p.String(), "--timeout", max(peer.DefaultTimeout, 2*p.Max).String(), "--source", strings.Join(sources, ","),

@@ -69,7 +69,7 @@ func capacityTable(names []string, results map[string][]*overloadRound) *report.
 }
 
 // overloadTable is of one patience.
-func overloadTable(names []string, p load.Patience, loads []float64, results map[string][]*overloadRound) *report.Table {
+func overloadTable(names []string, p load.Times, loads []float64, results map[string][]*overloadRound) *report.Table {
 	t := report.NewTable("patience="+p.String(), overloadColumns, "patience "+p.String())
 	for _, factor := range loads {
 		other := func(c *overloadCell) bool { return c.Patience != p.String() || c.Factor != factor }
@@ -81,7 +81,7 @@ func overloadTable(names []string, p load.Patience, loads []float64, results map
 }
 
 // burstTable is of one patience.
-func burstTable(names []string, p load.Patience, results map[string][]*overloadRound) *report.Table {
+func burstTable(names []string, p load.Times, results map[string][]*overloadRound) *report.Table {
 	t := report.NewTable("burst, patience="+p.String(), burstColumns, "burst, patience "+p.String())
 	addCells(t, "", names, results, burstColumns, func(r *overloadRound) []*burstCell {
 		return slices.DeleteFunc(slices.Clone(r.Bursts), func(c *burstCell) bool { return c.Patience != p.String() })
