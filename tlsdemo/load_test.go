@@ -308,6 +308,7 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --hold 30%", "--hold"},
 		{"a:1 --abort 101%", "--abort"},
 		{"a:1 --abort often", "--abort"},
+		{"a:1 --proxy-protocol 2", "v2"},
 		{"a:1 --sweep --count 10", "--count"},
 		{"a:1 --sweep --ramp 1s", "--ramp"},
 		{"a:1 --sweep-max 10", "--sweep"},

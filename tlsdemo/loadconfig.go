@@ -22,7 +22,7 @@ func (c *loadCmd) config() load.Config {
 			Version: uint16(c.TLS), Curve: tls.CurveID(c.Curve), Cipher: uint16(c.Cipher),
 			ALPN: c.ALPN, ServerName: c.SNI.name, NoServerName: c.SNI.none, Insecure: c.Insecure,
 		},
-		Resume: float64(c.Resume), Request: c.Request,
+		Resume: float64(c.Resume), ProxyProtocol: int(c.Proxy), Request: c.Request,
 	}
 	if c.Sweep {
 		cfg.Sweep = &load.SweepConfig{P99: c.SweepP99, Max: c.SweepMax}

@@ -104,6 +104,28 @@ func (c cipherSuite) String() string {
 	return tls.CipherSuiteName(uint16(c))
 }
 
+// proxyVersion is the version of the PROXY protocol, 1 or 2; 0 means not to use it.
+type proxyVersion int
+
+func (v *proxyVersion) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "v1":
+		*v = 1
+	case "v2":
+		*v = 2
+	default:
+		return fmt.Errorf("unknown version %q of the PROXY protocol: the versions are v1 and v2", text)
+	}
+	return nil
+}
+
+func (v proxyVersion) String() string {
+	if v == 0 {
+		return ""
+	}
+	return fmt.Sprintf("v%d", int(v))
+}
+
 // resumeShare is the share of handshakes that resume a session, 0 to 1.
 type resumeShare float64
 

@@ -103,6 +103,10 @@ type Config struct {
 	// Its answer then counts as part of the handshake. Empty means no request.
 	Request string
 
+	// ProxyProtocol is the version of the PROXY protocol, 1 or 2, whose header goes
+	// before the TLS handshake. It has the connection's own addresses. 0 means none.
+	ProxyProtocol int
+
 	// Reset ends connections with a reset, so that they do not stay in TIME_WAIT
 	// and use up the local ports. Without it, they are closed with a
 	// close_notify alert.
@@ -225,6 +229,8 @@ func (c *Config) Validate() error {
 		return errors.New("a negative time")
 	case c.Timeout <= 0:
 		return fmt.Errorf("a timeout of %v", c.Timeout)
+	case c.ProxyProtocol < 0 || c.ProxyProtocol > 2:
+		return fmt.Errorf("version %d of the PROXY protocol: there are 1 and 2", c.ProxyProtocol)
 	case !c.Abort.valid():
 		return fmt.Errorf("%v is not a share of clients that abort", float64(c.Abort))
 	case !(c.Resume >= 0 && c.Resume <= 1):

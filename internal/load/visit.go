@@ -89,7 +89,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	}
 	stamp := v.target.session.stamp
 	v.offered = resuming && v.target.session.state != nil
-	c := &conn{Conn: raw, w: w, v: v, opening: v.abort == abortInHello || v.abort == abortAfterHello}
+	c := &conn{Conn: raw, w: w, v: v, opening: w.run.cfg.ProxyProtocol != 0 || v.abort == abortInHello || v.abort == abortAfterHello}
 	t := tls.Client(c, config)
 	if err := t.HandshakeContext(context.Background()); err != nil { // only the deadline ends it
 		if v.aborted {
@@ -209,14 +209,20 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// writeHello writes the ClientHello, of which a client that aborts may send less.
+// writeHello writes the ClientHello, after a header of the PROXY protocol if there is to be
+// one. A client that aborts may send less.
 func (c *conn) writeHello(p []byte) (int, error) {
 	c.opening = false
+	out := p
 	if c.v.abort == abortInHello {
-		p = p[:len(p)/2]
+		out = p[:len(p)/2]
 	}
-	if n, err := c.Write(p); err != nil {
-		return n, err
+	if version := c.w.run.cfg.ProxyProtocol; version != 0 {
+		header := make([]byte, 0, maxProxyHeader+len(out))
+		out = append(appendProxyHeader(header, version, c.LocalAddr(), c.RemoteAddr()), out...)
+	}
+	if _, err := c.Write(out); err != nil {
+		return 0, err
 	}
 	if c.w.aborts(c.v, abortInHello, c.Conn) || c.w.aborts(c.v, abortAfterHello, c.Conn) {
 		return 0, errAborted
