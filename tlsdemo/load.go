@@ -30,18 +30,19 @@ type loadCmd struct {
 	Source   []netip.Addr   `placeholder:"IP" group:"load" help:"Local addresses to connect from, in turn. Each has its own ports (about 28,000 on Linux)."`
 	Reset    *bool          `negatable:"" group:"load" help:"End connections with a reset, so that they do not stay in TIME_WAIT and use up the local ports (default in closed loops and sweeps)."`
 
-	TLS        tlsVersion   `name:"tls" placeholder:"VERSION" group:"tls" help:"Offer only TLS 1.2 or 1.3 (default: both)."`
-	Curve      curveName    `placeholder:"NAME" group:"tls" help:"The only key exchange to offer: X25519, P-256, P-384, P-521 or X25519MLKEM768 (default: the first four; servers choose X25519 if they support it)."`
-	Cipher     cipherSuite  `placeholder:"NAME" group:"tls" help:"The only TLS 1.2 cipher suite to offer, by its standard name, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256."`
-	Resume     resumeShare  `default:"none" placeholder:"SHARE" group:"tls" help:"Which handshakes resume a session with a ticket: none, tickets (all that can), or a percentage such as 80% (default ${default})."`
-	ALPN       []string     `name:"alpn" placeholder:"NAME" group:"tls" help:"Application protocols to offer, such as http/1.1 or h2."`
-	SNI        serverName   `name:"sni" placeholder:"NAME" group:"tls" help:"The server name to send and to verify (default: the target's host; localhost for a Unix socket). If it is empty, none is sent, and the certificate must still be for the target's host."`
-	CA         string       `name:"ca" type:"existingfile" placeholder:"FILE" group:"tls" help:"Trust the certificates in this PEM file instead of the system's."`
-	Insecure   bool         `short:"k" group:"tls" help:"Do not verify the server's certificate."`
-	ClientCert string       `type:"existingfile" placeholder:"FILE" group:"tls" help:"Send the certificate chain in this PEM file to the server; needs --client-key."`
-	ClientKey  string       `type:"existingfile" placeholder:"FILE" group:"tls" help:"PEM file with the private key of --client-cert."`
-	Proxy      proxyVersion `name:"proxy-protocol" placeholder:"VERSION" group:"tls" help:"Send a header of the PROXY protocol, v1 or v2, before the TLS handshake, with the connection's own addresses."`
-	Request    string       `placeholder:"PATH" group:"tls" help:"After each handshake, request PATH with HTTP/1.1 and read the answer. Its status must be 2xx. In TLS 1.3, only an answer proves that the server has finished the handshake too."`
+	TLS        tlsVersion         `name:"tls" placeholder:"VERSION" group:"tls" help:"Offer only TLS 1.2 or 1.3 (default: both)."`
+	Curve      curveName          `placeholder:"NAME" group:"tls" help:"The only key exchange to offer: X25519, P-256, P-384, P-521 or X25519MLKEM768 (default: the first four; servers choose X25519 if they support it)."`
+	Cipher     cipherSuite        `placeholder:"NAME" group:"tls" help:"The only TLS 1.2 cipher suite to offer, by its standard name, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, or by OpenSSL's, such as ECDHE-RSA-AES128-GCM-SHA256. Those of TLS 1.3 cannot be chosen."`
+	Resume     resumeShare        `default:"none" placeholder:"SHARE" group:"tls" help:"Which handshakes resume a session with a ticket: none, tickets (all that can), or a percentage such as 80% (default ${default})."`
+	ALPN       []string           `name:"alpn" placeholder:"NAME" group:"tls" help:"Application protocols to offer, such as http/1.1 or h2."`
+	SNI        serverName         `name:"sni" placeholder:"NAME" group:"tls" help:"The server name to send and to verify (default: the target's host; localhost for a Unix socket). If it is empty, none is sent, and the certificate must still be for the target's host."`
+	CA         string             `name:"ca" type:"existingfile" placeholder:"FILE" group:"tls" help:"Trust the certificates in this PEM file instead of the system's."`
+	Insecure   bool               `short:"k" group:"tls" help:"Do not verify the server's certificate."`
+	ClientCert string             `type:"existingfile" placeholder:"FILE" group:"tls" help:"Send the certificate chain in this PEM file to the server; needs --client-key."`
+	ClientKey  string             `type:"existingfile" placeholder:"FILE" group:"tls" help:"PEM file with the private key of --client-cert."`
+	ClientSig  signatureAlgorithm `name:"client-signature" placeholder:"NAME" group:"tls" help:"The only algorithm to sign with for --client-cert, such as rsa_pss_rsae_sha256."`
+	Proxy      proxyVersion       `name:"proxy-protocol" placeholder:"VERSION" group:"tls" help:"Send a header of the PROXY protocol, v1 or v2, before the TLS handshake, with the connection's own addresses."`
+	Request    string             `placeholder:"PATH" group:"tls" help:"After each handshake, request PATH with HTTP/1.1 and read the answer. Its status must be 2xx. In TLS 1.3, only an answer proves that the server has finished the handshake too."`
 
 	StartAt startTime `placeholder:"TIME" group:"load" help:"When to begin, so that several machines begin together: a time such as 2026-01-31T15:04:05Z, or a time from now such as +30s. The targets are connected to before."`
 

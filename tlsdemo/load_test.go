@@ -39,7 +39,7 @@ func TestLoad(t *testing.T) {
 		want load.Negotiated
 	}{
 		{"--tls 1.3", load.Negotiated{Version: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256", Curve: "X25519"}},
-		{"--tls 1.2 --curve P-256 --cipher TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+		{"--tls 1.2 --curve P-256 --cipher ECDHE-ECDSA-CHACHA20-POLY1305",
 			load.Negotiated{Version: "TLS 1.2", Cipher: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", Curve: "P-256"}},
 		{"--curve X25519MLKEM768 --alpn http/1.1", load.Negotiated{Version: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256", Curve: "X25519MLKEM768", ALPN: "http/1.1"}},
 		{"--rate 1000 --connections 10", load.Negotiated{Version: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256", Curve: "X25519"}},
@@ -277,6 +277,9 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --tls 1.2 --curve X25519MLKEM768", "TLS 1.3"},
 		{"a:1 --tls 1.2 --cipher nonsense", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
 		{"a:1 --cipher TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "--tls 1.2"},
+		{"a:1 --tls 1.3 --cipher TLS_AES_128_GCM_SHA256", "cannot be chosen"},
+		{"a:1 --client-signature rsa_pss_rsae_sha256", "--client-cert"},
+		{"a:1 --client-signature nonsense", "ed25519"},
 		{"a:1 --resume 101%", "101%"},
 		{"a:1 --resume half", "percentage"},
 		{"a:1 --request nonsense", "--request"},

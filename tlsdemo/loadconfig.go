@@ -74,6 +74,9 @@ func (c *loadCmd) readFiles(cfg *load.Config) error {
 		if err != nil {
 			return fmt.Errorf("--client-cert: %w", err)
 		}
+		if c.ClientSig != 0 {
+			cert.SupportedSignatureAlgorithms = []tls.SignatureScheme{tls.SignatureScheme(c.ClientSig)}
+		}
 		cfg.TLS.Certificate = &cert
 	}
 	return nil

@@ -77,33 +77,6 @@ func (c curveName) String() string {
 	return load.CurveName(tls.CurveID(c))
 }
 
-// cipherSuite is a cipher suite of TLS 1.2; zero leaves the choice to crypto/tls.
-type cipherSuite uint16
-
-func (c *cipherSuite) UnmarshalText(text []byte) error {
-	var names []string
-	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
-		if !slices.Contains(s.SupportedVersions, tls.VersionTLS12) {
-			continue
-		}
-		if strings.EqualFold(s.Name, string(text)) {
-			*c = cipherSuite(s.ID)
-			return nil
-		}
-		if !s.Insecure {
-			names = append(names, s.Name)
-		}
-	}
-	return fmt.Errorf("unknown cipher suite %q: the cipher suites are %s, and the insecure ones of crypto/tls", text, strings.Join(names, ", "))
-}
-
-func (c cipherSuite) String() string {
-	if c == 0 {
-		return ""
-	}
-	return tls.CipherSuiteName(uint16(c))
-}
-
 // proxyVersion is the version of the PROXY protocol, 1 or 2; 0 means not to use it.
 type proxyVersion int
 

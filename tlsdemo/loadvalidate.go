@@ -63,6 +63,8 @@ func (c *loadCmd) Validate(parsed *kong.Context) error {
 		return errors.New("--client-cert needs --client-key")
 	case c.ClientKey != "" && c.ClientCert == "":
 		return errors.New("--client-key needs --client-cert")
+	case c.ClientSig != 0 && c.ClientCert == "":
+		return errors.New("--client-signature needs --client-cert")
 	case c.Cipher != 0 && c.TLS != tls.VersionTLS12:
 		return errors.New("--cipher needs --tls 1.2: cipher suites of TLS 1.3 cannot be chosen")
 	case tls.CurveID(c.Curve) == tls.X25519MLKEM768 && c.TLS == tls.VersionTLS12:
