@@ -57,23 +57,33 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 	}
 	res.Settings = settings(parsed, cfg)
 	res.Environment.Server = c.Server
-	if c.Limits.MaxErrors == nil && !c.Sweep {
-		c.Limits.MaxErrors = new(errorLimit) // none
-	}
-	res.Unmet = c.Limits.check(res)
+	res.Unmet = c.unmet(res)
 	return errors.Join(c.write(con, res), c.failure(res))
+}
+
+// unmet says which thresholds a result does not meet. Except in a sweep, no handshake may
+// fail if nothing else is said.
+func (c *loadCmd) unmet(res *load.Result) []string {
+	l := c.Limits
+	if l.MaxErrors == nil && res.Sweep == nil {
+		l.MaxErrors = new(errorLimit)
+	}
+	return l.check(res)
 }
 
 // failure returns the error that a result is for the exit status; nil if it is none.
 func (c *loadCmd) failure(res *load.Result) error {
 	switch {
 	case res.Sweep != nil: // a sweep looks for failures: they are no error
-		if res.Sweep.Knee == 0 && res.Stopped == "" {
+		switch {
+		case len(res.Sweep.Steps) == 0:
+			return fmt.Errorf("no rate was measured: the sweep was stopped in its first step (%s)", res.Stopped)
+		case res.Sweep.Knee == 0:
 			return fmt.Errorf("the server did not keep up with the first rate: %s", res.Sweep.Limit)
 		}
 	case len(res.Unmet) > 0:
 	case res.Handshakes == 0 && len(res.Aborted) == 0:
-		return errors.New("no handshake was measured")
+		return errors.New(nothingMeasured(res))
 	}
 	if len(res.Unmet) > 0 {
 		return errors.New(strings.Join(res.Unmet, "; "))
@@ -82,6 +92,21 @@ func (c *loadCmd) failure(res *load.Result) error {
 		return fmt.Errorf("the run was cut short: %s", res.Stopped)
 	}
 	return nil
+}
+
+// nothingMeasured says why there is no handshake in the result.
+func nothingMeasured(res *load.Result) string {
+	switch {
+	case res.Errors > 0:
+		return fmt.Sprintf("no handshake succeeded, and %d failed: %s", res.Errors, countKinds(res.ErrorsByKind))
+	case res.Duration == 0 && res.Stopped != "":
+		return "no handshake was measured: the run was stopped before its measured part began (" + res.Stopped + ")"
+	case res.Stopped != "":
+		return fmt.Sprintf("no handshake was measured: none had ended when the run was stopped (%s)", res.Stopped)
+	case res.StartDelay != nil:
+		return fmt.Sprintf("no handshake was measured: at %s/s none was due in %.3g s; raise --rate or --duration", res.Settings.Flags["rate"], res.Duration)
+	}
+	return "no handshake was measured: none began in the measured part; raise --duration"
 }
 
 // write writes the result in the forms that were asked for. Files come first: standard

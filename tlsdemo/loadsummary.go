@@ -40,29 +40,7 @@ func writeLoadSummary(w io.Writer, res *load.Result) {
 		fmt.Fprintf(w, "  key %s\n", res.Certificates[0].Key)
 	}
 	fmt.Fprintln(w)
-	asked := ""
-	if rate := res.Settings.Flags["rate"]; rate != "" && res.Sweep == nil {
-		asked = ", of " + rate + "/s asked for"
-	}
-	rows := [][]string{
-		{"handshakes", strconv.FormatInt(res.Handshakes, 10)},
-		{"rate", fmt.Sprintf("%.1f/s%s, for %.3g s", res.HandshakesPer, asked, res.Duration)},
-		{"errors", strings.TrimSuffix(fmt.Sprintf("%d: %s", res.Errors, countKinds(res.ErrorsByKind)), ": ")},
-		{"in flight", fmt.Sprintf("%d at most", res.MaxInFlight)},
-		{"bytes", fmt.Sprintf("%s read, %s written", byteCount(res.BytesRead), byteCount(res.BytesWritten))},
-		{"client", fmt.Sprintf("%.0f µs CPU each, %.0f %% of %s, %s", res.Client.CPUPerHandshake, 100*res.Client.Busy,
-			plural(res.Client.Loops, "thread"), byteCount(res.Client.MaxRSS))},
-	}
-	if len(res.Aborted) > 0 {
-		rows = append(rows, []string{"aborted", countKinds(res.Aborted)})
-	}
-	if res.Held > 0 {
-		rows = append(rows, []string{"held", fmt.Sprintf("%d, of which the server ended %d", res.Held, res.HeldEndedByServer)})
-	}
-	if res.Stopped != "" {
-		rows = append(rows, []string{"stopped", fmt.Sprintf("early: %s; %d cut off, the oldest after %s", res.Stopped, res.Total.Canceled, micros(res.Total.OldestCanceled))})
-	}
-	writeColumns(w, rows)
+	writeColumns(w, figureRows(res))
 	fmt.Fprintln(w)
 	table := [][]string{{"", "p50", "p90", "p99", "p99.9", "max"}}
 	row := func(name string, p *load.Percentiles) {
@@ -85,8 +63,63 @@ func writeLoadSummary(w io.Writer, res *load.Result) {
 	}
 }
 
+// figureRows are the figures that are no distributions. What has no samples is left out.
+func figureRows(res *load.Result) [][]string {
+	rows := [][]string{{"handshakes", strconv.FormatInt(res.Handshakes, 10)}}
+	add := func(name, format string, args ...any) {
+		rows = append(rows, []string{name, fmt.Sprintf(format, args...)})
+	}
+	if res.Duration > 0 {
+		asked := ""
+		if rate := res.Settings.Flags["rate"]; rate != "" && res.Sweep == nil {
+			asked = ", of " + rate + "/s asked for"
+		}
+		if res.Handshakes == 0 && res.HandshakesPer > 0 {
+			asked += ", all due before the measured part"
+		}
+		rate := rateText(res.HandshakesPer)
+		if res.HandshakesPer >= 100 {
+			rate = fmt.Sprintf("%.1f", res.HandshakesPer)
+		}
+		add("rate", "%s/s%s, for %.3g s", rate, asked, res.Duration)
+	}
+	add("errors", "%s", strings.TrimSuffix(fmt.Sprintf("%d: %s", res.Errors, countKinds(res.ErrorsByKind)), ": "))
+	if res.Duration > 0 {
+		add("in flight", "%d at most", res.MaxInFlight)
+	}
+	if res.BytesRead+res.BytesWritten > 0 {
+		add("bytes", "%s read, %s written", byteCount(res.BytesRead), byteCount(res.BytesWritten))
+	}
+	var client []string
+	if res.Client.CPUPerHandshake > 0 {
+		client = append(client, fmt.Sprintf("%.0f µs CPU each", res.Client.CPUPerHandshake))
+	}
+	if res.Duration > 0 {
+		client = append(client, fmt.Sprintf("%.0f %% of %s", 100*res.Client.Busy, plural(res.Client.Loops, "thread")))
+	}
+	add("client", "%s", strings.Join(append(client, byteCount(res.Client.MaxRSS)), ", "))
+	if len(res.Aborted) > 0 {
+		add("aborted", "%s", countKinds(res.Aborted))
+	}
+	if res.Held > 0 {
+		add("held", "%d, of which the server ended %d", res.Held, res.HeldEndedByServer)
+	}
+	if res.Stopped != "" {
+		cut := ""
+		if res.Total.Canceled > 0 {
+			cut = fmt.Sprintf("; %d cut off, the oldest after %s", res.Total.Canceled, micros(res.Total.OldestCanceled))
+		}
+		add("stopped", "early: %s%s", res.Stopped, cut)
+	}
+	return rows
+}
+
 // writeSweep prints a line for each step of a sweep, ordered by rate.
 func writeSweep(w io.Writer, s *load.Sweep) {
+	if len(s.Steps) == 0 {
+		fmt.Fprint(w, "  knee: not known: no step was finished. The figures below are of the part of the first one.\n\n")
+		return
+	}
 	table := [][]string{{"rate", "done", "p50", "p99", "errors", "client busy", ""}}
 	steps := slices.SortedStableFunc(slices.Values(s.Steps), func(a, b load.Step) int { return cmp.Compare(a.Rate, b.Rate) })
 	for _, st := range steps {
@@ -94,17 +127,21 @@ func writeSweep(w io.Writer, s *load.Sweep) {
 		if !st.KeptUp {
 			verdict = st.Why
 		}
-		table = append(table, []string{fmt.Sprintf("%.0f/s", st.Rate), fmt.Sprintf("%.0f/s", st.HandshakesPer),
-			micros(st.Latency.P50), micros(st.Latency.P99), strconv.FormatInt(st.Errors, 10), fmt.Sprintf("%.0f %%", 100*st.ClientBusy), verdict})
+		p50, p99 := "-", "-"
+		if st.Latency.Count > 0 {
+			p50, p99 = micros(st.Latency.P50), micros(st.Latency.P99)
+		}
+		table = append(table, []string{rateText(st.Rate) + "/s", rateText(st.HandshakesPer) + "/s",
+			p50, p99, strconv.FormatInt(st.Errors, 10), fmt.Sprintf("%.0f %%", 100*st.ClientBusy), verdict})
 	}
 	writeColumns(w, table)
 	switch {
 	case s.Knee == 0:
 		fmt.Fprintf(w, "\n  knee: below the first rate: %s\n\n", s.Limit)
 	case s.Limit == "":
-		fmt.Fprintf(w, "\n  knee: not found up to %.0f/s\n\n", s.Knee)
+		fmt.Fprintf(w, "\n  knee: not found up to %s/s. The figures below are for that rate.\n\n", rateText(s.Knee))
 	default:
-		fmt.Fprintf(w, "\n  knee: %.0f/s; above it: %s. The figures below are for that rate.\n\n", s.Knee, s.Limit)
+		fmt.Fprintf(w, "\n  knee: %s/s; above it: %s. The figures below are for that rate.\n\n", rateText(s.Knee), s.Limit)
 	}
 }
 
@@ -137,6 +174,14 @@ func byteCount(n int64) string {
 		i++
 	}
 	return threeDigits(f) + " " + units[i]
+}
+
+// rateText prints a number per second.
+func rateText(v float64) string {
+	if v >= 100 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return threeDigits(v)
 }
 
 // threeDigits prints a number from 0 to 999 with as many digits as matter.

@@ -32,6 +32,9 @@ func TestConfig(t *testing.T) {
 		{"negative warm-up", func(c *Config) { c.Warmup = -1 }, "negative"},
 		{"negative ramp", func(c *Config) { c.Ramp = -1 }, "negative"},
 		{"negative duration", func(c *Config) { c.Duration = -1 }, "negative"},
+		{"sweep without a handshake", func(c *Config) {
+			c.Sweep, c.Rate, c.Duration, c.Count = &SweepConfig{P99: 1}, 0.5, time.Second, 0
+		}, "no handshake in a step of 1s"},
 		{"no timeout", func(c *Config) { c.Timeout = 0 }, "timeout of 0s"},
 		{"no patience", func(c *Config) { c.Patience = everyone(0, 1) }, "patience of 0s"},
 		{"negative patience", func(c *Config) { c.Patience = everyone(-1, 1) }, "patience of -1ns"},

@@ -45,8 +45,8 @@ func (r *run) result(m *measured) *Result {
 	res.Held = rec.held
 	_, maxRSS := cpuTime()
 	res.Client = Client{CPU: m.client.cpu.Seconds(), Busy: m.client.busy(len(r.workers)), Loops: len(r.workers), MaxRSS: maxRSS}
-	if rec.handshakes > 0 {
-		res.Client.CPUPerHandshake = float64(m.client.cpu.Nanoseconds()) / 1e3 / float64(max(rec.inTime, 1))
+	if rec.inTime > 0 {
+		res.Client.CPUPerHandshake = float64(m.client.cpu.Nanoseconds()) / 1e3 / float64(rec.inTime)
 	}
 	for i, t := range rec.targets {
 		res.Targets = append(res.Targets, Target{
@@ -138,8 +138,11 @@ func (res *Result) warn(r *run, m *measured) {
 	if m.rec.full {
 		warn("all %d connections were in use at times, so handshakes began late. Latencies include this delay. Use --connections to allow more.", c.Connections)
 	}
-	if c.Rate > 0 && c.Sweep == nil && c.Count == 0 && r.why == "" && res.HandshakesPer < sweepThroughput*r.due(m, c.Rate) {
-		warn("%.0f handshakes a second were done, but %.0f were due: the server, or whatever other warnings name, did not keep up.", res.HandshakesPer, r.due(m, c.Rate))
+	if c.Rate > 0 && c.Sweep == nil && c.Count == 0 && r.why == "" && !keptUp(m.rec.inTime, r.due(m, c.Rate, res.Duration), res.Duration) {
+		warn("%s handshakes a second were done, but %s were due: the server, or whatever other warnings name, did not keep up.", rateText(res.HandshakesPer), rateText(r.due(m, c.Rate, res.Duration)))
+		if res.Handshakes == 0 && m.rec.inTime > 0 {
+			warn("what was due in the ramp and the warm-up was already too much: the %d handshakes that ended in the measured part were all due before it. Use a lower --rate.", m.rec.inTime)
+		}
 	}
 	if n := r.kinds[kindPorts]; n > 0 {
 		warn("%d connections found no free local port: closed connections keep theirs in TIME_WAIT for a minute. Use --reset, several --source addresses, or a wider range of ports (sysctl net.ipv4.ip_local_port_range).", n)

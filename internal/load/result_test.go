@@ -118,3 +118,42 @@ func warningsKey(res *Result) string {
 	}
 	return ""
 }
+
+// Warnings about the rate are about what was due, and say where the trouble began.
+func TestWarningsOfTheRate(t *testing.T) {
+	const slow, early = "did not keep up", "were all due before it"
+	for _, test := range []struct {
+		name               string
+		rate               float64
+		seconds            int64
+		inTime, handshakes int64
+		stopped            string
+		says, saysNot      []string
+	}{
+		{"all", 100, 10, 1000, 1000, "", nil, []string{slow, early}},
+		{"too few", 100, 10, 900, 1000, "", []string{"90 handshakes a second were done, but 100 were due", slow}, []string{early}},
+		{"none", 100, 10, 0, 0, "", []string{slow}, []string{early}},
+		{"only those of the warm-up", 3000, 1, 713, 0, "", []string{slow, "713 handshakes", early}, nil},
+		{"none was due", 0.1, 1, 0, 0, "", nil, []string{slow, early}},
+		{"one of one or two", 0.5, 3, 1, 1, "", nil, []string{slow, early}},
+		{"none of one or two", 0.5, 3, 0, 0, "", []string{"0 handshakes a second were done, but 0.5 were due"}, []string{early}},
+		{"stopped", 100, 10, 5, 0, Interrupted, nil, []string{slow, early}},
+	} {
+		r := &run{cfg: &Config{Rate: test.rate}, why: test.stopped}
+		m := &measured{rec: newRecorder(1)}
+		m.rec.inTime = test.inTime
+		res := &Result{Handshakes: test.handshakes, Duration: float64(test.seconds), HandshakesPer: float64(test.inTime) / float64(test.seconds)}
+		res.warn(r, m)
+		all := strings.Join(res.Warnings, "\n")
+		for _, text := range test.says {
+			if !strings.Contains(all, text) {
+				t.Errorf("%s: warnings %q, want %q", test.name, all, text)
+			}
+		}
+		for _, text := range test.saysNot {
+			if strings.Contains(all, text) {
+				t.Errorf("%s: warnings %q", test.name, all)
+			}
+		}
+	}
+}

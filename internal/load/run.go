@@ -10,7 +10,6 @@ package load
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -147,7 +146,7 @@ func (r *run) runStage(ctx context.Context, s *stage) *measured {
 	}
 	phase := func(name string) {
 		if r.cfg.Sweep != nil {
-			name = fmt.Sprintf("%.0f/s", s.rate)
+			name = rateText(s.rate) + "/s"
 		}
 		r.setPhase(name)
 	}

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -76,14 +77,27 @@ func (r *run) sweep(ctx context.Context) *measured {
 }
 
 // due returns how many handshakes a second were due in the measured part of an open
-// loop, without those that clients aborted. At random, there may be more or fewer than
+// loop, which took so many seconds, without those that clients aborted. At random, there may be more or fewer than
 // the rate.
-func (r *run) due(m *measured, rate float64) float64 {
-	seconds := m.stage.end.Sub(m.stage.start).Seconds()
+func (r *run) due(m *measured, rate, seconds float64) float64 {
 	if !r.cfg.Poisson {
 		return rate - float64(m.rec.aborted.sum())/seconds
 	}
 	return float64(m.rec.handshakes+m.rec.errors) / seconds
+}
+
+// keptUp reports whether enough handshakes ended in so many seconds. Where one more or less
+// would decide, as with very low rates, it is in the server's favour.
+func keptUp(inTime int64, rate, seconds float64) bool {
+	return float64(inTime) >= sweepThroughput*math.Floor(rate*seconds)
+}
+
+// rateText formats a number per second.
+func rateText(perSecond float64) string {
+	if perSecond >= 100 {
+		return fmt.Sprintf("%.0f", perSecond)
+	}
+	return fmt.Sprintf("%.3g", perSecond)
 }
 
 // step judges a step of a sweep.
@@ -100,12 +114,12 @@ func (r *run) step(rate float64, m *measured) Step {
 		ClientBusy:    m.client.busy(len(r.workers)),
 	}
 	failed := float64(s.Errors) / float64(max(s.Handshakes+s.Errors, 1))
-	due := r.due(m, rate)
+	due := r.due(m, rate, took.Seconds())
 	p99 := time.Duration(s.Latency.P99) * time.Microsecond
 	switch {
 	case failed > sweepFailures:
 		s.Why = fmt.Sprintf("%.1f %% failed (%s)", 100*failed, SortedKinds(s.ErrorsByKind)[0])
-	case s.HandshakesPer < sweepThroughput*due:
+	case !keptUp(m.rec.inTime, due, took.Seconds()):
 		s.Why = fmt.Sprintf("%.0f %% of the rate", 100*s.HandshakesPer/due)
 	case p99 > r.cfg.Sweep.P99:
 		s.Why = fmt.Sprintf("p99 was %v", p99.Round(time.Millisecond))

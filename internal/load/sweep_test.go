@@ -50,6 +50,19 @@ func TestSearchBelowTheFirstRate(t *testing.T) {
 	want(t, "kept", s.kept, 0)
 }
 
+// With so few handshakes one more or less decides nothing.
+func TestKeptUp(t *testing.T) {
+	for _, test := range []struct {
+		inTime        int64
+		rate, seconds float64
+		want          bool
+	}{
+		{980, 100, 10, true}, {979, 100, 10, false}, {1, 0.5, 3, true}, {0, 0.5, 3, false}, {0, 0.1, 1, true}, {3, 1, 3.9, true},
+	} {
+		want(t, fmt.Sprintf("%+v", test), keptUp(test.inTime, test.rate, test.seconds), test.want)
+	}
+}
+
 func TestStep(t *testing.T) {
 	const rate, d = 100, 10 * time.Second
 	start := time.Now()

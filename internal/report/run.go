@@ -112,7 +112,7 @@ func tiles(r *load.Result) []tile {
 	if r.Sweep != nil {
 		knee := tile{Label: "Knee of the sweep", quantity: quantity{measured(r.Sweep.Knee), "/s"}, Sub: "above it: " + r.Sweep.Limit, Class: "main"}
 		if r.Sweep.Knee == 0 {
-			knee.quantity, knee.Sub = quantity{none, ""}, cmp.Or(r.Sweep.Limit, "the server kept up with no rate")
+			knee.quantity, knee.Sub = quantity{none, ""}, cmp.Or(r.Sweep.Limit, "no step was finished")
 		} else if r.Sweep.Limit == "" {
 			knee.Sub = "at least: no higher rate was tried"
 		}
@@ -140,7 +140,7 @@ func tiles(r *load.Result) []tile {
 		failed.Sub = ""
 	}
 	client := tile{Label: "Client CPU each", quantity: quantity{none, ""}, Sub: percent(r.Client.Busy, 1) + " busy"}
-	if r.Handshakes > 0 {
+	if r.Client.CPUPerHandshake > 0 {
 		client.quantity = micros(r.Client.CPUPerHandshake)
 	}
 	if r.Client.Busy >= load.BusyLimit {
