@@ -37,14 +37,21 @@ func writeFile(path string, stdout io.Writer, f func(io.Writer) error) error {
 	return nil
 }
 
-// checkWritable returns an error if writeFile could not write to path.
-func checkWritable(path string) error {
+// checkWritable returns an error if writeFile could not write to path, or would replace the
+// file that standard output goes to.
+func checkWritable(path string, stdout io.Writer) error {
 	if path == "" || path == "-" {
 		return nil
 	}
 	d, err := destinationOf(path)
 	if err != nil || d.device {
 		return err
+	}
+	if f, ok := unwatched(stdout).(*os.File); ok {
+		info, err := f.Stat()
+		if old, oldErr := os.Stat(path); err == nil && oldErr == nil && os.SameFile(info, old) {
+			return fmt.Errorf("write %s: standard output goes to that file: write - instead", path)
+		}
 	}
 	tmp, err := d.create()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -89,10 +90,28 @@ func TestWriteFileErrors(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	none := filepath.Join(dir, "none", "x")
-	for what, err := range map[string]error{"checkWritable": checkWritable(none), "writeFile": writeFile(none, nil, text(""))} {
+	for what, err := range map[string]error{"checkWritable": checkWritable(none, nil), "writeFile": writeFile(none, nil, text(""))} {
 		if !errors.Is(err, os.ErrNotExist) || err.Error() != "write "+none+": no such file or directory" {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// A file that standard output goes to would be replaced by another one.
+func TestCheckWritableStandardOutput(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	con := &console{out: f}
+	con.watch()
+	if err := checkWritable(path, con.out); err == nil || !strings.Contains(err.Error(), "write -") {
+		t.Errorf("the file of standard output: %v", err)
+	}
+	if err := checkWritable(path+"2", con.out); err != nil {
+		t.Errorf("another file: %v", err)
 	}
 }
 

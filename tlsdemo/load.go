@@ -69,7 +69,7 @@ Examples:
     tlsdemo load server:443 --tls 1.2 --resume 80% --json run.json
     tlsdemo load 10.0.0.1:443 10.0.0.2:443 --sni example.com --connections 10000
 
-Signals: the first SIGINT or SIGTERM ends the run and reports what was measured. A second one exits at once.
+Signals: the first SIGINT, SIGTERM or SIGHUP ends the run and reports what was measured. A second one exits at once.
 
 Exit status: 0 if all went well. 1 if a threshold is not met, if no handshake was measured, if the server did not keep up with a sweep's first rate or the sweep was stopped in that step, if not all could be written, if the run could not begin, or if a limit of this machine cut it short. 2 if the command line is wrong.`
 }

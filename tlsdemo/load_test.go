@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -360,22 +361,30 @@ func TestLoadFlags(t *testing.T) {
 
 // The first signal ends the run, with a result. A second one would end the program.
 func TestLoadInterrupt(t *testing.T) {
-	addr, had := dropping(t, 50)
-	file := filepath.Join(t.TempDir(), "result.json")
-	l := start(t, program(t, "load", addr, "--insecure", "--duration", "1h", "--warmup", "0s", "--connections", "4", "--max-errors", "1000000", "--json", file))
-	<-had
-	l.signal(os.Interrupt)
-	if line := l.complaint(); !strings.Contains(line, "second signal") {
-		t.Errorf("after a signal: %q", line)
-	}
-	status, errs := l.wait()
-	b, err := os.ReadFile(file)
-	if status != 0 || err != nil {
-		t.Fatalf("status %d, stderr %s, %v", status, errs, err)
-	}
-	var res load.Result
-	if err := json.Unmarshal(b, &res); err != nil || res.Stopped != load.Interrupted || res.Handshakes < 40 {
-		t.Errorf("%v, result\n%s", err, b)
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(sig) { // under nohup
+			continue
+		}
+		addr, had := dropping(t, 50)
+		file := filepath.Join(t.TempDir(), "result.json")
+		l := start(t, program(t, "load", addr, "--insecure", "--duration", "1h", "--warmup", "0s", "--connections", "4", "--max-errors", "1000000", "--json", file))
+		<-had
+		l.signal(sig)
+		if sig == syscall.SIGHUP {
+			l.signal(sig)
+		}
+		if line := l.complaint(); !strings.Contains(line, "second signal") {
+			t.Errorf("after %v: %q", sig, line)
+		}
+		status, errs := l.wait()
+		b, err := os.ReadFile(file)
+		if status != 0 || err != nil {
+			t.Fatalf("%v: status %d, stderr %s, %v", sig, status, errs, err)
+		}
+		var res load.Result
+		if err := json.Unmarshal(b, &res); err != nil || res.Stopped != load.Interrupted || res.Handshakes < 40 {
+			t.Errorf("%v, result\n%s", err, b)
+		}
 	}
 
 	// With a silent server, the run stays in its probe.
@@ -384,7 +393,7 @@ func TestLoadInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	l = start(t, program(t, "load", silent.Addr().String(), "--insecure", "--timeout", "1h"))
+	l := start(t, program(t, "load", silent.Addr().String(), "--insecure", "--timeout", "1h"))
 	c, err := silent.Accept()
 	if err != nil {
 		t.Fatal(err)

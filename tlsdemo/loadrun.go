@@ -29,7 +29,7 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 		return err
 	}
 	for _, path := range []string{c.JSON, c.Report} { // fail now, not after an hour of measuring
-		if err := checkWritable(path); err != nil {
+		if err := checkWritable(path, con.out); err != nil {
 			return err
 		}
 	}
@@ -150,14 +150,19 @@ func interruptible(con *console) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup
+		signal.Notify(signals, syscall.SIGHUP) // the terminal or the ssh connection has gone
+	}
 	go func() {
 		if _, ok := <-signals; !ok {
 			return
 		}
 		fmt.Fprintln(con.err, "tlsdemo: interrupted; a second signal exits at once")
 		cancel()
-		if _, ok := <-signals; ok {
-			os.Exit(1)
+		for sig := range signals {
+			if sig != syscall.SIGHUP { // that comes twice, from the terminal and from the shell
+				os.Exit(1)
+			}
 		}
 	}()
 	return ctx, func() { signal.Stop(signals); close(signals); cancel() }
