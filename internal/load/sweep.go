@@ -77,8 +77,8 @@ func (r *run) sweep(ctx context.Context) *measured {
 }
 
 // due returns how many handshakes a second were due in the measured part of an open
-// loop, which took so many seconds, without those that clients aborted. At random, there may be more or fewer than
-// the rate.
+// loop, which took so many seconds, without those that clients aborted. At random, there
+// may be more or fewer than the rate.
 func (r *run) due(m *measured, rate, seconds float64) float64 {
 	if !r.cfg.Poisson {
 		return rate - float64(m.rec.aborted.sum())/seconds
