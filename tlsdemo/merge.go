@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/jobloop/jobloop/internal/load"
 	"github.com/jobloop/jobloop/internal/report"
@@ -23,7 +24,7 @@ func (c *reportCmd) merge(con *console, runs []report.Run) error {
 	}
 	res, err := load.Merge(parts)
 	if err != nil {
-		return fmt.Errorf("--merge: %w", err)
+		return errors.New("--merge: " + printable(err.Error()))
 	}
 	var errs []error
 	if c.JSON != "" {
@@ -36,13 +37,29 @@ func (c *reportCmd) merge(con *console, runs []report.Run) error {
 	page := []report.Run{{Name: mergedName(res), Result: res}}
 	errs = append(errs, writeFile(c.Output, con.out, func(w io.Writer) error { return report.Write(w, page) }))
 	if c.JSON != "-" && c.Output != "-" {
-		writeLoadSummary(con.out, res)
-		writeMachines(con.out, res.Machines)
+		var text strings.Builder
+		writeLoadSummary(&text, res)
+		writeMachines(&text, res.Machines)
+		for line := range strings.Lines(text.String()) {
+			_, err := fmt.Fprintln(con.out, printable(strings.TrimSuffix(line, "\n")))
+			errs = append(errs, err)
+		}
 	}
 	for _, w := range res.Warnings {
-		fmt.Fprintf(con.err, "tlsdemo: warning: %s\n", w)
+		fmt.Fprintf(con.err, "tlsdemo: warning: %s\n", printable(w))
 	}
 	return errors.Join(errs...)
+}
+
+// printable replaces control characters, which a file from elsewhere may have in any of
+// its texts: they could change what the terminal shows.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // mergedName is the name of a merged result on its page: its targets.

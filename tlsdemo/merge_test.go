@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -158,6 +159,23 @@ func TestReportMergeRefuses(t *testing.T) {
 	}
 	if status, _, errs := runReport(a, oldPath, "--output", page); status != 0 {
 		t.Errorf("comparing with an old one: status %d, %q", status, errs)
+	}
+}
+
+// What a file says cannot give orders to the terminal.
+func TestReportMergePrintsNoControls(t *testing.T) {
+	const order = "\x1b[2J\u009b2J\r\n"
+	res := machineResult(t, order, 1)
+	res.Warnings, res.Targets[0].Target, res.Settings.Command = []string{order}, order, order
+	res.ErrorsByKind, res.ErrorExamples = map[string]int64{order: 1}, map[string]string{order: order}
+	path := resultPath(t, "x.json", res)
+	page := filepath.Join(t.TempDir(), "page.html")
+	control := func(r rune) bool { return r != '\n' && unicode.IsControl(r) }
+	if status, out, errs := runReport("--merge", path, "--output", page); status != 0 || strings.ContainsFunc(out+errs, control) || strings.Count(errs, "\n") != 1 {
+		t.Errorf("status %d, %q, %q", status, out, errs)
+	}
+	if status, out, errs := runReport("--merge", path, path, "--output", page); status != 1 || out != "" || strings.ContainsFunc(errs, control) {
+		t.Errorf("twice: status %d, %q, %q", status, out, errs)
 	}
 }
 
