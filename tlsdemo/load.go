@@ -13,7 +13,7 @@ type loadCmd struct {
 
 	Connections *int          `placeholder:"N" group:"load" help:"Closed loop: keep N connections going, each followed by the next (default 64). With --rate: the maximum at a time (default 10000, or what the limit of open files allows)."`
 	Rate        float64       `placeholder:"R" group:"load" help:"Open loop: begin R handshakes a second, on schedule, however slow the server is. Latency counts from the time a handshake was due."`
-	Arrivals    arrivals      `default:"even" placeholder:"KIND" group:"load" help:"When the handshakes of an open loop are due: even (at equal intervals), or poisson (independently of each other, at random). Every run draws the same times (default ${default})."`
+	Arrivals    arrivals      `default:"even" placeholder:"KIND" group:"load" help:"When the handshakes of an open loop are due: even (at equal intervals), or poisson (independently of each other, at random). (default ${default})."`
 	Sweep       bool          `group:"load" help:"Raise the rate from --rate (default 100) until the server no longer keeps up, and find the highest rate it can sustain (the knee). --duration is the length of each step (default 5s)."`
 	SweepP99    time.Duration `name:"sweep-p99" default:"1s" placeholder:"TIME" group:"load" help:"In a sweep, the server does not keep up if p99 latency exceeds TIME (default ${default})."`
 	SweepMax    float64       `placeholder:"R" group:"load" help:"The highest rate that a sweep tries (default: no limit)."`
@@ -23,11 +23,13 @@ type loadCmd struct {
 	Warmup   *time.Duration `placeholder:"TIME" group:"load" help:"Load the server for this long before measuring (default 1s; 0s with --count)."`
 	Ramp     time.Duration  `placeholder:"TIME" group:"load" help:"Before the warm-up, let the connections or the rate grow over this time (default: none)."`
 	Timeout  time.Duration  `default:"10s" placeholder:"TIME" group:"load" help:"Time limit for each connection, from the dial to the end of the answer (default ${default})."`
-	Patience load.Times     `placeholder:"TIME" group:"load" help:"How long a client waits, from the dial to the end of the answer, before it gives up: a time such as 2s, or a range such as 500ms-4s. In a range, each client draws its time at random, evenly distributed; every run draws the same times. With 30%:2s only that share of the clients, chosen at random, is impatient. A client that gives up closes its connection without a reset. It counts as an error of the kind \"gave up\" (default: wait until --timeout)."`
+	Patience load.Times     `placeholder:"TIME" group:"load" help:"How long a client waits, from the dial to the end of the answer, before it gives up: a time such as 2s, or a range such as 500ms-4s. In a range, each client draws its time at random, evenly distributed. With 30%:2s only that share of the clients, chosen at random, is impatient. A client that gives up closes its connection without a reset. It counts as an error of the kind \"gave up\" (default: wait until --timeout)."`
 	Hold     load.Times     `placeholder:"TIME" group:"load" help:"How long a client keeps its connection open, idle, after the handshake and the answer: a time, a range or a share, as for --patience. Held connections are among --connections, and are closed at the end of the run (default: do not hold)."`
 	Abort    load.Share     `placeholder:"SHARE" group:"load" help:"The share of clients, such as 10%, that disconnect at a random phase: connected, in the middle of the hello, after the hello, after the handshake, or after the request. They are counted apart (default: none)."`
 	Loops    int            `default:"1" placeholder:"N" group:"load" help:"Number of event loops, each on its own thread (default ${default})."`
 	Source   []netip.Addr   `placeholder:"IP" group:"load" help:"Local addresses to connect from, in turn. Each has its own ports (about 28,000 on Linux)."`
+	Seed     uint64         `default:"1" placeholder:"N" group:"load" help:"Choose the random numbers: those of --arrivals poisson, --patience, --hold and --abort. The same seed gives the same ones in each run. Of machines that run together, each needs its own (default ${default})."`
+	StartAt  startTime      `placeholder:"TIME" group:"load" help:"When to begin, so that several machines begin together: a time such as 2026-01-31T15:04:05Z, or a time from now such as +30s. The targets are connected to before."`
 	Reset    *bool          `negatable:"" group:"load" help:"End connections with a reset, so that they do not stay in TIME_WAIT and use up the local ports (default in closed loops and sweeps)."`
 
 	TLS        tlsVersion         `name:"tls" placeholder:"VERSION" group:"tls" help:"Offer only TLS 1.2 or 1.3 (default: both)."`
@@ -44,11 +46,9 @@ type loadCmd struct {
 	Proxy      proxyVersion       `name:"proxy-protocol" placeholder:"VERSION" group:"tls" help:"Send a header of the PROXY protocol, v1 or v2, before the TLS handshake, with the connection's own addresses."`
 	Request    string             `placeholder:"PATH" group:"tls" help:"After each handshake, request PATH with HTTP/1.1 and read the answer. Its status must be 2xx. In TLS 1.3, only an answer proves that the server has finished the handshake too."`
 
-	StartAt startTime `placeholder:"TIME" group:"load" help:"When to begin, so that several machines begin together: a time such as 2026-01-31T15:04:05Z, or a time from now such as +30s. The targets are connected to before."`
-
 	Limits limits `embed:"" group:"limits"`
 
-	JSON    string `name:"json" placeholder:"FILE" group:"result" help:"Write the result as JSON. - writes it to standard output instead of the text."`
+	dataFiles
 	Server  string `placeholder:"TEXT" group:"result" help:"What the server's machine is: CPU, kernel. The report shows it (default: the same machine, if the targets are loopback addresses or Unix sockets)."`
 	Report  string `placeholder:"FILE" group:"result" help:"Write the result as one HTML page with plots."`
 	Metrics string `placeholder:"ADDR" group:"result" help:"While it runs, serve its figures for Prometheus at http://ADDR/metrics. Without a host, ADDR is on 127.0.0.1."`

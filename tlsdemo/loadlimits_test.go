@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +59,24 @@ func TestErrorLimit(t *testing.T) {
 		if err := new(errorLimit).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is taken", text)
 		}
+	}
+}
+
+// The distribution can be had as other programs read it.
+func TestLoadDistribution(t *testing.T) {
+	s := serve(t, "--key", "ecdsa-p256")
+	dir := t.TempDir()
+	hgrm, table := filepath.Join(dir, "run.hgrm"), filepath.Join(dir, "run.csv")
+	if status, _, _, errs := loaded(t, s.addr, "--insecure", "--count", "20", "--hgrm", hgrm, "--csv", table); status != 0 {
+		t.Fatalf("status %d, stderr %s", status, errs)
+	}
+	for file, want := range map[string]string{hgrm: "Total count    =           20]", table: ",20\n"} {
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("no %q in %s, %v", want, text, err)
+		}
+	}
+	if status, _, out, errs := loaded(t, s.addr, "--insecure", "--count", "20", "--csv", "-"); status != 0 || !strings.HasPrefix(out, "percentile,latency_us,handshakes\n") || strings.Contains(out, "TLS 1.3") {
+		t.Errorf("CSV to standard output: status %d, %q, %q", status, out, errs)
 	}
 }
 

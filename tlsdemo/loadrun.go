@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,10 +27,8 @@ func (c *loadCmd) Run(con *console, parsed *kong.Context) error {
 	if err := c.readFiles(&cfg); err != nil {
 		return err
 	}
-	for _, path := range []string{c.JSON, c.Report} { // fail now, not after an hour of measuring
-		if err := checkWritable(path, con.out); err != nil {
-			return err
-		}
+	if err := checkAllWritable(c.outputs(nil), con.out); err != nil { // now, not after an hour of measuring
+		return err
 	}
 	if cfg.Connections <= 1000 && os.Getenv("GOGC") == "" {
 		// A handshake makes much garbage and keeps little memory. With few
@@ -109,39 +106,24 @@ func nothingMeasured(res *load.Result) string {
 	return "no handshake was measured: none began in the measured part; raise --duration"
 }
 
-// write writes the result in the forms that were asked for. Files come first: standard
-// output may be closed or full.
+// write writes the result and its warnings.
 func (c *loadCmd) write(con *console, res *load.Result) error {
-	run := report.Run{Name: strings.Join(c.Targets, " "), Result: res}
-	forms := []struct {
-		path  string
-		write func(io.Writer) error
-	}{
-		{c.JSON, func(w io.Writer) error {
-			enc := json.NewEncoder(w)
-			enc.SetIndent("", "\t")
-			return enc.Encode(res)
-		}},
-		{c.Report, func(w io.Writer) error { return report.Write(w, []report.Run{run}) }},
-	}
-	var errs []error
-	for _, f := range forms {
-		if f.path != "" && f.path != "-" {
-			errs = append(errs, writeFile(f.path, nil, f.write))
+	err := writeOutputs(con, c.outputs(res), func(w io.Writer) {
+		if !c.Quiet {
+			writeLoadSummary(w, res)
 		}
-	}
-	if !c.Quiet && c.JSON != "-" && c.Report != "-" {
-		writeLoadSummary(con.out, res)
-	}
-	for _, f := range forms {
-		if f.path == "-" {
-			errs = append(errs, f.write(con.out))
-		}
-	}
+	})
 	for _, w := range res.Warnings {
 		fmt.Fprintf(con.err, "tlsdemo: warning: %s\n", w)
 	}
-	return errors.Join(errs...)
+	return err
+}
+
+// outputs returns the forms of the result that the flags ask for.
+func (c *loadCmd) outputs(res *load.Result) []form {
+	return append(c.dataFiles.outputs(res), form{"report", c.Report, func(w io.Writer) error {
+		return report.Write(w, []report.Run{{Name: strings.Join(c.Targets, " "), Result: res}})
+	}})
 }
 
 // interruptible returns a context that the first signal cancels. A second signal

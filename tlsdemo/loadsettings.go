@@ -17,7 +17,8 @@ func settings(parsed *kong.Context, cfg load.Config) load.Settings {
 	s := load.Settings{Command: "tlsdemo " + shellQuoted(parsed.Args), Flags: make(map[string]string)}
 	for _, f := range parsed.Selected().Flags {
 		switch f.Name {
-		case "help", "json", "report", "quiet", "server", "sweep-p99":
+		case "help", "json", "hgrm", "csv", "report", "server", "metrics", "quiet", "sweep-p99",
+			"max-errors", "min-rate", "max-p50", "max-p90", "max-p99", "max-p999":
 			continue
 		}
 		if v := fmt.Sprint(parsed.FlagValue(f)); v != "" && v != "false" && v != "0" && v != "0s" && v != "[]" && v != "<nil>" {

@@ -73,10 +73,9 @@ func (c *loadCmd) Validate(parsed *kong.Context) error {
 		return errors.New("--request uses HTTP/1.1: leave h2 out of --alpn")
 	case c.Request != "" && c.Request[0] != '/':
 		return fmt.Errorf("--request: %q does not begin with /", c.Request)
-	case c.JSON == "-" && c.Report == "-":
-		return errors.New("--json and --report cannot both go to standard output")
 	}
-	if err := c.overwritten(); err != nil {
+	inputs := []inputFile{{"--ca", c.CA}, {"--client-cert", c.ClientCert}, {"--client-key", c.ClientKey}}
+	if err := checkOutputs(c.outputs(nil), inputs...); err != nil {
 		return err
 	}
 	for _, t := range []struct {
@@ -116,29 +115,13 @@ func (c *loadCmd) meaningless(given map[string]bool) error {
 		{"alpn", len(c.ALPN) == 0, "the name of a protocol is needed"},
 		{"request", c.Request == "", "a path is needed, such as /"},
 		{"json", c.JSON == "", "the name of a file is needed"},
+		{"hgrm", c.HGRM == "", "the name of a file is needed"},
+		{"csv", c.CSV == "", "the name of a file is needed"},
 		{"report", c.Report == "", "the name of a file is needed"},
 	} {
 		if f.zero && given[f.name] {
 			return fmt.Errorf("--%s: %s", f.name, f.why)
 		}
-	}
-	return nil
-}
-
-// overwritten finds outputs that are the same file as another output, or as an input.
-func (c *loadCmd) overwritten() error {
-	type file struct{ flag, path string }
-	others := []file{{"ca", c.CA}, {"client-cert", c.ClientCert}, {"client-key", c.ClientKey}}
-	for _, out := range []file{{"json", c.JSON}, {"report", c.Report}} {
-		if out.path == "" || out.path == "-" {
-			continue
-		}
-		for _, o := range others {
-			if o.path != "" && sameFile(out.path, o.path) {
-				return fmt.Errorf("--%s: %s is the file of --%s: choose another", out.flag, out.path, o.flag)
-			}
-		}
-		others = append(others, out)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,29 +25,23 @@ func (c *reportCmd) merge(con *console, runs []report.Run) error {
 	if err != nil {
 		return errors.New("--merge: " + printable(err.Error()))
 	}
-	var errs []error
-	if c.JSON != "" {
-		errs = append(errs, writeFile(c.JSON, con.out, func(w io.Writer) error {
-			enc := json.NewEncoder(w)
-			enc.SetIndent("", "\t")
-			return enc.Encode(res)
-		}))
-	}
+	res.Unmet = c.Limits.check(res)
 	page := []report.Run{{Name: mergedName(res), Result: res}}
-	errs = append(errs, writeFile(c.Output, con.out, func(w io.Writer) error { return report.Write(w, page) }))
-	if c.JSON != "-" && c.Output != "-" {
+	err = writeOutputs(con, c.outputs(res, page), func(w io.Writer) {
 		var text strings.Builder
 		writeLoadSummary(&text, res)
 		writeMachines(&text, res.Machines)
 		for line := range strings.Lines(text.String()) {
-			_, err := fmt.Fprintln(con.out, printable(strings.TrimSuffix(line, "\n")))
-			errs = append(errs, err)
+			fmt.Fprintln(w, printable(strings.TrimSuffix(line, "\n")))
 		}
-	}
+	})
 	for _, w := range res.Warnings {
 		fmt.Fprintf(con.err, "tlsdemo: warning: %s\n", printable(w))
 	}
-	return errors.Join(errs...)
+	if len(res.Unmet) > 0 {
+		err = errors.Join(err, errors.New(printable(strings.Join(res.Unmet, "; "))))
+	}
+	return err
 }
 
 // printable replaces control characters, which a file from elsewhere may have in any of

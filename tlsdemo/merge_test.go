@@ -68,7 +68,7 @@ func TestReportMerges(t *testing.T) {
 	for _, want := range []string{
 		"server:443 (192.0.2.1:443)\n",
 		"\n  handshakes  5\n",
-		"\n  rate        5.0/s, of 20/s asked for, for 1 s\n",
+		"\n  rate        5.00/s, of 20/s asked for, for 1 s\n",
 		"\n  latency  3.00 ms  500 ms  500 ms  500 ms  500 ms\n",
 		"\n  machine  handshakes  rate   errors  p50      p99      max      client busy\n  east     2           2.0/s  0       1.00 ms  2.00 ms  2.00 ms  10 %\n  west     3           3.0/s  0       4.00 ms  500 ms",
 	} {
@@ -109,6 +109,26 @@ func TestReportMerges(t *testing.T) {
 	}
 }
 
+// Thresholds are about all machines together.
+func TestReportMergeThresholds(t *testing.T) {
+	a, b := resultPath(t, "a.json", machineResult(t, "a", 1000, 2000)), resultPath(t, "b.json", machineResult(t, "b", 1000, 500_000))
+	page, all, table := filepath.Join(t.TempDir(), "page.html"), filepath.Join(t.TempDir(), "all.json"), filepath.Join(t.TempDir(), "all.csv")
+	args := []string{"--merge", a, b, "--output", page, "--json", all, "--csv", table}
+	if status, _, errs := runReport(append(args, "--min-rate", "4", "--max-p50", "1ms", "--max-errors", "0")...); status != 0 || errs != "" {
+		t.Errorf("met: status %d, %q", status, errs)
+	}
+	status, out, errs := runReport(append(args, "--min-rate", "4.1", "--max-p50", "1ms", "--max-p99", "100ms")...)
+	if status != 1 || errs != "tlsdemo: the rate was 4.0/s, below --min-rate 4.1; p99 latency was 500.223ms, above --max-p99 100ms\n" || !strings.Contains(out, "handshakes  4\n") {
+		t.Errorf("not met: status %d, %q, %q", status, out, errs)
+	}
+	if text, err := os.ReadFile(all); err != nil || !strings.Contains(string(text), "below --min-rate 4.1") {
+		t.Errorf("JSON without the threshold: %v", err)
+	}
+	if text, err := os.ReadFile(table); err != nil || !strings.HasSuffix(string(text), "\n100,500223,4\n") {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 func TestReportMergeRefuses(t *testing.T) {
 	a, b := resultPath(t, "a.json", machineResult(t, "a", 1)), resultPath(t, "b.json", machineResult(t, "b", 1))
 	old := machineResult(t, "old", 1)
@@ -134,9 +154,10 @@ func TestReportMergeRefuses(t *testing.T) {
 		"an old one":           {[]string{"--merge", a, oldPath}, 1, "--merge: old: an older tlsdemo made it, without the histograms that a merge needs"},
 		"a later one":          {[]string{"--merge", a, later}, 1, "later.json: a newer tlsdemo made it: its schema is 3"},
 		"a bad histogram":      {[]string{"--merge", a, badPath}, 1, "bad.json: not a result of tlsdemo load --json: histograms.latency: "},
-		"JSON without a merge": {[]string{a, b, "--json", all}, 2, "--json: only a merge has a new result (--merge)"},
+		"JSON without a merge": {[]string{a, b, "--json", all}, 2, "only a merge has a new result (--merge)"},
+		"thresholds alone":     {[]string{a, b, "--max-p99", "1s"}, 2, "--merge"},
 		"both to stdout":       {[]string{"--merge", a, b, "--json", "-", "--output", "-"}, 2, "cannot both go to standard output"},
-		"one file for both":    {[]string{"--merge", a, b, "--json", page}, 2, "--json and --output are the same file"},
+		"one file for both":    {[]string{"--merge", a, b, "--json", page}, 2, " is the file of --json"},
 		"onto an input":        {[]string{"--merge", a, b, "--json", a}, 2, "--json: " + a + " is one of the files to read"},
 		"onto a directory":     {[]string{"--merge", a, b, "--json", dir}, 2, "--json: " + dir + " is a directory"},
 	} {

@@ -16,9 +16,11 @@ import (
 type reportCmd struct {
 	Files  []string `arg:"" type:"existingfile" placeholder:"FILE" help:"Result of tlsdemo load --json. The others are compared with the first."`
 	Merge  bool     `help:"Make one result of those of several machines that loaded the same servers together, as if one had done it all. Prints the result as load does."`
-	JSON   string   `name:"json" placeholder:"FILE" help:"With --merge: also write the result as JSON; - is standard output."`
 	Output string   `default:"report.html" placeholder:"FILE" help:"Where to write the page; - is standard output (default ${default})."`
 	Name   []string `sep:"none" placeholder:"NAME" help:"Name of a run, or of a machine, on the page. Give one for each file, in the same order (default: the file's name without .json)."`
+
+	dataFiles
+	Limits limits `embed:"" group:"limits"`
 }
 
 // Help is the second paragraph of "tlsdemo report --help".
@@ -37,10 +39,10 @@ func (c *reportCmd) Validate() error {
 	switch {
 	case c.Output == "":
 		return errors.New("--output: a file name is needed")
-	case c.JSON != "" && !c.Merge:
-		return errors.New("--json: only a merge has a new result (--merge)")
-	case c.JSON == "-" && c.Output == "-":
-		return errors.New("--json and --output cannot both go to standard output")
+	case !c.Merge && c.dataFiles != dataFiles{}:
+		return errors.New("--json, --hgrm and --csv: only a merge has a new result (--merge)")
+	case !c.Merge && c.Limits != limits{}:
+		return errors.New("thresholds are for a merged result (--merge); load has them for its own")
 	case c.Merge && len(c.Files) > load.MaxParts:
 		return fmt.Errorf("%d files, at most %d can be merged", len(c.Files), load.MaxParts)
 	case !c.Merge && len(c.Files) > report.MaxRuns:
@@ -48,37 +50,19 @@ func (c *reportCmd) Validate() error {
 	case len(c.Name) > 0 && len(c.Name) != len(c.Files):
 		return fmt.Errorf("--name: %d names for %d files", len(c.Name), len(c.Files))
 	}
-	if err := checkOutput("--json", c.JSON, c.Files); err != nil {
+	var inputs []inputFile
+	for _, name := range c.Files {
+		inputs = append(inputs, inputFile{"", name})
+	}
+	if err := checkOutputs(c.outputs(nil, nil), inputs...); err != nil {
 		return err
 	}
-	if err := checkOutput("--output", c.Output, c.Files); err != nil {
-		return err
-	}
-	if c.JSON != "-" && sameFile(c.JSON, c.Output) {
-		return fmt.Errorf("--json and --output are the same file: %s", c.Output)
-	}
-	return nil
+	return c.Limits.validate(false)
 }
 
-// checkOutput returns an error if a flag's file cannot be written to, or is one of the
-// inputs.
-func checkOutput(flag, path string, inputs []string) error {
-	if path == "-" {
-		return nil
-	}
-	output, err := os.Stat(path)
-	if err != nil {
-		return nil // a new file; if it cannot be made, Run says so
-	}
-	if output.IsDir() {
-		return fmt.Errorf("%s: %s is a directory", flag, path)
-	}
-	for _, name := range inputs {
-		if sameFile(name, path) {
-			return fmt.Errorf("%s: %s is one of the files to read", flag, path)
-		}
-	}
-	return nil
+// outputs returns the page, and the other forms of a merged result.
+func (c *reportCmd) outputs(merged *load.Result, runs []report.Run) []form {
+	return append(c.dataFiles.outputs(merged), form{"output", c.Output, func(w io.Writer) error { return report.Write(w, runs) }})
 }
 
 // Run writes the page.

@@ -14,7 +14,7 @@ import (
 func positions(poisson bool, number, workers, n int) [][]float64 {
 	all := make([][]float64, workers)
 	for i := range all {
-		w := &worker{run: &run{cfg: &Config{Poisson: poisson}}, index: i, stage: &stage{number: number, workers: workers}}
+		w := &worker{run: &run{cfg: &Config{Poisson: poisson, Seed: 1}}, index: i, stage: &stage{number: number, workers: workers}}
 		w.firstArrival()
 		for range n {
 			all[i] = append(all[i], w.next)
@@ -125,5 +125,31 @@ func TestPoissonSweepKeepsUp(t *testing.T) {
 	m.rec.inTime = 70
 	if step := r.step(100, m); step.KeptUp {
 		t.Error("80 were due and 70 done in time")
+	}
+}
+
+// Runs with the seeds 1, 2, 3 and so on take turns. Those with the same seed coincide.
+func TestSeeds(t *testing.T) {
+	first := func(seed uint64, poisson bool) float64 {
+		w := &worker{run: &run{cfg: &Config{Poisson: poisson, Seed: seed}}, stage: &stage{workers: 1}}
+		w.firstArrival()
+		return w.next
+	}
+	want(t, "the first of seed 1", first(1, false), 0)
+	for _, machines := range []int{2, 5, 10, 100} {
+		var all []float64
+		for i := range machines {
+			all = append(all, first(uint64(i+1), false))
+		}
+		slices.Sort(all)
+		all = append(all, 1) // the next of seed 1
+		for i := range machines {
+			if gap := all[i+1] - all[i]; gap < 0.5/float64(machines) {
+				t.Errorf("of %d machines, two are %v of the interval apart", machines, gap)
+			}
+		}
+	}
+	if first(1, true) == first(2, true) || first(3, true) != first(3, true) {
+		t.Error("the seed does not decide the times of a Poisson process")
 	}
 }

@@ -22,7 +22,10 @@ const (
 // negative or too large, or a histogram that cannot be decoded or has another number of
 // samples than the result.
 func (r *Result) Check() error {
-	if err := checkNumbers("", valueOf(r)); err != nil {
+	if len(r.Machines) > MaxParts {
+		return fmt.Errorf("machines: more than %d", MaxParts)
+	}
+	if err := checkNumbers(r); err != nil {
 		return err
 	}
 	n := 0
@@ -40,36 +43,44 @@ func (r *Result) Check() error {
 	return nil
 }
 
-// checkNumbers checks all numbers in a value with the given key.
-func checkNumbers(key string, v reflect.Value) error {
+// checkNumbers checks all numbers in a part of a result.
+func checkNumbers[T any](part *T) error {
+	if path, problem := badNumber("", valueOf(part)); problem != "" {
+		return fmt.Errorf("%s: %s", strings.TrimPrefix(path, "."), problem)
+	}
+	return nil
+}
+
+// badNumber looks for a number that cannot be in the value of a key. It returns the path
+// to it from there, and what is wrong; both are empty if all is well.
+func badNumber(key string, v reflect.Value) (path, problem string) {
 	switch v.Kind() {
 	case reflect.Int, reflect.Int64:
 		if v.Int() < 0 {
-			return fmt.Errorf("%s: %v is negative", key, v)
+			return "", fmt.Sprintf("%d is negative", v.Int())
 		} else if v.Int() > maxNumber {
-			return fmt.Errorf("%s: %v is too large", key, v)
+			return "", fmt.Sprintf("%d is too large", v.Int())
 		}
 	case reflect.Float64:
-		if v.Float() < 0 && !strings.HasSuffix(key, ".at_s") { // which is negative before the measured part
-			return fmt.Errorf("%s: %v is negative", key, v)
+		if v.Float() < 0 && key != "at_s" { // which is negative before the measured part
+			return "", fmt.Sprintf("%v is negative", v.Float())
 		} else if !(math.Abs(v.Float()) <= maxNumber) {
-			return fmt.Errorf("%s: %v is too large", key, v)
+			return "", fmt.Sprintf("%v is too large", v.Float())
 		}
 	case reflect.Pointer:
-		if v.IsNil() {
-			return nil
+		if !v.IsNil() {
+			return badNumber(key, v.Elem())
 		}
-		return checkNumbers(key, v.Elem())
 	case reflect.Slice:
 		for i := range v.Len() {
-			if err := checkNumbers(fmt.Sprintf("%s[%d]", key, i), v.Index(i)); err != nil {
-				return err
+			if path, problem := badNumber(key, v.Index(i)); problem != "" {
+				return fmt.Sprintf("[%d]%s", i, path), problem
 			}
 		}
 	case reflect.Map:
-		for _, k := range v.MapKeys() {
-			if err := checkNumbers(fmt.Sprintf("%s[%q]", key, k), v.MapIndex(k)); err != nil {
-				return err
+		for entries := v.MapRange(); entries.Next(); {
+			if path, problem := badNumber(key, entries.Value()); problem != "" {
+				return fmt.Sprintf("[%q]%s", entries.Key(), path), problem
 			}
 		}
 	case reflect.Struct:
@@ -78,10 +89,10 @@ func checkNumbers(key string, v reflect.Value) error {
 			if name == "" { // of a type of another package, such as time.Time
 				continue
 			}
-			if err := checkNumbers(strings.TrimPrefix(key+"."+name, "."), v.Field(i)); err != nil {
-				return err
+			if path, problem := badNumber(name, v.Field(i)); problem != "" {
+				return "." + name + path, problem
 			}
 		}
 	}
-	return nil
+	return "", ""
 }

@@ -32,9 +32,14 @@ type Config struct {
 	Rate float64
 
 	// Poisson makes the handshakes of an open loop due at random, independently of
-	// each other, and Rate their average. Every run draws the same times.
+	// each other, and Rate their average. The same Seed draws the same times.
 	// Otherwise they are due at even intervals.
 	Poisson bool
+
+	// Seed chooses the random numbers of a run. The same seed gives the same ones in the
+	// same order. Runs that go on at the same time should have different seeds, or their
+	// handshakes are due at the same moments, even with equal intervals.
+	Seed uint64
 
 	// Connections is the number of connections at a time in a closed loop, and
 	// the maximum in an open loop. It is at least 1.

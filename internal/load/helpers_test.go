@@ -14,7 +14,7 @@ import (
 // server, too, has seen the end of a handshake.
 func closedConfig(servers ...*server) Config {
 	cfg := Config{
-		Connections: 4, Loops: 1, Count: 20, Timeout: testkit.Patience, Reset: true, Request: "/",
+		Connections: 4, Loops: 1, Seed: 1, Count: 20, Timeout: testkit.Patience, Reset: true, Request: "/",
 		TLS: TLSConfig{RootCAs: ca().pool},
 	}
 	for _, s := range servers {

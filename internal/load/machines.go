@@ -42,7 +42,7 @@ func machineOf(p Part) Machine {
 	m := Machine{
 		Name: p.Name, Targets: []string{}, Started: r.Started, MeasuredFrom: r.MeasuredFrom, Duration: r.Duration,
 		Handshakes: r.Handshakes, Errors: r.Errors, HandshakesPer: r.HandshakesPer, Latency: r.Latency,
-		Client: r.Client, Stopped: r.Stopped, Warnings: r.Warnings, Settings: r.Settings, Environment: r.Environment,
+		Client: r.Client, Stopped: r.Stopped, Warnings: r.Warnings, Unmet: r.Unmet, Settings: r.Settings, Environment: r.Environment,
 	}
 	for _, t := range r.Targets {
 		m.Targets = append(m.Targets, t.Target)

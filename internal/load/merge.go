@@ -65,7 +65,7 @@ func Merge(parts []Part) (*Result, error) {
 	}
 	res.sortNegotiated()
 	res.addMachines()
-	if err := checkNumbers("", valueOf(res)); err != nil {
+	if err := checkNumbers(res); err != nil {
 		return nil, fmt.Errorf("the sum of all: %w", err)
 	}
 	return res, nil
@@ -83,7 +83,7 @@ func (r *Result) mergeable() error {
 	case r.Sweep != nil:
 		return errors.New("it is a sweep: each machine chose its rates by itself, so their steps cannot be added; find the knee with one machine, or run each rate on all machines with --rate")
 	}
-	if err := checkNumbers("", valueOf(r)); err != nil {
+	if err := checkNumbers(r); err != nil {
 		return err
 	}
 	if err := checkMeasured("", r.MeasuredFrom, r.Duration); err != nil {

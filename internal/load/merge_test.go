@@ -225,6 +225,67 @@ func TestMergeAddsCounts(t *testing.T) {
 	want(t, "rate of the second", got.Machines[1].HandshakesPer, 0.5)
 }
 
+// A key of a result that no merge mentions would be lost.
+func TestMergeForgetsNoKey(t *testing.T) {
+	f := newFake(noon)
+	for _, h := range []*hdrhistogram.Histogram{f.rec.latency, f.rec.connect, f.rec.tls, f.rec.firstByte, f.rec.delay, f.rec.gaveUp, f.rec.heldEnded} {
+		record(h, time.Second)
+	}
+	in := interval{errors: 1, latency: newHistogram(SeriesDigits)}
+	f.series.add(noon, &in)
+	r := f.finish(t)
+	r.HandshakesPer, r.Stopped = 1, "stopped"
+	r.Negotiated, r.Certificates, r.Targets = []Negotiated{{Handshakes: 1}}, []Certificate{{Handshakes: 1}}, []Target{{Errors: 1}}
+	fill(valueOf(r))
+	r.Sweep = nil
+	for _, key := range zeros("", valueOf(mustMerge(t, partsOf(r)...))) {
+		if key != ".Sweep" && key != ".Unmet" { // thresholds are each machine's own
+			t.Errorf("%s is lost", key)
+		}
+	}
+}
+
+// fill sets zero fields of a result to something else.
+func fill(v reflect.Value) {
+	for i := range v.NumField() {
+		switch f := v.Field(i); {
+		case f.Type() == reflect.TypeFor[time.Time]() || f.Type() == reflect.TypeFor[Histograms]():
+		case f.Kind() == reflect.Struct:
+			fill(f)
+		case !f.IsZero() && !(f.Kind() == reflect.Map && f.Len() == 0):
+		case f.CanInt():
+			f.SetInt(1)
+		case f.CanFloat():
+			f.SetFloat(1)
+		case f.Kind() == reflect.String:
+			f.SetString("text")
+		case f.Kind() == reflect.Map:
+			m := reflect.MakeMap(f.Type())
+			m.SetMapIndex(reflect.ValueOf("key"), reflect.New(f.Type().Elem()).Elem())
+			f.Set(m)
+		case f.Type() == reflect.TypeFor[[]string]():
+			f.Set(reflect.ValueOf([]string{"text"}))
+		case f.Kind() == reflect.Pointer:
+			f.Set(reflect.New(f.Type().Elem()))
+		}
+	}
+}
+
+// zeros names the fields that are zero or empty.
+func zeros(name string, v reflect.Value) []string {
+	var names []string
+	for i := range v.NumField() {
+		f, name := v.Field(i), name+"."+v.Type().Field(i).Name
+		switch {
+		case f.Kind() == reflect.Struct && f.Type() != reflect.TypeFor[time.Time]():
+			names = append(names, zeros(name, f)...)
+		case f.IsZero(), (f.Kind() == reflect.Map || f.Kind() == reflect.Slice) && f.Len() == 0:
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // A target's histograms are merged if every result has them.
 func TestMergeTargets(t *testing.T) {
 	result := func(i int, took ...time.Duration) *Result {
@@ -434,4 +495,23 @@ func TestMergeOfRuns(t *testing.T) {
 	}
 	want(t, "handshakes in the series", inSeries, res.Total.Begun-res.Total.Probes)
 	wantNoNull(t, res)
+}
+
+func TestMergeWarnsOfTheSameSeed(t *testing.T) {
+	result := func(host, seed string) *Result {
+		r := newFake(noon).finish(t)
+		r.Environment.Host = host
+		r.Settings.Flags["rate"], r.Settings.Flags["seed"] = "10", seed
+		return r
+	}
+	warnings := func(seeds ...string) string {
+		var all []*Result
+		for i, s := range seeds {
+			all = append(all, result(fmt.Sprint("host", i), s))
+		}
+		return strings.Join(mustMerge(t, partsOf(all...)...).Warnings, "\n")
+	}
+	want(t, "different seeds", warnings("1", "2", "3"), "")
+	want(t, "the same seeds", warnings("1", "2", "1"), "a, c have the same --seed: their handshakes were due at the same moments. Give each machine its own.")
+	want(t, "results without a seed", warnings("", ""), "")
 }

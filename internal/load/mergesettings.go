@@ -76,7 +76,7 @@ func differ(machines []Machine, of func(*Machine) string) string {
 var added = []string{"connections", "count", "rate"}
 
 // own are the flags that differ between machines by their nature.
-var own = []string{"source", "start-at"}
+var own = []string{"source", "start-at", "seed"}
 
 func flagOf(name string) func(*Machine) string {
 	return func(m *Machine) string { return m.Settings.Flags[name] }
@@ -138,6 +138,17 @@ func environmentOf(machines []Machine) Environment {
 
 func valueOf[T any](p *T) reflect.Value { return reflect.ValueOf(p).Elem() }
 
+// sameSeed names machines whose open loops had the same schedule; it is empty if there are
+// none.
+func sameSeed(machines []Machine) string {
+	for _, v := range valuesOf(machines, flagOf("seed")) {
+		if len(v.names) > 1 && v.text != "" && machines[0].Settings.Flags["rate"] != "" {
+			return list(v.names, ", ")
+		}
+	}
+	return ""
+}
+
 // stoppedOf says which machines ended early; it is empty if none did.
 func stoppedOf(machines []Machine) string {
 	var texts []string
@@ -173,6 +184,9 @@ func warningsOf(machines []Machine, t times) []string {
 		if text := differ(machines, flagOf(name)); text != "" && !slices.Contains(own, name) {
 			warn("--%s differs: %s.", name, text)
 		}
+	}
+	if text := sameSeed(machines); text != "" {
+		warn("%s have the same --seed: their handshakes were due at the same moments. Give each machine its own.", text)
 	}
 	if text := differ(machines, func(m *Machine) string { return list(m.Targets, ", ") }); text != "" {
 		warn("the targets differ: %s.", text)

@@ -164,7 +164,7 @@ func TestNoPatience(t *testing.T) {
 	res := mustRun(t, t.Context(), cfg)
 	want(t, "handshakes", res.Handshakes, cfg.Count)
 	want(t, "all that gave up", res.Total.GaveUp, 0)
-	w := &worker{run: &run{cfg: &cfg}, random: newRandom(0)}
+	w := &worker{run: &run{cfg: &cfg}, random: newRandom(1, 0)}
 	want(t, "patience", w.drawPatience(), 0)
 }
 

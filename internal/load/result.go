@@ -99,6 +99,7 @@ type Machine struct {
 	Client        Client      `json:"client"`
 	Stopped       string      `json:"stopped,omitempty"`
 	Warnings      []string    `json:"warnings,omitempty"`
+	Unmet         []string    `json:"unmet,omitempty"`
 	Settings      Settings    `json:"settings"`
 	Environment   Environment `json:"environment"`
 }

@@ -37,8 +37,8 @@ func (s Share) has(random *rand.Rand) bool {
 func (s Share) valid() bool { return s >= 0 && s <= 1 }
 
 // Times is how long clients do something. It is for a share of the clients, chosen at
-// random. Each of them draws its time at random from Min to Max, evenly distributed. Every
-// run draws the same, in the same order. The zero value is for no client.
+// random. Each of them draws its time at random from Min to Max, evenly distributed. The
+// same Config.Seed draws the same, in the same order. The zero value is for no client.
 type Times struct {
 	Share    Share
 	Min, Max time.Duration
@@ -113,5 +113,5 @@ func (t Times) check(of string) error {
 	return nil
 }
 
-// newRandom returns a worker's random numbers. They are the same in every run.
-func newRandom(index int) *rand.Rand { return rand.New(rand.NewPCG(1, uint64(index))) }
+// newRandom returns a worker's random numbers. They are the same in every run with the seed.
+func newRandom(seed uint64, index int) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(index))) }

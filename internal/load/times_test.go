@@ -15,7 +15,7 @@ func TestTimesAreDrawnFromTheirRange(t *testing.T) {
 	const n = 10_000
 	p := everyone(500*time.Millisecond, 4*time.Second)
 	draws := func(index int) []time.Duration {
-		random := newRandom(index)
+		random := newRandom(1, index)
 		all := make([]time.Duration, n)
 		for i := range all {
 			all[i] = p.draw(random)
@@ -42,7 +42,7 @@ func TestTimesAreDrawnFromTheirRange(t *testing.T) {
 		}
 	}
 	one := everyone(time.Second, time.Second)
-	want(t, "a time without a range", one.draw(newRandom(0)), time.Second)
+	want(t, "a time without a range", one.draw(newRandom(1, 0)), time.Second)
 }
 
 func TestTimesAsText(t *testing.T) {
@@ -78,7 +78,7 @@ func TestShareOfClients(t *testing.T) {
 	const n = 10_000
 	for _, share := range []Share{0, 0.1, 0.5, 1} {
 		times := Times{share, 1, 1}
-		random, again := newRandom(0), newRandom(0)
+		random, again := newRandom(1, 0), newRandom(1, 0)
 		got := 0
 		for range n {
 			d := times.draw(random)

@@ -56,7 +56,7 @@ type target struct {
 }
 
 func newWorker(r *run, l *loop.Loop, index int, found []endpoint) *worker {
-	w := &worker{run: r, loop: l, index: index, certificates: newCertificates(), random: newRandom(index)}
+	w := &worker{run: r, loop: l, index: index, certificates: newCertificates(), random: newRandom(r.cfg.Seed, index)}
 	dialers := newDialers(r.cfg.Sources, r.cfg.Timeout)
 	for i := range found {
 		e, s := &found[i], new(session)

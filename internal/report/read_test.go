@@ -67,6 +67,7 @@ func TestRead(t *testing.T) {
 		"another schema":    {strings.Replace(string(good), `"schema":0`, `"schema":"2"`, 1), `"schema" is "\"2\""`},
 		"a negative schema": {strings.Replace(string(good), `"schema":0`, `"schema":-1`, 1), `"schema" is "-1"`},
 		"too many values":   {`{"series":[` + strings.Repeat("{},", maxValues) + `{}]}`, "more than 250000 values"},
+		"many machines":     {strings.Replace(string(good), "{", `{"machines":[`+strings.Repeat("{},", load.MaxParts)+`{}],`, 1), ": machines: more than 1000"},
 		"too long":          {strings.Repeat(" ", maxInput+1), "longer than"},
 	} {
 		if _, err := Read(strings.NewReader(c.text)); !errors.Is(err, ErrNoResult) || !strings.Contains(err.Error(), c.says) {
