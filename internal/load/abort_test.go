@@ -69,6 +69,18 @@ func TestAbortOfAll(t *testing.T) {
 	wantSame(t, res, s)
 }
 
+// A client that aborts does not spoil the session that others resume.
+func TestAbortKeepsTheSession(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		s := serveTLS(t, nil, nil)
+		cfg := closedConfig(s)
+		cfg.Count, cfg.Abort, cfg.Resume, cfg.TLS.Version = 100, 0.5, 1, version
+		res := mustRun(t, t.Context(), cfg)
+		want(t, "resumed", res.Total.Resumed, res.Total.Handshakes-1) // the probe got it
+		wantSame(t, res, s)
+	}
+}
+
 // A server that does not answer the hello is aborted by some, and given up by others.
 func TestAbortOrGiveUp(t *testing.T) {
 	s := silentAfterProbe(t)

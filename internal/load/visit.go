@@ -93,6 +93,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	t := tls.Client(c, config)
 	if err := t.HandshakeContext(context.Background()); err != nil { // only the deadline ends it
 		if v.aborted {
+			v.target.session.keep = false
 			return errAborted
 		}
 		return v.failed(partHandshake, err)
@@ -225,6 +226,7 @@ func (c *conn) writeHello(p []byte) (int, error) {
 		return 0, err
 	}
 	if c.w.aborts(c.v, abortInHello, c.Conn) || c.w.aborts(c.v, abortAfterHello, c.Conn) {
+		c.v.target.session.keep = true // crypto/tls drops it before it lets other jobs run
 		return 0, errAborted
 	}
 	return len(p), nil

@@ -51,22 +51,23 @@ func TestCount(t *testing.T) {
 		res := goodLoad(s, 1000)
 		res.Total = load.Total{Begun: 1001, Handshakes: 1001, Requests: 1001}
 		r.fakeLoad(t, res)
-		got, err := c.one(t.Context(), r, s, kind)
+		got, err := c.one(t.Context(), r, s, kind, false)
 		if err != nil || got.check() != nil || got.Counts.Handshakes != 1001 {
 			t.Errorf("%+v, %v", got, err)
 		}
 		res.Certificates[0].SHA256 = "beef"
 		r.fakeLoad(t, res)
-		if _, err := c.one(t.Context(), r, s, kind); err == nil || !strings.Contains(err.Error(), "beef") {
+		if _, err := c.one(t.Context(), r, s, kind, false); err == nil || !strings.Contains(err.Error(), "beef") {
 			t.Errorf("with another server's certificate: %v", err)
 		}
 	})
 }
 
-// What the client gave up, or never began, no server counts.
+// What the client gave up, or never began, no server counts. A request that was sent it
+// does, even if the client has gone.
 func TestClientCounts(t *testing.T) {
-	total := load.Total{Begun: 4, Handshakes: 3, Resumed: 2, Requests: 1, Errors: 9, Canceled: 9, Probes: 9}
-	if got := clientCounts(&total); got != (peer.Counts{Connections: 4, Handshakes: 3, Resumed: 2, Requests: 1}) {
+	total := load.Total{Begun: 4, Handshakes: 3, Resumed: 2, Requests: 1, Errors: 9, Canceled: 9, Probes: 9, Aborted: map[string]int64{"connected": 9, "after the request": 5}}
+	if got := clientCounts(&total); got != (peer.Counts{Connections: 4, Handshakes: 3, Resumed: 2, Requests: 6}) {
 		t.Errorf("%+v", got)
 	}
 }
