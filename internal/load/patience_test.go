@@ -128,6 +128,25 @@ func TestSomeGiveUp(t *testing.T) {
 	wantGaveUp(t, &cfg, res, gaveUp)
 }
 
+// A client that gives up does not spoil the session that others resume.
+func TestGivingUpKeepsTheSession(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{serverCert()}}
+	s := serve(t, func(s *server, raw net.Conn) {
+		if n := s.accepted.Load(); n == 2 || n == 3 { // after the probe
+			s.countEnd(raw)
+			return
+		}
+		if c := tls.Server(raw, config); c.Handshake() == nil {
+			s.note(c.ConnectionState())
+			s.answer(c)
+		}
+	})
+	cfg := impatient(s, everyone(300*time.Millisecond, 300*time.Millisecond))
+	cfg.Connections, cfg.Count, cfg.Resume = 1, 10, 1
+	res := mustRun(t, t.Context(), cfg)
+	want(t, "resumed", res.Total.Resumed, res.Total.Handshakes-1) // the probe got it
+}
+
 // Patience longer than the timeout has no effect.
 func TestPatienceBeyondTheTimeout(t *testing.T) {
 	s := silentAfterProbe(t)

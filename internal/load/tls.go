@@ -159,18 +159,22 @@ func keyName(key any) string {
 // last session, which handshakes resume again and again.
 type session struct {
 	state *tls.ClientSessionState
-	stamp int  // number of sessions so far
-	keep  bool // the client is aborting: the session is as good as before
+	stamp int // number of sessions so far
 }
 
 func (s *session) Get(string) (*tls.ClientSessionState, bool) { return s.state, s.state != nil }
 
 func (s *session) Put(_ string, state *tls.ClientSessionState) {
-	if state == nil && s.keep {
-		return
-	}
 	s.state = state // nil if crypto/tls found that the session cannot be used
 	if state != nil {
 		s.stamp++
+	}
+}
+
+// restore brings back a session that crypto/tls dropped because a handshake failed, if the
+// client itself ended that handshake: the session is as good as before.
+func (s *session) restore(before *tls.ClientSessionState) {
+	if s.state == nil {
+		s.state = before
 	}
 }

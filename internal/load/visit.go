@@ -87,16 +87,15 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	if resuming {
 		config = v.target.resume
 	}
-	stamp := v.target.session.stamp
-	v.offered = resuming && v.target.session.state != nil
+	before, stamp := v.target.session.state, v.target.session.stamp
+	v.offered = resuming && before != nil
 	c := &conn{Conn: raw, w: w, v: v, opening: w.run.cfg.ProxyProtocol != 0 || v.abort == abortInHello || v.abort == abortAfterHello}
 	t := tls.Client(c, config)
 	if err := t.HandshakeContext(context.Background()); err != nil { // only the deadline ends it
-		if v.aborted {
-			v.target.session.keep = false
-			return errAborted
+		if err = v.failed(partHandshake, err); v.aborted || v.gaveUp {
+			v.target.session.restore(before)
 		}
-		return v.failed(partHandshake, err)
+		return err
 	}
 	v.shaken = time.Now()
 	v.ended = v.shaken
@@ -226,7 +225,6 @@ func (c *conn) writeHello(p []byte) (int, error) {
 		return 0, err
 	}
 	if c.w.aborts(c.v, abortInHello, c.Conn) || c.w.aborts(c.v, abortAfterHello, c.Conn) {
-		c.v.target.session.keep = true // crypto/tls drops it before it lets other jobs run
 		return 0, errAborted
 	}
 	return len(p), nil
