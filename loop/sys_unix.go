@@ -266,6 +266,9 @@ func sysConnected(fd int) (sockaddr, error) {
 	if local, ok := sysLocalAddr(fd).(*unix.SockaddrUnix); ok {
 		return local, nil // connect(2) does not wait; the peer has gone, but may have sent something
 	}
+	if errno := sysSocketError(fd); errno != 0 { // the peer has reset it just now
+		return nil, os.NewSyscallError("connect", errno)
+	}
 	// It has failed, and something has taken its error. The next call knows no more
 	// than that there is no connection.
 	return nil, os.NewSyscallError("connect", err)

@@ -61,12 +61,6 @@ func (a *answerReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// begin waits for the first byte of the answer.
-func (a *answerReader) begin() error {
-	_, err := a.buf.Peek(1)
-	return err
-}
-
 // read reads the answer to a GET to its end, and returns its status.
 func (a *answerReader) read() (code int, err error) {
 	major, minor, header := 0, 0, textproto.MIMEHeader(nil)

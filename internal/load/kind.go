@@ -83,6 +83,7 @@ var errnoKinds = []struct {
 	{syscall.ECONNRESET, kindReset},
 	{syscall.ECONNABORTED, kindReset},
 	{syscall.EPIPE, kindReset},
+	{syscall.ENOTCONN, kindReset}, // a dial: it has been reset already
 	{syscall.ETIMEDOUT, kindTimeout},
 	{syscall.EHOSTUNREACH, kindUnreachable},
 	{syscall.ENETUNREACH, kindUnreachable},

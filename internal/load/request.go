@@ -3,6 +3,7 @@ package load
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -32,12 +33,13 @@ func (w *worker) request(t *tls.Conn, v *visit, path string) error {
 	if _, err := t.Write(v.target.request); err != nil {
 		return err
 	}
-	a := w.reader(t)
-	defer w.free(a)
-	if err := a.begin(); err != nil {
+	answer := &firstByte{r: t}
+	if err := answer.wait(); err != nil {
 		return err
 	}
 	v.answered = time.Now()
+	a := w.reader(answer)
+	defer w.free(a)
 	code, err := a.read()
 	if err != nil {
 		return err
@@ -48,8 +50,8 @@ func (w *worker) request(t *tls.Conn, v *visit, path string) error {
 	return nil
 }
 
-// reader returns a reader of the answer that comes from t.
-func (w *worker) reader(t *tls.Conn) *answerReader {
+// reader returns a reader of an answer.
+func (w *worker) reader(answer io.Reader) *answerReader {
 	a := (*answerReader)(nil)
 	if n := len(w.readers); n > 0 {
 		a = w.readers[n-1]
@@ -57,7 +59,7 @@ func (w *worker) reader(t *tls.Conn) *answerReader {
 	} else {
 		a = newAnswerReader()
 	}
-	a.reset(t)
+	a.reset(answer)
 	return a
 }
 
