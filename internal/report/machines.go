@@ -123,7 +123,7 @@ func environmentTable(r *load.Result) table {
 // machinesTable shows the parts of a merged result beside each other.
 func machinesTable(r *load.Result) table {
 	t := table{Title: "Machines side by side", Head: heads("Name", "host", "CPU", "kernel", ">start", ">handshakes", ">rate", ">errors",
-		">p50", ">p99", ">max", ">client busy", "warnings")}
+		">p50", ">p99", ">max", ">client busy", ">warnings")}
 	if len(r.Machines) == 0 {
 		return t
 	}
@@ -138,15 +138,15 @@ func machinesTable(r *load.Result) table {
 		if m.Errors > 0 {
 			errors.Class = "bad"
 		}
-		warnings := slices.Clone(m.Warnings)
+		warnings := counted(int64(len(m.Warnings)))
 		if m.Stopped != "" {
-			warnings = slices.Insert(warnings, 0, "ended early: "+m.Stopped)
+			warnings.Sub = "ended early"
 		}
 		t.add(text(m.Name), text(e.Host), text(e.CPU), text(cmp.Or(e.Kernel, e.OS)), num(startAfter(first, m.Started)),
 			counted(m.Handshakes), num(perSecond(m.HandshakesPer)), errors,
-			percentileCell(l, 50, l.P50), percentileCell(l, 99, l.P99), num(latency(l, l.Max).String()), busy, text(strings.Join(warnings, "; ")))
+			percentileCell(l, 50, l.P50), percentileCell(l, 99, l.P99), num(latency(l, l.Max).String()), busy, warnings)
 	}
-	t.Note = "Start counts from the first of them, by their own clocks."
+	t.Note = "Start counts from the first of them, by their own clocks. The warnings are at the top of the run."
 	return t
 }
 

@@ -17,6 +17,7 @@ type runView struct {
 	What     []string // what was measured, in short
 	Facts    []fact
 	Stopped  string
+	Unmet    []string // thresholds
 	Warnings []string
 	Tiles    []tile
 	Sweep    *table
@@ -52,7 +53,7 @@ func viewOf(i int, run Run) (runView, error) {
 	}
 	v := runView{
 		ID: id, Name: run.Name, Swatch: swatch(i), What: what(r), Facts: facts(r),
-		Stopped: r.Stopped, Warnings: r.Warnings,
+		Stopped: r.Stopped, Unmet: r.Unmet, Warnings: r.Warnings,
 		Tiles: tiles(r), Sweep: sweepTable(id, r), Figures: figures,
 		Tables: []table{phasesTable(r), errorsTable(r), negotiatedTable(r), certificatesTable(r), targetsTable(r), totalsTable(r), clientTable(r), settingsTable(r), environmentTable(r)},
 		Values: []table{timeValues(id, r), distributionValues(id, r)},

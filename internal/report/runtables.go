@@ -28,6 +28,7 @@ func phasesTable(r *load.Result) table {
 	row("First byte of the answer", r.Phases.FirstByte)
 	row("Latency, in all", &r.Latency)
 	row("Clients that gave up, after", r.GaveUpAfter)
+	row("Held connections that the server ended, after", r.HeldEndedAfter)
 	if r.StartDelay != nil {
 		t.Note = "Latency counts from the time a handshake was due. Start delay is how late the client began it."
 	}
@@ -65,9 +66,10 @@ func certificatesTable(r *load.Result) table {
 }
 
 func targetsTable(r *load.Result) table {
-	t := table{Title: "Targets", Head: heads("Target", "address", ">handshakes", ">errors")}
+	t := table{Title: "Targets", Head: heads("Target", "address", ">handshakes", ">errors", ">p50", ">p99", ">max")}
 	for _, g := range r.Targets {
-		t.add(text(g.Target), text(g.Address), counted(g.Handshakes), counted(g.Errors))
+		t.add(text(g.Target), text(g.Address), counted(g.Handshakes), counted(g.Errors),
+			percentileCell(g.Latency, 50, g.Latency.P50), percentileCell(g.Latency, 99, g.Latency.P99), num(latency(g.Latency, g.Latency.Max).String()))
 	}
 	return t
 }
@@ -83,6 +85,9 @@ func totalsTable(r *load.Result) table {
 	row("Errors", r.Total.Errors)
 	if r.Total.GaveUp > 0 {
 		row("of these, clients that gave up", r.Total.GaveUp)
+	}
+	for _, phase := range slices.Sorted(maps.Keys(r.Total.Aborted)) {
+		row("Aborted by the client: "+phase, r.Total.Aborted[phase])
 	}
 	row("Cut off at the end", r.Total.Canceled)
 	if r.Total.OldestCanceled > 0 {
