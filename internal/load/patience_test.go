@@ -65,7 +65,7 @@ func TestAllGiveUp(t *testing.T) {
 			wantGaveUp(t, &cfg, res, cfg.Count)
 			want(t, "errors of the target", res.Targets[0].Errors, cfg.Count)
 			want(t, "all that gave up", res.Total.GaveUp, cfg.Count)
-			if example := res.ErrorExamples[kindGaveUp]; !strings.HasPrefix(example, "handshake: the client gave up after ") {
+			if example := res.ErrorExamples[kindGaveUp]; !strings.Contains(example, ": the client gave up after ") { // on a busy machine, in the dial
 				t.Errorf("example %q", example)
 			}
 			testkit.Eventually(t, "the server sees all of them end", func() bool { return s.ends.Load()+s.resets.Load() > cfg.Count }) // and the probe
