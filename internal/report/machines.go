@@ -73,7 +73,7 @@ func server(r *load.Result) string {
 func onThisMachine(targets []load.Target) bool {
 	return len(targets) > 0 && !slices.ContainsFunc(targets, func(t load.Target) bool {
 		address := cmp.Or(t.Address, t.Target)
-		if strings.HasPrefix(address, "unix:") || strings.HasPrefix(address, "/") || strings.HasPrefix(address, "@") {
+		if strings.HasPrefix(address, "unix:") {
 			return false
 		}
 		host, _, err := net.SplitHostPort(address)
@@ -120,10 +120,11 @@ func environmentTable(r *load.Result) table {
 	return t
 }
 
-// machinesTable shows the parts of a merged result beside each other.
+// machinesTable shows the parts of a merged result beside each other. Their warnings are
+// among those of the result.
 func machinesTable(r *load.Result) table {
-	t := table{Title: "Machines side by side", Head: heads("Name", "host", "CPU", "kernel", ">start", ">handshakes", ">rate", ">errors",
-		">p50", ">p99", ">max", ">client busy", ">warnings")}
+	t := table{Title: "Machines side by side", Head: heads("Name", ">start", ">handshakes", ">rate", ">errors",
+		">p50", ">p99", ">max", ">client busy", "host", "CPU", "kernel")}
 	if len(r.Machines) == 0 {
 		return t
 	}
@@ -138,15 +139,11 @@ func machinesTable(r *load.Result) table {
 		if m.Errors > 0 {
 			errors.Class = "bad"
 		}
-		warnings := counted(int64(len(m.Warnings)))
-		if m.Stopped != "" {
-			warnings.Sub = "ended early"
-		}
-		t.add(text(m.Name), text(e.Host), text(e.CPU), text(cmp.Or(e.Kernel, e.OS)), num(startAfter(first, m.Started)),
-			counted(m.Handshakes), num(perSecond(m.HandshakesPer)), errors,
-			percentileCell(l, 50, l.P50), percentileCell(l, 99, l.P99), num(latency(l, l.Max).String()), busy, warnings)
+		t.add(text(m.Name), num(startAfter(first, m.Started)), counted(m.Handshakes), num(perSecond(m.HandshakesPer)), errors,
+			percentileCell(l, 50, l.P50), percentileCell(l, 99, l.P99), num(latency(l, l.Max).String()), busy,
+			text(e.Host), text(e.CPU), text(cmp.Or(e.Kernel, e.OS)))
 	}
-	t.Note = "Start counts from the first of them, by their own clocks. The warnings are at the top of the run."
+	t.Note = "Start counts from the first of them, by their own clocks."
 	return t
 }
 

@@ -286,8 +286,30 @@ func TestTotals(t *testing.T) {
 	if got := rows(); !strings.Contains(got, "Cut off at the end: 1\nProbes") {
 		t.Errorf("not cut off by an interrupt:\n%s", got)
 	}
+	r.Total.Aborted = map[string]int64{"connected": 2, "in the hello": 3}
+	if got := rows(); !strings.Contains(got, "Clients that aborted, in the hello: 3\nClients that aborted, connected: 2\nCut off") {
+		t.Errorf("clients that aborted are not shown:\n%s", got)
+	}
 	r.Total.OldestCanceled = 1_234_000
 	if got := rows(); !strings.Contains(got, "Cut off at the end: 1\nage of the oldest of these: 1.23\u00a0s\n") {
 		t.Errorf("the age is not shown:\n%s", got)
+	}
+}
+
+// Each target has its own figures.
+func TestTargetsApart(t *testing.T) {
+	r := result(400, 3000)
+	r.Targets = []load.Target{
+		{Target: "a:443", Address: "192.0.2.1:443", Handshakes: 5000, Latency: load.Percentiles{Count: 5000, P50: 1000, P99: 2000, Max: 3000}},
+		{Target: "b:443", Address: "192.0.2.2:443", Handshakes: 7, Errors: 1}, // as older results have it
+	}
+	var got strings.Builder
+	for _, row := range targetsTable(r).Rows {
+		for _, c := range row {
+			got.WriteString(strings.ReplaceAll(c.Text, "\u00a0", " ") + "|")
+		}
+	}
+	if want := "a:443|192.0.2.1:443|5,000|0|1.00 ms|2.00 ms|3.00 ms|b:443|192.0.2.2:443|7|1|–|–|–|"; got.String() != want {
+		t.Errorf("the table is %s, want %s", got.String(), want)
 	}
 }

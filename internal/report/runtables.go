@@ -28,7 +28,7 @@ func phasesTable(r *load.Result) table {
 	row("First byte of the answer", r.Phases.FirstByte)
 	row("Latency, in all", &r.Latency)
 	row("Clients that gave up, after", r.GaveUpAfter)
-	row("Held connections that the server ended, after", r.HeldEndedAfter)
+	row("Holds that the server ended, after", r.HeldEndedAfter)
 	if r.StartDelay != nil {
 		t.Note = "Latency counts from the time a handshake was due. Start delay is how late the client began it."
 	}
@@ -68,8 +68,9 @@ func certificatesTable(r *load.Result) table {
 func targetsTable(r *load.Result) table {
 	t := table{Title: "Targets", Head: heads("Target", "address", ">handshakes", ">errors", ">p50", ">p99", ">max")}
 	for _, g := range r.Targets {
+		l := g.Latency // older results have none
 		t.add(text(g.Target), text(g.Address), counted(g.Handshakes), counted(g.Errors),
-			percentileCell(g.Latency, 50, g.Latency.P50), percentileCell(g.Latency, 99, g.Latency.P99), num(latency(g.Latency, g.Latency.Max).String()))
+			percentileCell(l, 50, l.P50), percentileCell(l, 99, l.P99), num(latency(l, l.Max).String()))
 	}
 	return t
 }
@@ -86,8 +87,8 @@ func totalsTable(r *load.Result) table {
 	if r.Total.GaveUp > 0 {
 		row("of these, clients that gave up", r.Total.GaveUp)
 	}
-	for _, phase := range slices.Sorted(maps.Keys(r.Total.Aborted)) {
-		row("Aborted by the client: "+phase, r.Total.Aborted[phase])
+	for _, phase := range load.SortedKinds(r.Total.Aborted) {
+		row("Clients that aborted, "+phase, r.Total.Aborted[phase])
 	}
 	row("Cut off at the end", r.Total.Canceled)
 	if r.Total.OldestCanceled > 0 {
@@ -103,6 +104,9 @@ func clientTable(r *load.Result) table {
 	t.add(text("Busy"), num(percent(r.Client.Busy, 1)))
 	t.add(text("Loops"), counted(int64(r.Client.Loops)))
 	t.add(text("Connections at a time, maximum"), counted(int64(r.MaxInFlight)))
+	if r.Held > 0 {
+		t.add(text("Connections held open"), counted(r.Held))
+	}
 	t.add(text("Memory, maximum since its start"), num(size(float64(r.Client.MaxRSS))))
 	for _, traffic := range []struct {
 		name string
