@@ -13,7 +13,7 @@ type loadCmd struct {
 
 	Connections *int          `placeholder:"N" group:"load" help:"Closed loop: keep N connections going, each followed by the next (default 64). With --rate: the maximum at a time (default 10000, or what the limit of open files allows)."`
 	Rate        float64       `placeholder:"R" group:"load" help:"Open loop: begin R handshakes a second, on schedule, however slow the server is. Latency counts from the time a handshake was due."`
-	Arrivals    arrivals      `default:"even" placeholder:"KIND" group:"load" help:"When the handshakes of an open loop are due: even (at equal intervals), or poisson (independently of each other, at random). (default ${default})."`
+	Arrivals    arrivals      `default:"even" placeholder:"KIND" group:"load" help:"When the handshakes of an open loop are due: even (at equal intervals), or poisson (independently of each other, at random) (default ${default})."`
 	Sweep       bool          `group:"load" help:"Raise the rate from --rate (default 100) until the server no longer keeps up, and find the highest rate it can sustain (the knee). --duration is the length of each step (default 5s)."`
 	SweepP99    time.Duration `name:"sweep-p99" default:"1s" placeholder:"TIME" group:"load" help:"In a sweep, the server does not keep up if p99 latency exceeds TIME (default ${default})."`
 	SweepMax    float64       `placeholder:"R" group:"load" help:"The highest rate that a sweep tries (default: no limit)."`
@@ -48,11 +48,11 @@ type loadCmd struct {
 
 	Limits limits `embed:"" group:"limits"`
 
-	dataFiles
-	Server  string `placeholder:"TEXT" group:"result" help:"What the server's machine is: CPU, kernel. The report shows it (default: the same machine, if the targets are loopback addresses or Unix sockets)."`
-	Report  string `placeholder:"FILE" group:"result" help:"Write the result as one HTML page with plots."`
-	Metrics string `placeholder:"ADDR" group:"result" help:"While it runs, serve its figures for Prometheus at http://ADDR/metrics. Without a host, ADDR is on 127.0.0.1."`
-	Quiet   bool   `short:"q" group:"result" help:"Print only errors and warnings."`
+	dataFiles `group:"result"`
+	Report    string `placeholder:"FILE" group:"result" help:"Write the result as one HTML page with plots."`
+	Server    string `placeholder:"TEXT" group:"result" help:"What the server's machine is: CPU, kernel. The report shows it (default: the same machine, if the targets are loopback addresses or Unix sockets)."`
+	Metrics   string `placeholder:"ADDR" group:"result" help:"While it runs, serve its figures for Prometheus at http://ADDR/metrics. Without a host, ADDR is on 127.0.0.1."`
+	Quiet     bool   `short:"q" group:"result" help:"Print only errors and warnings."`
 }
 
 // Help is the second paragraph of "tlsdemo load --help".

@@ -12,15 +12,16 @@ import (
 
 // This file has the types of flags of "tlsdemo load" that need their own parser.
 
-// arrivals says whether the arrivals of an open loop are a Poisson process.
-type arrivals bool
+// arrivals says whether the arrivals of an open loop are a Poisson process. (A bool would
+// be a flag without a value.)
+type arrivals struct{ poisson bool }
 
 func (a *arrivals) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case "even":
-		*a = false
+		a.poisson = false
 	case "poisson":
-		*a = true
+		a.poisson = true
 	default:
 		return fmt.Errorf("unknown arrivals %q: they are even or poisson", text)
 	}
@@ -28,7 +29,7 @@ func (a *arrivals) UnmarshalText(text []byte) error {
 }
 
 func (a arrivals) String() string {
-	if a {
+	if a.poisson {
 		return "poisson"
 	}
 	return ""

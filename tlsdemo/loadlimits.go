@@ -1,10 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jobloop/jobloop/internal/load"
@@ -38,7 +39,7 @@ func (l *limits) latencies() []latencyLimit {
 
 // validate finds limits that make no sense.
 func (l *limits) validate(sweep bool) error {
-	if l.MinRate != nil && !(*l.MinRate > 0) {
+	if l.MinRate != nil && (!(*l.MinRate > 0) || math.IsInf(*l.MinRate, 1)) {
 		return fmt.Errorf("--min-rate: %v is not a rate above 0", *l.MinRate)
 	}
 	if sweep && l.MaxErrors != nil {
@@ -85,20 +86,15 @@ func (l *limits) check(res *load.Result) (unmet []string) {
 // errorLimit is how many handshakes may fail: a number or a share.
 type errorLimit struct {
 	n     int64
-	share float64 // 0 to 1; n is 0 then
+	share load.Share // n is 0 then
 }
 
 func (e *errorLimit) UnmarshalText(text []byte) error {
-	number, isShare := strings.CutSuffix(string(text), "%")
-	if isShare {
-		percent, err := strconv.ParseFloat(number, 64)
-		if err != nil || !(percent >= 0 && percent <= 100) {
-			return fmt.Errorf("%q is not a share from 0%% to 100%%", text)
-		}
-		*e = errorLimit{share: percent / 100}
-		return nil
+	if bytes.HasSuffix(text, []byte("%")) {
+		*e = errorLimit{}
+		return e.share.UnmarshalText(text)
 	}
-	n, err := strconv.ParseInt(number, 10, 64)
+	n, err := strconv.ParseInt(string(text), 10, 64)
 	if err != nil || n < 0 {
 		return fmt.Errorf("%q is neither a number of errors nor a share such as 0.1%%", text)
 	}
@@ -108,12 +104,12 @@ func (e *errorLimit) UnmarshalText(text []byte) error {
 
 func (e errorLimit) String() string {
 	if e.share > 0 {
-		return strconv.FormatFloat(100*e.share, 'g', 6, 64) + "%"
+		return e.share.String()
 	}
 	return strconv.FormatInt(e.n, 10)
 }
 
 // allows reports whether so many errors of all are within the limit.
 func (e errorLimit) allows(errors, all int64) bool {
-	return errors <= e.n || float64(errors) <= e.share*float64(all)
+	return errors <= e.n || float64(errors) <= float64(e.share)*float64(all)
 }

@@ -55,7 +55,7 @@ func TestErrorLimit(t *testing.T) {
 			t.Errorf("%s: %+v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "-1", "1.5", "%", "-1%", "101%", "NaN%", "many"} {
+	for _, text := range []string{"", "-1", "1.5", "%", "-1%", "101%", "NaN%", "many", "1e3"} {
 		if err := new(errorLimit).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is taken", text)
 		}

@@ -54,12 +54,13 @@ func urlTarget(text, scheme, rest string) (address string, err error) {
 	if !strings.EqualFold(scheme, "https") {
 		return "", fmt.Errorf("target %q: only https:// can be loaded", text)
 	}
-	end := strings.IndexAny(rest, "/?#")
-	if end < 0 {
-		return rest, nil
+	address, path := rest, "/"
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		address, path = rest[:end], rest[end:]
 	}
-	address, path := rest[:end], rest[end:]
 	switch {
+	case strings.Contains(address, "@"):
+		return "", fmt.Errorf("target %q has a user name, which is not sent: leave it out", text)
 	case path[0] != '/':
 		path = "/" + path
 	case path == "/":

@@ -40,6 +40,7 @@ func TestParseTarget(t *testing.T) {
 		{"2001:db8::7", "[2001:db8::7]:443"},
 		{"fe80::1%eth0:443", "[fe80::1%eth0]:443"},
 		{"http://host/", "only https"},
+		{"https://user:secret@host/", "leave it out"},
 		{"https://host:8443/path", "host:8443 --request /path"},
 		{"https://host/a b?c", "host --request '/a b?c'"},
 		{"https://host?c=d", "host --request '/?c=d'"},

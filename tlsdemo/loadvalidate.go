@@ -37,7 +37,7 @@ func (c *loadCmd) Validate(parsed *kong.Context) error {
 		return fmt.Errorf("--rate: %v is not a rate", c.Rate)
 	case !(c.SweepMax >= 0) || math.IsInf(c.SweepMax, 1):
 		return fmt.Errorf("--sweep-max: %v is not a rate", c.SweepMax)
-	case bool(c.Arrivals) && c.Rate == 0 && !c.Sweep:
+	case c.Arrivals.poisson && c.Rate == 0 && !c.Sweep:
 		return errors.New("--arrivals poisson needs --rate")
 	case c.SweepMax > 0 && !c.Sweep:
 		return errors.New("--sweep-max needs --sweep")

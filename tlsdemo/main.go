@@ -72,6 +72,8 @@ func run(args []string, con *console) int {
 			{Key: "tls", Title: "Kind of handshakes:"},
 			{Key: "limits", Title: "Thresholds (the exit status is 1 if one is not met; without --max-errors, no handshake may fail, except in a sweep):"},
 			{Key: "result", Title: "Results:"},
+			{Key: "merged", Title: "Results of --merge:"},
+			{Key: "mergedLimits", Title: "Thresholds of --merge (the exit status is 1 if one is not met):"},
 		}),
 		kong.ConfigureHelp(kong.HelpOptions{NoAppDescFormat: true, WrapUpperBound: 100}),
 	)

@@ -14,9 +14,9 @@ import (
 
 // dataFiles are the files with a result that programs read.
 type dataFiles struct {
-	JSON string `name:"json" placeholder:"FILE" group:"result" help:"Write the result as JSON. - writes it to standard output instead of the text."`
-	HGRM string `name:"hgrm" placeholder:"FILE" group:"result" help:"Write the distribution of latency in milliseconds as HdrHistogram's text, which its plotter reads."`
-	CSV  string `name:"csv" placeholder:"FILE" group:"result" help:"Write the distribution of latency as comma-separated values."`
+	JSON string `name:"json" placeholder:"FILE" help:"Write the result as JSON. - writes it to standard output instead of the text."`
+	HGRM string `name:"hgrm" placeholder:"FILE" help:"Write the distribution of latency in milliseconds as HdrHistogram's text, which its plotter reads."`
+	CSV  string `name:"csv" placeholder:"FILE" help:"Write the distribution of latency as comma-separated values."`
 }
 
 // form is a form of a result, and the file that a flag names for it.

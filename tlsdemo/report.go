@@ -19,8 +19,8 @@ type reportCmd struct {
 	Output string   `default:"report.html" placeholder:"FILE" help:"Where to write the page; - is standard output (default ${default})."`
 	Name   []string `sep:"none" placeholder:"NAME" help:"Name of a run, or of a machine, on the page. Give one for each file, in the same order (default: the file's name without .json)."`
 
-	dataFiles
-	Limits limits `embed:"" group:"limits"`
+	dataFiles `group:"merged"`
+	Limits    limits `embed:"" group:"mergedLimits"`
 }
 
 // Help is the second paragraph of "tlsdemo report --help".

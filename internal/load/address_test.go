@@ -188,6 +188,11 @@ func TestUnixSockets(t *testing.T) {
 			s := serveTLSOn(t, ln)
 			cfg := closedConfig()
 			cfg.Targets, cfg.TLS.ServerName, cfg.TLS.Insecure = []string{"unix:" + address}, name, name == ""
+			cfg.OnEnd = func(e End) {
+				if e.Address != cfg.Targets[0] {
+					t.Errorf("OnEnd is told of the address %q", e.Address)
+				}
+			}
 			res := mustRun(t, t.Context(), cfg)
 			want(t, "handshakes", res.Handshakes, cfg.Count)
 			want(t, "address", res.Targets[0].Address, cfg.Targets[0])

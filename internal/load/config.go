@@ -118,8 +118,9 @@ type Config struct {
 	Reset bool
 
 	// OnEnd, if not nil, is called when a connection of the ramp, the warm-up or the
-	// measured part has ended, and for each handshake that was due and never began. It is
-	// called on the loops' goroutines and must not wait.
+	// measured part has succeeded or failed, and for each handshake that was due and never
+	// began. Clients that abort do neither. It is called on the loops' goroutines and must
+	// not wait.
 	OnEnd func(End)
 
 	// Progress, if not nil, is called about five times a second, on another
@@ -174,7 +175,7 @@ func CurveName(id tls.CurveID) string {
 // End is how a connection ended.
 type End struct {
 	Target  string        // as in Config.Targets; empty if it never began
-	Address string        // that it went to
+	Address string        // that it went to, as in Target.Address
 	Latency time.Duration // from when it was due to its end; of handshakes that succeeded
 	Kind    string        // of the error, as in Result.ErrorsByKind; empty if it succeeded
 }

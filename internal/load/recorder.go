@@ -47,7 +47,7 @@ func (r *recorder) latencyOf(target int) *hdrhistogram.Histogram {
 	}
 	t := &r.targets[target]
 	if t.latency == nil { // most runs have few targets
-		t.latency = newHistogram(3)
+		t.latency = newHistogram(Digits)
 	}
 	return t.latency
 }

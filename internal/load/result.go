@@ -3,8 +3,8 @@ package load
 import "time"
 
 // Result is what a run has measured, and what --json writes. Later versions may add
-// keys, but never change one within a version of Schema. Times are in microseconds if the key ends in _us, and in
-// seconds if it ends in _s.
+// keys, but never change one within a version of Schema. Times are in microseconds if the
+// key ends in _us, and in seconds if it ends in _s.
 //
 // The top-level figures are of the measured part of the run, without the probes, the
 // ramp and the warm-up. In a sweep, they are of its best step.

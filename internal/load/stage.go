@@ -66,8 +66,8 @@ func (s *stage) share(n int64, index int) int64 {
 // over reports whether the stage begins no more visits.
 func (s *stage) over(now time.Time) bool { return !s.end.IsZero() && !now.Before(s.end) }
 
-// due returns when the n-th visit of an open loop is due; n need not be whole. In the ramp the rate grows
-// evenly from 0, so n grows with the square of time.
+// due returns when the n-th visit of an open loop is due; n need not be whole. In the
+// ramp the rate grows evenly from 0, so n grows with the square of time.
 func (s *stage) due(n float64) time.Time {
 	ramp := s.ramp.Seconds()
 	inRamp := s.rate * ramp / 2

@@ -67,7 +67,7 @@ func newWorker(r *run, l *loop.Loop, index int, found []endpoint) *worker {
 		})
 	}
 	w.rec = newRecorder(len(w.targets))
-	w.now.latency = newHistogram(2)
+	w.now.latency = newHistogram(SeriesDigits)
 	return w
 }
 
@@ -179,7 +179,7 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 		}
 		return nil
 	case err == nil:
-		w.tell(End{Target: v.target.target, Address: v.target.address, Latency: v.ended.Sub(v.due)})
+		w.tell(End{Target: v.target.target, Address: v.target.String(), Latency: v.ended.Sub(v.due)})
 		w.now.handshakes++
 		record(w.now.latency, v.ended.Sub(v.due))
 		if w.stage.counts(v) {
@@ -198,7 +198,7 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 		return err
 	}
 	kind := kindOf(err)
-	w.tell(End{Target: v.target.target, Address: v.target.address, Kind: kind})
+	w.tell(End{Target: v.target.target, Address: v.target.String(), Kind: kind})
 	w.now.errors++
 	w.rec.total.Errors++
 	w.rec.seen[kind]++
