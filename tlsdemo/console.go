@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"unicode"
 
 	"github.com/jobloop/jobloop/internal/logqueue"
 	"github.com/jobloop/jobloop/loop"
@@ -29,9 +30,27 @@ func (con *console) fail(err error, status int) int {
 		err = fmt.Errorf("the event loop does not run on %s: it needs epoll or kqueue", runtime.GOOS)
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(con.err, "tlsdemo: %s\n", line)
+		fmt.Fprintf(con.err, "tlsdemo: %s\n", printable(line))
 	}
 	return status
+}
+
+// warn prints warnings, a line for each.
+func (con *console) warn(warnings []string) {
+	for _, w := range warnings {
+		fmt.Fprintf(con.err, "tlsdemo: warning: %s\n", printable(w))
+	}
+}
+
+// printable replaces control characters, which a server or a file from elsewhere may have
+// put into a text: they could change what the terminal shows.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // end returns the exit status of a command that has ended with err. What did not get to

@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
+	"unicode"
 
+	"github.com/jobloop/jobloop/internal/load"
 	"github.com/jobloop/jobloop/internal/logqueue"
 	"github.com/jobloop/jobloop/internal/testkit"
 )
@@ -52,5 +56,18 @@ func TestConsoleDoesNotWait(t *testing.T) {
 	}
 	if last := lines[len(lines)-1]; len(lines) != logqueue.Max+2 || !strings.Contains(last, "2 lines were lost") {
 		t.Errorf("%d lines, the last: %q", len(lines), last)
+	}
+}
+
+// What a server or a file says cannot give orders to the terminal.
+func TestConsolePrintsNoControls(t *testing.T) {
+	const order = "\x1b[2J\u009b2J"
+	var b strings.Builder
+	con := &console{io.Discard, &b}
+	con.warn([]string{order})
+	con.fail(errors.New(order+"\n"+order), 1)
+	printSummary(&b, &load.Result{ErrorsByKind: map[string]int64{"other": 1}, ErrorExamples: map[string]string{"other": order}})
+	if text := strings.ReplaceAll(b.String(), "\n", ""); strings.Count(text, "[2J") != 4 || strings.ContainsFunc(text, unicode.IsControl) {
+		t.Errorf("%q", text)
 	}
 }

@@ -9,13 +9,10 @@ import (
 	"path/filepath"
 )
 
-// writeFile calls f to write a file, or standard output if path is "-". A regular
-// file is written under a temporary name in the same directory and then renamed,
-// so that readers see the old file or the new one, never a part.
-func writeFile(path string, stdout io.Writer, f func(io.Writer) error) error {
-	if path == "-" {
-		return f(stdout)
-	}
+// writeFile calls f to write a file. A regular file is written under a temporary name
+// in the same directory and then renamed, so that readers see the old file or the new
+// one, never a part.
+func writeFile(path string, f func(io.Writer) error) error {
 	d, err := destinationOf(path)
 	if err != nil {
 		return err

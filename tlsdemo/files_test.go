@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -24,12 +23,12 @@ func TestWriteFile(t *testing.T) {
 			t.Errorf("the file has %q, %v; want %q", b, err, want)
 		}
 	}
-	if err := writeFile(path, nil, text("one")); err != nil {
+	if err := writeFile(path, text("one")); err != nil {
 		t.Fatal(err)
 	}
 	has("one")
 	failed := errors.New("failed")
-	err := writeFile(path, nil, func(w io.Writer) error { return errors.Join(text("half")(w), failed) })
+	err := writeFile(path, func(w io.Writer) error { return errors.Join(text("half")(w), failed) })
 	if !errors.Is(err, failed) {
 		t.Errorf("error %v", err)
 	}
@@ -38,14 +37,14 @@ func TestWriteFile(t *testing.T) {
 	if err := os.Symlink("x.html", link); err != nil {
 		t.Skip(err)
 	}
-	if err := writeFile(link, nil, text("two")); err != nil {
+	if err := writeFile(link, text("two")); err != nil {
 		t.Fatal(err)
 	}
 	has("two")
-	if err := writeFile(dir, nil, text("")); err == nil {
+	if err := writeFile(dir, text("")); err == nil {
 		t.Error("a directory was written")
 	}
-	if err := writeFile(filepath.Join(dir, "none", "x"), nil, text("")); !errors.Is(err, os.ErrNotExist) {
+	if err := writeFile(filepath.Join(dir, "none", "x"), text("")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such directory: %v", err)
 	}
 	if names, _ := filepath.Glob(filepath.Join(dir, ".*")); len(names) > 0 {
@@ -64,16 +63,12 @@ func TestWriteFileToPipe(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip(err)
 	}
-	if err := writeFile(path, nil, text("through")); err != nil {
+	if err := writeFile(path, text("through")); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()
 	if b, err := io.ReadAll(r); err != nil || string(b) != "through" {
 		t.Errorf("read %q, %v", b, err)
-	}
-	var out bytes.Buffer
-	if err := writeFile("-", &out, text("stdout")); err != nil || out.String() != "stdout" {
-		t.Errorf("%q, %v", out.String(), err)
 	}
 }
 
@@ -81,7 +76,7 @@ func TestWriteFileToPipe(t *testing.T) {
 func TestWriteFileErrors(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.html")
-	err := writeFile(path, nil, func(w io.Writer) error {
+	err := writeFile(path, func(w io.Writer) error {
 		f := w.(*os.File)
 		f.Close()
 		return text("late")(f)
@@ -90,7 +85,7 @@ func TestWriteFileErrors(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	none := filepath.Join(dir, "none", "x")
-	for what, err := range map[string]error{"checkWritable": checkWritable(none, nil), "writeFile": writeFile(none, nil, text(""))} {
+	for what, err := range map[string]error{"checkWritable": checkWritable(none, nil), "writeFile": writeFile(none, text(""))} {
 		if !errors.Is(err, os.ErrNotExist) || err.Error() != "write "+none+": no such file or directory" {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -110,12 +110,10 @@ func nothingMeasured(res *load.Result) string {
 func (c *loadCmd) write(con *console, res *load.Result) error {
 	err := writeOutputs(con, c.outputs(res), func(w io.Writer) {
 		if !c.Quiet {
-			writeLoadSummary(w, res)
+			printSummary(w, res)
 		}
 	})
-	for _, w := range res.Warnings {
-		fmt.Fprintf(con.err, "tlsdemo: warning: %s\n", w)
-	}
+	con.warn(res.Warnings)
 	return err
 }
 

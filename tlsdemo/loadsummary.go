@@ -12,7 +12,19 @@ import (
 	"github.com/jobloop/jobloop/internal/load"
 )
 
-// writeLoadSummary describes a run as text, for a person at a terminal.
+// printSummary prints a result for a person at a terminal, without control characters.
+func printSummary(w io.Writer, res *load.Result) {
+	var text strings.Builder
+	writeLoadSummary(&text, res)
+	if len(res.Machines) > 0 {
+		writeMachines(&text, res.Machines)
+	}
+	for line := range strings.Lines(text.String()) {
+		fmt.Fprintln(w, printable(strings.TrimSuffix(line, "\n")))
+	}
+}
+
+// writeLoadSummary describes a run as text.
 func writeLoadSummary(w io.Writer, res *load.Result) {
 	if res.Sweep != nil {
 		writeSweep(w, res.Sweep)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/jobloop/jobloop/internal/load"
 	"github.com/jobloop/jobloop/internal/report"
@@ -27,32 +26,12 @@ func (c *reportCmd) merge(con *console, runs []report.Run) error {
 	}
 	res.Unmet = c.Limits.check(res)
 	page := []report.Run{{Name: mergedName(res), Result: res}}
-	err = writeOutputs(con, c.outputs(res, page), func(w io.Writer) {
-		var text strings.Builder
-		writeLoadSummary(&text, res)
-		writeMachines(&text, res.Machines)
-		for line := range strings.Lines(text.String()) {
-			fmt.Fprintln(w, printable(strings.TrimSuffix(line, "\n")))
-		}
-	})
-	for _, w := range res.Warnings {
-		fmt.Fprintf(con.err, "tlsdemo: warning: %s\n", printable(w))
-	}
+	err = writeOutputs(con, c.outputs(res, page), func(w io.Writer) { printSummary(w, res) })
+	con.warn(res.Warnings)
 	if len(res.Unmet) > 0 {
 		err = errors.Join(err, errors.New(printable(strings.Join(res.Unmet, "; "))))
 	}
 	return err
-}
-
-// printable replaces control characters, which a file from elsewhere may have in any of
-// its texts: they could change what the terminal shows.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
 }
 
 // mergedName is the name of a merged result on its page: its targets.

@@ -95,7 +95,7 @@ func writeOutputs(con *console, outputs []form, text func(io.Writer)) error {
 		case "-":
 			toStdout = func(w io.Writer) { errs = append(errs, o.write(w)) }
 		default:
-			errs = append(errs, writeFile(o.path, nil, o.write))
+			errs = append(errs, writeFile(o.path, o.write))
 		}
 	}
 	toStdout(con.out)

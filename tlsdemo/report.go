@@ -67,6 +67,9 @@ func (c *reportCmd) outputs(merged *load.Result, runs []report.Run) []form {
 
 // Run writes the page.
 func (c *reportCmd) Run(con *console) error {
+	if err := checkAllWritable(c.outputs(nil, nil), con.out); err != nil {
+		return err
+	}
 	runs := make([]report.Run, len(c.Files))
 	names := c.names()
 	for i, name := range c.Files {
@@ -80,7 +83,7 @@ func (c *reportCmd) Run(con *console) error {
 	if c.Merge {
 		return c.merge(con, runs)
 	}
-	err := writeFile(c.Output, con.out, func(w io.Writer) error { return report.Write(w, runs) })
+	err := writeOutputs(con, c.outputs(nil, runs), func(io.Writer) {})
 	if err == nil && c.Output != "-" {
 		fmt.Fprintf(con.out, "wrote %s\n", c.Output)
 	}
