@@ -2,13 +2,12 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"slices"
 	"sync"
 	"testing"
 	"time"
-
-	"crypto/tls"
 
 	"github.com/jobloop/jobloop/internal/testkit"
 )
