@@ -11,14 +11,12 @@ import (
 
 // This file records the command line in the result.
 
-// settings returns the command and its flags, as the result records them. Flags
-// without a value are left out.
+// settings returns the command and its flags, as the result records them. Flags that do
+// not change the load, and those without a value, are left out.
 func settings(parsed *kong.Context, cfg load.Config) load.Settings {
 	s := load.Settings{Command: "tlsdemo " + shellQuoted(parsed.Args), Flags: make(map[string]string)}
 	for _, f := range parsed.Selected().Flags {
-		switch f.Name {
-		case "help", "json", "hgrm", "csv", "report", "server", "metrics", "quiet", "sweep-p99",
-			"max-errors", "min-rate", "max-p50", "max-p90", "max-p99", "max-p999":
+		if f.Group == nil || f.Group.Key != "load" && f.Group.Key != "tls" || f.Name == "sweep-p99" {
 			continue
 		}
 		if v := fmt.Sprint(parsed.FlagValue(f)); v != "" && v != "false" && v != "0" && v != "0s" && v != "[]" && v != "<nil>" {
