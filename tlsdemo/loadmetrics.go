@@ -22,6 +22,7 @@ type loadMetrics struct {
 	registry *prometheus.Registry
 	latency  *prometheus.HistogramVec // by target and address
 	errors   *prometheus.CounterVec   // by target, address and kind; no target: never begun
+	aborted  *prometheus.CounterVec   // by target, address and phase
 	phase    atomic.Value             // string
 	inFlight atomic.Int64
 }
@@ -31,7 +32,7 @@ func newLoadMetrics() *loadMetrics {
 	m.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "tlsdemo_load_latency_seconds",
 		Help: "Latency of handshakes that succeeded, from when they were due, with the answer to the request if there was one.",
-		// 100 µs to 64 s. Prometheus servers that take native histograms get finer ones.
+		// 100 µs to 74 s. Prometheus servers that take native histograms get finer ones.
 		Buckets:                         prometheus.ExponentialBuckets(0.0001, math.Sqrt2, 40),
 		NativeHistogramBucketFactor:     1.05,
 		NativeHistogramMaxBucketNumber:  200,
@@ -41,15 +42,19 @@ func newLoadMetrics() *loadMetrics {
 		Name: "tlsdemo_load_errors_total",
 		Help: "Handshakes that failed, by kind. Those that never began have no target.",
 	}, []string{"target", "address", "kind"})
+	m.aborted = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tlsdemo_load_aborted_total",
+		Help: "Clients that disconnected on purpose (--abort), by phase.",
+	}, []string{"target", "address", "phase"})
 	m.phase.Store("")
-	m.registry.MustRegister(m.latency, m.errors, buildInfo(version.Get()),
+	m.registry.MustRegister(m.latency, m.errors, m.aborted, buildInfo(version.Get()),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tlsdemo_load_in_flight",
 			Help: "Connections at this moment.",
 		}, func() float64 { return float64(m.inFlight.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tlsdemo_load_measuring",
-			Help: "1 in the measured part of the run, else 0.",
+			Help: "1 in the measured part of the run, else 0. In a sweep always 0.",
 		}, func() float64 {
 			if m.phase.Load() == "measuring" {
 				return 1
@@ -62,11 +67,14 @@ func newLoadMetrics() *loadMetrics {
 
 // onEnd is Config.OnEnd.
 func (m *loadMetrics) onEnd(e load.End) {
-	if e.Kind != "" {
+	switch {
+	case e.Kind != "":
 		m.errors.WithLabelValues(e.Target, e.Address, e.Kind).Inc()
-		return
+	case e.Aborted != "":
+		m.aborted.WithLabelValues(e.Target, e.Address, e.Aborted).Inc()
+	default:
+		m.latency.WithLabelValues(e.Target, e.Address).Observe(e.Latency.Seconds())
 	}
-	m.latency.WithLabelValues(e.Target, e.Address).Observe(e.Latency.Seconds())
 }
 
 // show is told of the progress.

@@ -118,9 +118,9 @@ type Config struct {
 	Reset bool
 
 	// OnEnd, if not nil, is called when a connection of the ramp, the warm-up or the
-	// measured part has succeeded or failed, and for each handshake that was due and never
-	// began. Clients that abort do neither. It is called on the loops' goroutines and must
-	// not wait.
+	// measured part has succeeded, failed or been aborted by its client, and for each
+	// handshake that was due and never began. It is called on the loops' goroutines and
+	// must not wait.
 	OnEnd func(End)
 
 	// Progress, if not nil, is called about five times a second, on another
@@ -177,7 +177,8 @@ type End struct {
 	Target  string        // as in Config.Targets; empty if it never began
 	Address string        // that it went to, as in Target.Address
 	Latency time.Duration // from when it was due to its end; of handshakes that succeeded
-	Kind    string        // of the error, as in Result.ErrorsByKind; empty if it succeeded
+	Kind    string        // of the error, as in Result.ErrorsByKind; empty if it did not fail
+	Aborted string        // where the client aborted, as in Result.Aborted; empty if it did not
 }
 
 // Progress says how far a run has come.

@@ -43,6 +43,24 @@ func TestOnEnd(t *testing.T) {
 	}
 }
 
+// Clients that abort are told of by phase.
+func TestOnEndOfAborted(t *testing.T) {
+	s := serveTLS(t, nil, nil)
+	cfg := closedConfig(s)
+	cfg.Abort, cfg.Count = 1, 40
+	var mu sync.Mutex
+	aborted := make(map[string]int64)
+	cfg.OnEnd = func(e End) {
+		mu.Lock()
+		defer mu.Unlock()
+		aborted[e.Aborted]++
+	}
+	res := mustRun(t, t.Context(), cfg)
+	if !maps.Equal(aborted, res.Total.Aborted) || len(aborted) < 2 {
+		t.Errorf("told of %v, want %v", aborted, res.Total.Aborted)
+	}
+}
+
 // Handshakes that never begin are told of too.
 func TestOnEndOfNotBegun(t *testing.T) {
 	g := newGate()

@@ -136,7 +136,11 @@ func (res *Result) warn(r *run, m *measured) {
 			(time.Duration(d.P99) * time.Microsecond).Round(time.Millisecond))
 	}
 	if m.rec.full {
-		warn("all %d connections were in use at times, so handshakes began late. Latencies include this delay. Use --connections to allow more.", c.Connections)
+		includes := ""
+		if res.Handshakes > 0 {
+			includes = " Latencies include this delay."
+		}
+		warn("all %d connections were in use at times, so handshakes began late.%s Use --connections to allow more.", c.Connections, includes)
 	}
 	if c.Rate > 0 && c.Sweep == nil && c.Count == 0 && r.why == "" && !keptUp(m.rec.inTime, r.due(m, c.Rate, res.Duration), res.Duration) {
 		warn("%s handshakes a second were done, but %s were due: the server, or whatever other warnings name, did not keep up.", rateText(res.HandshakesPer), rateText(r.due(m, c.Rate, res.Duration)))

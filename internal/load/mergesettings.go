@@ -76,7 +76,7 @@ func differ(machines []Machine, of func(*Machine) string) string {
 var added = []string{"connections", "count", "rate"}
 
 // own are the flags that differ between machines by their nature.
-var own = []string{"source", "start-at", "seed"}
+var own = []string{"source", "start-at", "seed", "ca", "client-cert", "client-key"}
 
 func flagOf(name string) func(*Machine) string {
 	return func(m *Machine) string { return m.Settings.Flags[name] }

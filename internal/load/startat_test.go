@@ -24,7 +24,7 @@ func TestStartAt(t *testing.T) {
 		})
 		cfg := closedConfig(s)
 		cfg.Rate = rate
-		cfg.StartAt = time.Now().Add(time.Second).Round(0) // as parsed: without a monotonic reading
+		cfg.StartAt = time.Now().Add(3 * time.Second).Round(0) // as parsed: without a monotonic reading
 		res := mustRun(t, t.Context(), cfg)
 		if res.Started.Before(cfg.StartAt) {
 			t.Errorf("started at %v, want %v or later", res.Started, cfg.StartAt)

@@ -173,6 +173,7 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 	}
 	switch {
 	case v.aborted:
+		w.tell(End{Target: v.target.target, Address: v.target.String(), Aborted: abortNames[v.abort]})
 		w.rec.allAborted[v.abort]++
 		if w.stage.counts(v) {
 			w.rec.aborted[v.abort]++
