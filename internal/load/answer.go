@@ -2,6 +2,7 @@ package load
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -63,12 +64,12 @@ func (a *answerReader) Read(p []byte) (int, error) {
 
 // read reads the answer to a GET to its end, and returns its status.
 func (a *answerReader) read() (code int, err error) {
-	major, minor, header := 0, 0, textproto.MIMEHeader(nil)
+	major, minor, h := 0, 0, bounds{}
 	for range maxInterim + 1 {
 		if major, minor, code, err = a.statusLine(); err != nil {
 			return 0, err
 		}
-		if header, err = a.text.ReadMIMEHeader(); err != nil {
+		if h, err = a.header(); err != nil {
 			return 0, a.failed(err)
 		}
 		if code >= 200 || code == http.StatusSwitchingProtocols {
@@ -82,14 +83,14 @@ func (a *answerReader) read() (code int, err error) {
 		return code, nil
 	}
 	a.left = math.MaxInt64
-	coded := header["Transfer-Encoding"]
+	coded := h.codings
 	if major == 1 && minor == 0 {
 		coded = nil // HTTP/1.0 knows none
 	}
 	if len(coded) > 0 {
 		return code, a.failed(a.readCoded(coded))
 	}
-	length, err := contentLength(header["Content-Length"])
+	length, err := contentLength(h.lengths)
 	switch {
 	case err != nil:
 		return 0, err
@@ -130,8 +131,36 @@ func (a *answerReader) readCoded(codings []string) error {
 		return err
 	}
 	a.left = maxAnswerHeader
-	_, err := a.text.ReadMIMEHeader() // the trailer, or an empty line
+	_, err := a.header() // the trailer, or an empty line
 	return err
+}
+
+// bounds is what has to be known of a header to find the end of the answer.
+type bounds struct{ codings, lengths []string }
+
+// header reads a header or a trailer with the empty line at its end. It keeps no other
+// fields: those of thousands of answers, each of up to maxAnswerHeader, might not fit into
+// the memory.
+func (a *answerReader) header() (h bounds, err error) {
+	for {
+		line, err := a.text.ReadContinuedLineBytes()
+		if err != nil {
+			return h, err
+		}
+		if len(line) == 0 {
+			return h, nil
+		}
+		name, value, ok := bytes.Cut(line, []byte{':'})
+		if !ok || len(name) == 0 {
+			return h, fmt.Errorf("malformed line of its header: %.60q", line)
+		}
+		switch {
+		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+			h.codings = append(h.codings, string(value))
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			h.lengths = append(h.lengths, string(bytes.TrimSpace(value)))
+		}
+	}
 }
 
 // contentLength returns the length that a header gives, or -1 if it gives none.

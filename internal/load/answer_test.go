@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -102,6 +103,39 @@ func TestAnswerReader(t *testing.T) {
 		}
 	}
 }
+
+// The fields of a great header do not stay in memory until it ends.
+func TestAnswerHeaderIsDropped(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("HTTP/1.1 200 OK\r\n")
+	for i := 0; text.Len() < maxAnswerHeader/2; i++ {
+		fmt.Fprintf(&text, "X%x:\r\n", i)
+	}
+	inUse := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	a, start, kept := newAnswerReader(), strings.NewReader(text.String()), uint64(0)
+	before := inUse()
+	a.reset(readerFunc(func(p []byte) (int, error) {
+		if start.Len() > 0 {
+			return start.Read(p)
+		}
+		if now := inUse(); now > before {
+			kept = now - before
+		}
+		return copy(p, "Content-Length: 0\r\n\r\n"), nil
+	}))
+	if code, err := a.read(); code != 200 || err != nil || kept > 1<<20 {
+		t.Errorf("status %d, %v: in its header of %d bytes, the answer took %d", code, err, text.Len(), kept)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // Errors of the connection stay what they are.
 func TestAnswerReaderConnectionFails(t *testing.T) {
