@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/jobloop/jobloop/internal/testkit"
 	"github.com/jobloop/jobloop/jobs"
@@ -123,6 +124,20 @@ func TestKindsOfErrors(t *testing.T) {
 			want(t, "latency", res.Latency, Percentiles{})
 			want(t, "errors of the target", res.Targets[0].Errors, 3)
 		})
+	}
+}
+
+// The names in a server's certificate cannot give orders to the terminal.
+func TestNamesCannotOrder(t *testing.T) {
+	s := failing(t, func(c *tls.Config) {
+		c.Certificates = []tls.Certificate{ca().issue("\x1b[31mevil\n.test")}
+	}, nil)
+	cfg := closedConfig(s)
+	cfg.TLS.ServerName = serverName
+	cfg.Count, cfg.Connections = 1, 1
+	res := mustRun(t, t.Context(), cfg)
+	if text := res.ErrorExamples[kindCertificate]; strings.ContainsFunc(text, unicode.IsControl) || !strings.Contains(text, "evil") {
+		t.Errorf("the example is %q", text)
 	}
 }
 

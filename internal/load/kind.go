@@ -10,8 +10,10 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/jobloop/jobloop/jobs"
 )
@@ -136,6 +138,8 @@ func (v *visit) explained(part string, err error) error {
 		return message{fmt.Sprintf("%s within %v (--timeout)", what, v.timeout), os.ErrDeadlineExceeded}
 	case part == partConnect:
 		return err
+	case kind == kindCertificate:
+		return message{printable(err.Error()), err}
 	case kind == kindClosed && unanswered:
 		return message{"the server closed the connection without an answer", err}
 	case kind == kindClosed:
@@ -146,6 +150,15 @@ func (v *visit) explained(part string, err error) error {
 		return message{"the server reset the connection in the middle of it", err}
 	}
 	return err
+}
+
+// printable quotes a text that has control characters. crypto/x509's errors have the names
+// in a certificate as they are, and those could give orders to the terminal.
+func printable(text string) string {
+	if !strings.ContainsFunc(text, unicode.IsControl) {
+		return text
+	}
+	return strconv.Quote(text)
 }
 
 // message is an error with a text of its own.
