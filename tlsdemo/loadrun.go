@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/jobloop/jobloop/internal/load"
+	"github.com/jobloop/jobloop/internal/logqueue"
 	"github.com/jobloop/jobloop/internal/report"
 )
 
@@ -103,7 +104,11 @@ func nothingMeasured(res *load.Result) string {
 	case res.StartDelay != nil:
 		return fmt.Sprintf("no handshake was measured: at %s/s none was due in %.3g s; raise --rate or --duration", res.Settings.Flags["rate"], res.Duration)
 	}
-	return "no handshake was measured: none began in the measured part; raise --duration"
+	before := ""
+	if res.Total.Errors > 0 {
+		before = fmt.Sprintf(", and %d before it failed", res.Total.Errors)
+	}
+	return "no handshake was measured: none began in the measured part" + before + "; raise --duration"
 }
 
 // write writes the result and its warnings.
@@ -137,7 +142,15 @@ func interruptible(con *console) (context.Context, func()) {
 		if _, ok := <-signals; !ok {
 			return
 		}
-		fmt.Fprintln(con.err, "tlsdemo: interrupted; a second signal exits at once")
+		told := make(chan struct{})
+		go func() {
+			defer close(told)
+			fmt.Fprintln(con.err, "tlsdemo: interrupted; a second signal exits at once")
+		}()
+		select {
+		case <-told:
+		case <-time.After(logqueue.Patience): // nobody reads it: that must not keep the run
+		}
 		cancel()
 		for sig := range signals {
 			if sig != syscall.SIGHUP { // that comes twice, from the terminal and from the shell

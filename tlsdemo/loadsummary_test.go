@@ -31,6 +31,12 @@ func TestNothingMeasured(t *testing.T) {
 			[]string{"bytes", "CPU each", "latency"},
 			"at 0.1/s none was due in 1 s; raise --rate or --duration",
 		},
+		"all fail that began in the warm-up": {
+			load.Result{Duration: 1, MaxInFlight: 4, Client: load.Client{Loops: 1}, Total: load.Total{Begun: 5, Handshakes: 1, Errors: 4}},
+			[]string{"errors      0"},
+			[]string{"bytes", "CPU each", "latency"},
+			"none began in the measured part, and 4 before it failed; raise --duration",
+		},
 		"stopped in the warm-up": {
 			load.Result{Stopped: load.Interrupted, Client: load.Client{Loops: 1}},
 			[]string{"early: interrupted\n"},

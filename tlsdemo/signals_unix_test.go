@@ -372,3 +372,29 @@ func TestReloadBlocks(t *testing.T) {
 		s.stop() // during a reload
 	})
 }
+
+// A signal ends a run whose complaints nobody reads, and the result is written.
+func TestLoadInterruptUnread(t *testing.T) {
+	addr, had := dropping(t, 50)
+	file := filepath.Join(t.TempDir(), "result.json")
+	cmd := program(t, "load", addr, "--insecure", "--duration", "1h", "--warmup", "0s", "--connections", "4", "--max-errors", "1000000", "--json", file)
+	cmd.Stdout, cmd.Stderr = io.Discard, unread(t)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { cmd.Wait(); close(done) }()
+	t.Cleanup(func() { cmd.Process.Kill(); <-done })
+	<-had
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-done:
+	case <-time.After(testkit.Patience):
+		t.Fatal("the run goes on")
+	}
+	if _, err := os.Stat(file); err != nil || cmd.ProcessState.ExitCode() != 0 {
+		t.Errorf("%v, %v", cmd.ProcessState, err)
+	}
+}
