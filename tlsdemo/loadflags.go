@@ -134,6 +134,10 @@ type serverName struct {
 }
 
 func (n *serverName) UnmarshalText(text []byte) error {
+	notInName := func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("/?#@[]%", r) }
+	if strings.ContainsFunc(string(text), notInName) || len(text) > 253 {
+		return fmt.Errorf("%.60q is neither a host name nor an IP address without brackets and zone", text)
+	}
 	*n = serverName{name: string(text), none: len(text) == 0}
 	return nil
 }

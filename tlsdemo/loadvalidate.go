@@ -118,6 +118,7 @@ func (c *loadCmd) meaningless(given map[string]bool) error {
 		{"hgrm", c.HGRM == "", "the name of a file is needed"},
 		{"csv", c.CSV == "", "the name of a file is needed"},
 		{"report", c.Report == "", "the name of a file is needed"},
+		{"metrics", c.Metrics == "", "an address is needed, such as 127.0.0.1:9100"},
 	} {
 		if f.zero && given[f.name] {
 			return fmt.Errorf("--%s: %s", f.name, f.why)

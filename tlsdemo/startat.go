@@ -24,6 +24,9 @@ func (s *startTime) UnmarshalText(text []byte) error {
 	if err != nil {
 		return fmt.Errorf("%q is neither a time such as 2026-01-31T15:04:05Z nor a time from now such as +30s", text)
 	}
+	if at.IsZero() { // which would mean at once
+		return fmt.Errorf("%s has passed", text)
+	}
 	s.Time = at
 	return nil
 }

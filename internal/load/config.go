@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -236,6 +237,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("a count of %d cannot be divided among %d loops", c.Count, c.Loops)
 	case c.Ramp < 0 || c.Warmup < 0 || c.Duration < 0:
 		return errors.New("a negative time")
+	case max(c.Ramp, c.Warmup, c.Duration) > farAway:
+		return fmt.Errorf("a ramp, a warm-up or a duration of %v: a year is the most", max(c.Ramp, c.Warmup, c.Duration))
+	case slices.ContainsFunc(c.TLS.ALPN, func(name string) bool { return name == "" || len(name) > 255 }):
+		return errors.New("a protocol (ALPN) without a name, or with one of more than 255 bytes")
 	case c.Timeout <= 0:
 		return fmt.Errorf("a timeout of %v", c.Timeout)
 	case c.ProxyProtocol < 0 || c.ProxyProtocol > 2:

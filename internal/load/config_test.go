@@ -32,6 +32,9 @@ func TestConfig(t *testing.T) {
 		{"negative warm-up", func(c *Config) { c.Warmup = -1 }, "negative"},
 		{"negative ramp", func(c *Config) { c.Ramp = -1 }, "negative"},
 		{"negative duration", func(c *Config) { c.Duration = -1 }, "negative"},
+		{"ramp and warm-up beyond all time", func(c *Config) { c.Ramp, c.Warmup = math.MaxInt64, math.MaxInt64 }, "a year"},
+		{"protocol without a name", func(c *Config) { c.TLS.ALPN = []string{""} }, "ALPN"},
+		{"protocol with too long a name", func(c *Config) { c.TLS.ALPN = []string{strings.Repeat("x", 256)} }, "ALPN"},
 		{"sweep without a handshake", func(c *Config) {
 			c.Sweep, c.Rate, c.Duration, c.Count = &SweepConfig{P99: 1}, 0.5, time.Second, 0
 		}, "no handshake in a step of 1s"},
