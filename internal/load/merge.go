@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -65,7 +66,7 @@ func Merge(parts []Part) (*Result, error) {
 	}
 	res.sortNegotiated()
 	res.addMachines()
-	if err := checkNumbers(res); err != nil {
+	if err := cmp.Or(checkNumbers(res), checkSeries(res.Series)); err != nil {
 		return nil, fmt.Errorf("the sum of all: %w", err)
 	}
 	return res, nil
@@ -94,10 +95,8 @@ func (r *Result) mergeable() error {
 			return err
 		}
 	}
-	for i, p := range r.Series {
-		if p.At < -farAway.Seconds() || p.At > farAway.Seconds() || p.Length > farAway.Seconds() || p.Length <= 0 {
-			return fmt.Errorf("series[%d]: an interval of %v s at %v s", i, p.Length, p.At)
-		}
+	if err := checkSeries(r.Series); err != nil {
+		return err
 	}
 	for s := range r.stored() {
 		if s.Histogram == "" && s.count > 0 && !strings.HasPrefix(s.key, "targets") { // those may have none
@@ -114,6 +113,16 @@ func checkMeasured(key string, from time.Time, duration float64) error {
 	}
 	if duration > farAway.Seconds() {
 		return fmt.Errorf("%sduration_s: %v is more than a year", key, duration)
+	}
+	return nil
+}
+
+// checkSeries checks when the intervals of a result were.
+func checkSeries(points []Point) error {
+	for i, p := range points {
+		if p.At < -farAway.Seconds() || p.At > farAway.Seconds() || p.Length > farAway.Seconds() || p.Length <= 0 {
+			return fmt.Errorf("series[%d]: an interval of %v s at %v s", i, p.Length, p.At)
+		}
 	}
 	return nil
 }

@@ -428,6 +428,7 @@ func TestMergeRefuses(t *testing.T) {
 		"an overflow":      {with(func(r *Result) { r.Errors = maxNumber; r.ErrorsByKind["x"] = maxNumber + 1 }), `b: errors_by_kind["x"]: 9007199254740993 is too large`},
 		"a sum":            {with(func(r *Result) { r.BytesRead = maxNumber }), ""},
 		"a year later":     {with(func(r *Result) { r.MeasuredFrom = r.MeasuredFrom.AddDate(1, 0, 2) }), "b was measured more than a year after a"},
+		"long ago":         {with(func(r *Result) { r.Duration, r.MeasuredFrom = 0, r.MeasuredFrom.AddDate(-2, 0, 0) }), "the sum of all: series[0]: an interval of"},
 		"no time":          {with(func(r *Result) { r.MeasuredFrom = time.Time{} }), "b: measured_from: 0001-01-01"},
 		"a long one":       {with(func(r *Result) { r.Duration = maxNumber }), "b: duration_s: 9.007199254740992e+15 is more than a year"},
 		"a long interval":  {with(func(r *Result) { r.Series[0].Length = 1e12 }), "b: series[0]: an interval of 1e+12 s"},
