@@ -42,11 +42,11 @@ func (con *console) warn(warnings []string) {
 	}
 }
 
-// printable replaces control characters, which a server or a file from elsewhere may have
-// put into a text: they could change what the terminal shows.
+// printable replaces characters that are invisible, which a server or a file from
+// elsewhere may have put into a text: they could change what the terminal shows.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsGraphic(r) {
 			return unicode.ReplacementChar
 		}
 		return r

@@ -185,18 +185,21 @@ func TestReportMergeRefuses(t *testing.T) {
 
 // What a file says cannot give orders to the terminal.
 func TestReportMergePrintsNoControls(t *testing.T) {
-	const order = "\x1b[2J\u009b2J\r\n"
+	const order = "\x1b[2J\u009b2J\r\n\u202e\u2028"
 	res := machineResult(t, order, 1)
 	res.Warnings, res.Targets[0].Target, res.Settings.Command = []string{order}, order, order
 	res.ErrorsByKind, res.ErrorExamples = map[string]int64{order: 1}, map[string]string{order: order}
 	path := resultPath(t, "x.json", res)
 	page := filepath.Join(t.TempDir(), "page.html")
-	control := func(r rune) bool { return r != '\n' && unicode.IsControl(r) }
+	control := func(r rune) bool { return r != '\n' && !unicode.IsGraphic(r) }
 	if status, out, errs := runReport("--merge", path, "--output", page); status != 0 || strings.ContainsFunc(out+errs, control) || strings.Count(errs, "\n") != 1 {
 		t.Errorf("status %d, %q, %q", status, out, errs)
 	}
 	if status, out, errs := runReport("--merge", path, path, "--output", page); status != 1 || out != "" || strings.ContainsFunc(errs, control) {
 		t.Errorf("twice: status %d, %q, %q", status, out, errs)
+	}
+	if _, _, errs := runReport("/nonexistent/" + order + ".json"); errs == "" || strings.ContainsFunc(errs, control) {
+		t.Errorf("a file's name: %q", errs)
 	}
 }
 
