@@ -227,6 +227,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("a sweep with a p99 limit of %v", c.Sweep.P99)
 	case c.Sweep != nil && c.Sweep.Max != 0 && !(c.Sweep.Max >= c.Rate):
 		return fmt.Errorf("a sweep from %v a second to at most %v", c.Rate, c.Sweep.Max)
+	case c.Sweep != nil && c.Abort == 1:
+		return errors.New("a sweep in which all clients abort measures no handshake")
 	case c.Sweep != nil && c.Rate*c.Duration.Seconds() < 1:
 		return fmt.Errorf("a sweep from %v a second has no handshake in a step of %v", c.Rate, c.Duration)
 	case c.Count < 0:

@@ -55,6 +55,9 @@ func TestConfig(t *testing.T) {
 		{"sweep with a count", func(c *Config) { c.Rate, c.Duration, c.Sweep = 1, 1, &SweepConfig{P99: 1} }, "count"},
 		{"sweep without a duration", func(c *Config) { c.Count, c.Rate, c.Sweep = 0, 1, &SweepConfig{P99: 1} }, "duration"},
 		{"sweep without a p99", func(c *Config) { c.Count, c.Duration, c.Rate, c.Sweep = 0, 1, 1, &SweepConfig{} }, "p99 limit of 0s"},
+		{"sweep in which all abort", func(c *Config) {
+			c.Count, c.Duration, c.Rate, c.Sweep, c.Abort = 0, time.Second, 10, &SweepConfig{P99: 1}, 1
+		}, "all clients abort"},
 		{"sweep to less than its first rate", func(c *Config) { c.Count, c.Duration, c.Rate, c.Sweep = 0, 1, 10, &SweepConfig{P99: 1, Max: 9} }, "9"},
 	} {
 		cfg := Config{Targets: []string{"127.0.0.1:1"}, Connections: 4, Loops: 1, Count: 10, Timeout: time.Second}
