@@ -289,6 +289,7 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --rate 1 --arrivals nonsense", "poisson"},
 		{"a:1 --arrivals poisson", "--rate"},
 		{"a:1 --loops 0", "--loops"},
+		{"a:1 --loops 5000 --connections 5000", "the most are 1024"},
 		{"a:1 --connections -1", "--connections: -1"},
 		{"a:1 --connections 0", "--connections"},
 		{"a:1 --loops 100 --connections 64", "100 loops"},

@@ -193,6 +193,9 @@ type Progress struct {
 	Errors   int64
 }
 
+// maxLoops is more threads than a machine has use for.
+const maxLoops = 1024
+
 // maxRate is more than one machine can do.
 const maxRate = 1e6
 
@@ -211,6 +214,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%d connections, at least 1 is needed", c.Connections)
 	case c.Loops < 1:
 		return fmt.Errorf("%d loops, at least 1 is needed", c.Loops)
+	case c.Loops > maxLoops:
+		return fmt.Errorf("%d loops, the most are %d: a loop needs a core", c.Loops, maxLoops)
 	case c.Connections < c.Loops:
 		return fmt.Errorf("%d connections cannot be divided among %d loops", c.Connections, c.Loops)
 	case !(c.Rate >= 0 && c.Rate <= maxRate): // NaN too

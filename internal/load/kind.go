@@ -82,6 +82,7 @@ var errnoKinds = []struct {
 	kind  string
 }{
 	{syscall.ECONNREFUSED, kindRefused},
+	{syscall.ENOENT, kindRefused}, // a Unix socket that has gone
 	{syscall.ECONNRESET, kindReset},
 	{syscall.ECONNABORTED, kindReset},
 	{syscall.EPIPE, kindReset},
