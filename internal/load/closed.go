@@ -32,13 +32,36 @@ func (w *worker) wakeWaiting() {
 	w.wakes = w.wakes[:0]
 }
 
-// repeat is the job of a closed loop's connection: one visit after another.
-func (w *worker) repeat(ctx context.Context, delay time.Duration) {
+// pauseAfter returns how long a closed loop's connection waits after a visit.
+func (w *worker) pauseAfter(err error) time.Duration {
+	switch s := w.stage; {
+	case err == nil:
+		return 0
+	case s.end.IsZero():
+		return errorPause
+	default:
+		return min(errorPause, time.Until(s.end))
+	}
+}
+
+// pause waits before a closed loop's connection makes its next visit.
+func (w *worker) pause(ctx context.Context, d time.Duration) error {
+	if d > 0 {
+		if err := loop.Sleep(ctx, d); err != nil {
+			return err
+		}
+	}
+	return w.letClose(ctx)
+}
+
+// repeat is the job of a closed loop's connection: one visit after another, until one's
+// connection is parked. The next job goes on from there.
+func (w *worker) repeat(ctx context.Context, delay time.Duration, first bool) {
 	s := w.stage
-	if delay > 0 && loop.Sleep(ctx, delay) != nil {
+	if w.pause(ctx, delay) != nil {
 		return
 	}
-	for first := true; ; first = false {
+	for ; ; first = false {
 		now := time.Now()
 		if w.run.stopping.Load() || s.over(now) {
 			return
@@ -59,20 +82,8 @@ func (w *worker) repeat(ctx context.Context, delay time.Duration) {
 			w.left--
 			v.measured = true
 		}
-		if w.do(ctx, v) == nil {
-			if v.held != nil { // the next begins when that ends
-				return
-			}
-			if w.letClose(ctx) != nil {
-				return
-			}
-			continue
-		}
-		pause := errorPause
-		if !s.end.IsZero() {
-			pause = min(pause, time.Until(s.end))
-		}
-		if loop.Sleep(ctx, pause) != nil {
+		err := w.do(ctx, v)
+		if v.parked || w.pause(ctx, w.pauseAfter(err)) != nil {
 			return
 		}
 	}

@@ -62,7 +62,11 @@ func TestWaitingNeedsNoBuffer(t *testing.T) {
 	}
 	free = nil
 	v := &visit{target: &target{request: requestText("/", "localhost", "443", true)}}
-	if err := w.request(c, v, "/"); err != nil {
+	asking := &conn{w: w, v: v, tls: c}
+	if err := asking.ask(); err != nil {
+		t.Fatal(err)
+	}
+	if err := asking.answer(); err != nil {
 		t.Fatal(err)
 	}
 	if len(free) == 0 || free[0] != 1 || len(w.readers) != 1 {

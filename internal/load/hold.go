@@ -34,7 +34,7 @@ func (w *worker) newHeld(v *visit, raw *loop.Conn, t *tls.Conn, d time.Duration)
 	return &holding{w: w, v: v, raw: raw, t: t, time: d}
 }
 
-// hold parks a connection.
+// hold begins the hold of a connection. The caller parks it.
 func (w *worker) hold(h *holding) {
 	h.since = time.Now()
 	if w.dropped == nil {
@@ -48,6 +48,11 @@ func (w *worker) hold(h *holding) {
 	w.held[h] = struct{}{}
 	h.raw.SetDeadline(time.Time{})
 	h.raw.SetReadDeadline(h.since.Add(h.time))
+}
+
+// park parks the connection.
+func (h *holding) park() {
+	h.v.parked = true
 	if err := h.raw.Serve(h); err != nil { // the answer ended with the connection
 		h.end(err)
 		h.raw.Close()
@@ -63,7 +68,7 @@ func (h *holding) Serve(_ context.Context, c *loop.Conn) error {
 			return nil
 		}
 	}
-	return c.Park(nil)
+	return c.Park(h)
 }
 
 // end ends the hold. The caller closes the connection.
@@ -83,7 +88,7 @@ func (h *holding) end(err error) {
 	w.run.inFlight.Add(-1)
 	w.ended++
 	if w.stage.rate == 0 {
-		w.start(func(ctx context.Context) { w.repeat(ctx, 0) })
+		w.start(func(ctx context.Context) { w.repeat(ctx, 0, false) })
 	}
 	w.jobEnded()
 }

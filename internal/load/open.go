@@ -61,23 +61,28 @@ func (w *worker) pace(ctx context.Context) {
 // arrivals does the visit that was due at the given time. Then it does those that
 // became due meanwhile and found no free connection.
 func (w *worker) arrivals(ctx context.Context, due time.Time) {
-	for {
+	for ok := true; ok && w.letClose(ctx) == nil; due, ok = w.late() {
 		v := &visit{due: due}
 		w.do(ctx, v)
-		if v.held != nil || w.letClose(ctx) != nil { // a held connection is still in use
+		if v.parked { // the connection is still in use
 			return
 		}
-		now := time.Now()
-		if w.run.stopping.Load() || w.stage.over(now) {
-			return
-		}
-		w.skip(now)
-		var ok bool
-		if due, ok = w.arrival(); !ok || due.After(now) {
-			return
-		}
-		w.take()
 	}
+}
+
+// late takes a visit that became due and found no free connection. ok is false if there
+// is none.
+func (w *worker) late() (due time.Time, ok bool) {
+	now := time.Now()
+	if w.run.stopping.Load() || w.stage.over(now) {
+		return due, false
+	}
+	w.skip(now)
+	if due, ok = w.arrival(); !ok || due.After(now) {
+		return due, false
+	}
+	w.take()
+	return due, true
 }
 
 // skip drops visits that were due so long ago that every client's patience has run

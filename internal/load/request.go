@@ -1,7 +1,6 @@
 package load
 
 import (
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -25,21 +24,25 @@ func requestText(path, host, port string, reset bool) []byte {
 	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tlsdemo\r\n%s", path, authority, end)
 }
 
-// request requests a path and reads the answer to its end.
-func (w *worker) request(t *tls.Conn, v *visit, path string) error {
-	if p := v.agreed.alpn; p != "" && p != "http/1.1" && p != "http/1.0" {
+// ask sends the request.
+func (c *conn) ask() error {
+	if p := c.v.agreed.alpn; p != "" && p != "http/1.1" && p != "http/1.0" {
 		return fmt.Errorf("%w: the connection speaks %s", errAnswer, p)
 	}
-	if _, err := t.Write(v.target.request); err != nil {
-		return err
-	}
-	answer := &firstByte{r: t}
+	_, err := c.tls.Write(c.v.target.request)
+	return err
+}
+
+// answer reads the answer to its end.
+func (c *conn) answer() error {
+	answer := &firstByte{r: c.tls}
 	if err := answer.wait(); err != nil {
 		return err
 	}
-	v.answered = time.Now()
-	a := w.reader(answer)
-	defer w.free(a)
+	c.parking = false
+	c.v.answered = time.Now()
+	a := c.w.reader(answer)
+	defer c.w.free(a)
 	code, err := a.read()
 	if err != nil {
 		return err

@@ -167,6 +167,7 @@ func (r *run) runStage(ctx context.Context, s *stage) *measured {
 	}
 	m.ended, m.most = time.Now(), int(r.most.Load())
 	for _, w := range r.workers {
+		w.cutOff()
 		m.rec.merge(w.rec)
 	}
 	r.account(m.rec)

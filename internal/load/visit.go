@@ -24,6 +24,7 @@ type visit struct {
 	patience time.Duration // 0: it waits until the timeout
 	gaveUp   bool          // its patience ran out
 	held     *holding      // the connection is to be held open
+	parked   bool          // the connection has no job: it waits for its answer, or is held
 	abort    abortPhase    // where the client aborts
 	aborted  bool          // it has
 
@@ -48,7 +49,8 @@ const ticketTimeout = 2 * time.Second
 const lingerTimeout = time.Second
 
 // visit makes a connection, a handshake and, if the configuration asks for one, a
-// request. It runs in a job.
+// request. It runs in a job. If the answer does not come at once, visit parks the
+// connection, and another job goes on with it.
 func (w *worker) visit(ctx context.Context, v *visit) error {
 	v.began = time.Now()
 	if v.due.IsZero() {
@@ -87,11 +89,12 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	if resuming {
 		config = v.target.resume
 	}
-	before, stamp := v.target.session.state, v.target.session.stamp
+	before := v.target.session.state
 	v.offered = resuming && before != nil
-	c := &conn{Conn: raw, w: w, v: v, opening: w.run.cfg.ProxyProtocol != 0 || v.abort == abortInHello || v.abort == abortAfterHello}
-	t := tls.Client(c, config)
-	if err := t.HandshakeContext(context.Background()); err != nil { // only the deadline ends it
+	c := &conn{Conn: raw, w: w, v: v, resuming: resuming, stamp: v.target.session.stamp}
+	c.opening = w.run.cfg.ProxyProtocol != 0 || v.abort == abortInHello || v.abort == abortAfterHello
+	c.tls = tls.Client(c, config)
+	if err := c.tls.HandshakeContext(context.Background()); err != nil { // only the deadline ends it
 		if err = v.failed(partHandshake, err); v.aborted || v.gaveUp {
 			v.target.session.restore(before)
 		}
@@ -99,7 +102,7 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	}
 	v.shaken = time.Now()
 	v.ended = v.shaken
-	state := t.ConnectionState()
+	state := c.tls.ConnectionState()
 	v.agreed = negotiated{state.Version, state.CipherSuite, uint16(state.CurveID), state.NegotiatedProtocol, state.DidResume}
 	v.certificate = w.certificates.of(state.PeerCertificates)
 	w.rec.total.Handshakes++
@@ -109,32 +112,48 @@ func (w *worker) visit(ctx context.Context, v *visit) error {
 	if w.aborts(v, abortShaken, raw) {
 		return errAborted
 	}
-	if path := w.run.cfg.Request; path != "" {
-		if v.abort == abortAsked {
-			if _, err := t.Write(v.target.request); err != nil {
-				return v.failed(partRequest, err)
-			}
-			w.aborts(v, abortAsked, raw)
+	if w.run.cfg.Request != "" {
+		if err := c.ask(); err != nil {
+			return v.failed(partRequest, err)
+		}
+		if w.aborts(v, abortAsked, raw) {
 			return errAborted
 		}
-		if err := w.request(t, v, path); err != nil {
+		c.parking = !v.probe
+	}
+	if err = c.complete(); err == loop.ErrWouldBlock {
+		err = c.park()
+	}
+	return err
+}
+
+// complete does what follows the handshake, or the request. While parking is set, it
+// returns loop.ErrWouldBlock if no answer has come yet.
+func (c *conn) complete() error {
+	w, v := c.w, c.v
+	if w.run.cfg.Request != "" {
+		err := c.answer()
+		if err == loop.ErrWouldBlock {
+			return err
+		}
+		if err != nil {
 			return v.failed(partRequest, err)
 		}
 		v.ended = time.Now()
 		w.rec.total.Requests++
 	}
 	// In TLS 1.2, the ticket would have come in the handshake.
-	if resuming && !state.DidResume && state.Version == tls.VersionTLS13 && v.target.session.stamp == stamp {
-		c.waitForTicket(t, v.target.session)
+	if c.resuming && !v.agreed.resumed && v.agreed.version == tls.VersionTLS13 && v.target.session.stamp == c.stamp {
+		c.waitForTicket(v.target.session)
 	}
 	if !v.probe && !w.lettingGo {
 		if d := w.run.cfg.Hold.draw(w.random); d > 0 {
-			v.held = w.newHeld(v, raw, t, d)
+			v.held = w.newHeld(v, c.Conn, c.tls, d)
 			return nil
 		}
 	}
 	if !w.run.cfg.Reset || v.probe {
-		if err := c.finish(t); err != nil {
+		if err := c.finish(); err != nil {
 			w.rec.total.Handshakes-- // the server did not complete it
 			return v.failed(partHandshake, err)
 		}
@@ -152,10 +171,10 @@ func (v *visit) failed(part string, err error) error {
 	return fmt.Errorf("%s: %w", part, v.explained(part, err))
 }
 
-// leave closes a connection, unless it is to be held open. If the client gave up, that must
+// leave closes a connection, unless it is parked or will be. If the client gave up, that must
 // not be a reset, which would tell the server that nobody waits for its answer.
 func (v *visit) leave(raw *loop.Conn) {
-	if v.held != nil {
+	if v.held != nil || v.parked {
 		return
 	}
 	if v.gaveUp {
@@ -182,11 +201,15 @@ func (w *worker) resumeNext(v *visit) bool {
 // ends reading as soon as a session ticket has come.
 type conn struct {
 	*loop.Conn
-	w       *worker
-	v       *visit
-	opening bool // the first write is special
-	waiting *session
-	stamp   int
+	w        *worker
+	v        *visit
+	tls      *tls.Conn
+	opening  bool // the first write is special
+	resuming bool // the next handshakes need a session
+	waiting  *session
+	stamp    int  // of the session before the handshake
+	parking  bool // a read returns loop.ErrWouldBlock where it would wait
+	woken    bool // there is something to read, or the time is up
 }
 
 var errTicket = errors.New("there is a session ticket")
@@ -195,6 +218,10 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.waiting != nil && c.waiting.stamp != c.stamp {
 		return 0, errTicket
 	}
+	if c.parking && !c.woken && !c.Readable() {
+		return 0, loop.ErrWouldBlock // crypto/tls can be read again after it
+	}
+	c.woken = false
 	n, err := c.Conn.Read(p)
 	c.v.read += int64(n)
 	return n, err
@@ -233,12 +260,12 @@ func (c *conn) writeHello(p []byte) (int, error) {
 // waitForTicket reads until the server has sent a session ticket. In TLS 1.3, servers
 // do that after the handshake. A missing ticket is no error: the result shows how many
 // handshakes were resumed.
-func (c *conn) waitForTicket(t *tls.Conn, s *session) {
-	c.waiting, c.stamp = s, s.stamp
+func (c *conn) waitForTicket(s *session) {
+	c.waiting = s
 	c.SetReadDeadline(time.Now().Add(ticketTimeout))
 	var b [1]byte
 	for {
-		if _, err := t.Read(b[:]); err != nil {
+		if _, err := c.tls.Read(b[:]); err != nil {
 			break
 		}
 	}
@@ -249,13 +276,13 @@ func (c *conn) waitForTicket(t *tls.Conn, s *session) {
 // other. Closing with unread data would be a reset. In TLS 1.3, the server's answer to
 // the client's last message comes here too. If the server refuses the client by an
 // alert, finish returns that as its error.
-func (c *conn) finish(t *tls.Conn) error {
+func (c *conn) finish() error {
 	c.SetDeadline(time.Now().Add(lingerTimeout))
-	t.CloseWrite() // if the connection has failed, Read returns the error
+	c.tls.CloseWrite() // if the connection has failed, Read returns the error
 	c.Conn.CloseWrite()
 	var b [512]byte
 	for {
-		_, err := t.Read(b[:])
+		_, err := c.tls.Read(b[:])
 		if err == nil {
 			continue
 		}

@@ -32,14 +32,15 @@ type worker struct {
 	since time.Time
 	tick  *loop.Timer
 	jobs  int      // of the stage that have not ended
-	queue int      // jobs that the loop has not started yet
+	queue int      // first jobs of connections that the loop has not started yet
 	wakes []func() // wake the jobs that wait for the queue to become empty
 	left  int64    // measured visits still to begin, in a stage with a count
 	next  float64  // number of the next arrival, in an open loop
 	gaps  *gaps    // between arrivals
 	held  map[*holding]struct{}
-	ended int    // visits that ended in this turn of the loop
-	turns func() // stops counting ended
+	asked map[*conn]struct{} // they are parked until their answers come
+	ended int                // visits that ended in this turn of the loop
+	turns func()             // stops counting ended
 
 	lettingGo bool // holds end now
 	letGone   int  // how many did: their connections were in use until the end
@@ -56,7 +57,7 @@ type target struct {
 }
 
 func newWorker(r *run, l *loop.Loop, index int, found []endpoint) *worker {
-	w := &worker{run: r, loop: l, index: index, certificates: newCertificates(), random: newRandom(r.cfg.Seed, index)}
+	w := &worker{run: r, loop: l, index: index, certificates: newCertificates(), random: newRandom(r.cfg.Seed, index), asked: make(map[*conn]struct{})}
 	dialers := newDialers(r.cfg.Sources, r.cfg.Timeout)
 	for i := range found {
 		e, s := &found[i], new(session)
@@ -86,7 +87,13 @@ func (w *worker) begin(s *stage) {
 		n := s.connections
 		for i := w.index; i < n; i += s.workers {
 			delay := time.Duration(float64(s.ramp) * float64(i) / float64(n))
-			w.start(func(ctx context.Context) { w.repeat(ctx, delay) })
+			w.queue++
+			w.start(func(ctx context.Context) {
+				if w.queue--; w.queue == 0 {
+					w.wakeWaiting()
+				}
+				w.repeat(ctx, delay, true)
+			})
 		}
 	}
 	w.jobEnded()
@@ -95,17 +102,12 @@ func (w *worker) begin(s *stage) {
 // start starts a job of the stage.
 func (w *worker) start(f func(context.Context)) {
 	w.jobs++
-	w.queue++
 	err := w.loop.Go(func(ctx context.Context) error {
 		defer w.jobEnded()
-		if w.queue--; w.queue == 0 {
-			w.wakeWaiting()
-		}
 		f(ctx)
 		return nil
 	})
 	if err != nil { // the loop has ended
-		w.queue--
 		w.jobEnded()
 	}
 }
@@ -162,11 +164,25 @@ func (w *worker) letClose(ctx context.Context) error {
 	return nil
 }
 
-// do does a visit and counts it.
+// do does a visit and counts it, unless its connection is parked before it ends.
 func (w *worker) do(ctx context.Context, v *visit) error {
 	w.run.enter()
 	w.rec.total.Begun++
 	err := w.visit(ctx, v)
+	if v.parked {
+		return nil
+	}
+	err = w.count(v, err)
+	if v.held != nil {
+		w.hold(v.held)
+		v.held.park()
+	}
+	return err
+}
+
+// count counts a visit that ended with an error, or without one. It returns the error,
+// or nil if the client aborted.
+func (w *worker) count(v *visit, err error) error {
 	if v.held == nil {
 		w.run.inFlight.Add(-1)
 		w.ended++
@@ -188,9 +204,6 @@ func (w *worker) do(ctx context.Context, v *visit) error {
 		}
 		if w.stage.inTime(v) {
 			w.rec.inTime++
-		}
-		if v.held != nil {
-			w.hold(v.held)
 		}
 		return nil
 	case canceled(err):
