@@ -172,7 +172,7 @@ func micros(us int64) string {
 	switch {
 	case d < time.Millisecond:
 		return fmt.Sprintf("%d µs", us)
-	case d < time.Second:
+	case us < 999_500: // more would be 1000 ms
 		return threeDigits(d.Seconds()*1e3) + " ms"
 	}
 	return threeDigits(d.Seconds()) + " s"

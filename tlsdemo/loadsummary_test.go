@@ -90,3 +90,11 @@ func TestNothingMeasured(t *testing.T) {
 		t.Errorf("a sweep stopped in its second step: %v", err)
 	}
 }
+
+func TestMicros(t *testing.T) {
+	for us, want := range map[int64]string{0: "0 µs", 999: "999 µs", 1000: "1.00 ms", 99_950: "100 ms", 999_499: "999 ms", 999_500: "1.00 s", 61_000_000: "61.0 s"} {
+		if got := micros(us); got != want {
+			t.Errorf("%d µs: %q, want %q", us, got, want)
+		}
+	}
+}
