@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A client gets as far as the moment without an error, in whichever way it leaves.
@@ -35,9 +36,18 @@ func TestAwaitEnd(t *testing.T) {
 	if err := v.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.CloseClientConnections()
-	if err := v.AwaitEnd(); err != nil {
-		t.Error(err)
+	ended := make(chan error, 1)
+	go func() { ended <- v.AwaitEnd() }()
+	for { // the server may not have accepted the connection yet
+		s.CloseClientConnections()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		case <-time.After(time.Millisecond):
+		}
 	}
 }
 
