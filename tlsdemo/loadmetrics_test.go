@@ -5,7 +5,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/jobloop/jobloop/internal/load"
 	"github.com/jobloop/jobloop/internal/testkit"
 )
 
@@ -33,6 +35,29 @@ func TestLoadMetrics(t *testing.T) {
 	if status, errs := l.wait(); status != 0 {
 		t.Errorf("status %d, stderr %s", status, errs)
 	}
+}
+
+// The latency is a native histogram too, for the servers that take those.
+func TestLoadMetricsAreNative(t *testing.T) {
+	m := newLoadMetrics()
+	for range 3 {
+		m.onEnd(load.End{Target: "server:443", Address: "192.0.2.1:443", Latency: time.Millisecond})
+	}
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "tlsdemo_load_latency_seconds" {
+			continue
+		}
+		h := f.GetMetric()[0].GetHistogram()
+		if h.GetSampleCount() != 3 || len(h.GetPositiveSpan()) == 0 || len(h.GetBucket()) == 0 {
+			t.Errorf("%v, want 3 samples in buckets of both kinds", h)
+		}
+		return
+	}
+	t.Error("there is no such metric")
 }
 
 // An address that cannot be had is told of before the run.

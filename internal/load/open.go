@@ -140,7 +140,7 @@ func (w *worker) giveUp() {
 // miss takes the next arrival and counts it as not begun.
 func (w *worker) miss(due time.Time) {
 	w.take()
-	w.tell(End{Kind: kindNotBegun})
+	w.tell(nil, End{Kind: kindNotBegun})
 	if !due.Before(w.stage.start) {
 		w.rec.notBegun++
 		w.rec.seen[kindNotBegun]++

@@ -189,14 +189,14 @@ func (w *worker) count(v *visit, err error) error {
 	}
 	switch {
 	case v.aborted:
-		w.tell(End{Target: v.target.target, Address: v.target.String(), Aborted: abortNames[v.abort]})
+		w.tell(v, End{Aborted: abortNames[v.abort]})
 		w.rec.allAborted[v.abort]++
 		if w.stage.counts(v) {
 			w.rec.aborted[v.abort]++
 		}
 		return nil
 	case err == nil:
-		w.tell(End{Target: v.target.target, Address: v.target.String(), Latency: v.ended.Sub(v.due)})
+		w.tell(v, End{Latency: v.ended.Sub(v.due)})
 		w.now.handshakes++
 		record(w.now.latency, v.ended.Sub(v.due))
 		if w.stage.counts(v) {
@@ -212,7 +212,7 @@ func (w *worker) count(v *visit, err error) error {
 		return err
 	}
 	kind := kindOf(err)
-	w.tell(End{Target: v.target.target, Address: v.target.String(), Kind: kind})
+	w.tell(v, End{Kind: kind})
 	w.now.errors++
 	w.rec.total.Errors++
 	w.rec.seen[kind]++
@@ -228,9 +228,14 @@ func (w *worker) count(v *visit, err error) error {
 	return err
 }
 
-// tell calls Config.OnEnd.
-func (w *worker) tell(e End) {
-	if f := w.run.cfg.OnEnd; f != nil {
-		f(e)
+// tell calls Config.OnEnd. v is nil for a visit that never began.
+func (w *worker) tell(v *visit, e End) {
+	f := w.run.cfg.OnEnd
+	if f == nil {
+		return
 	}
+	if v != nil {
+		e.Target, e.Address = v.target.target, v.target.String()
+	}
+	f(e)
 }
