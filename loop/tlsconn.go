@@ -132,7 +132,8 @@ func (t *TLSConn) Handshake() error {
 
 // HandshakeContext does the handshake if it has not been done yet. It must be
 // called inside a job. ctx should carry that job, because the keys of engines use
-// it. If ctx ends during the handshake, the connection is closed.
+// it. If ctx ends during the handshake, the connection is closed, and the error is
+// ctx's.
 func (t *TLSConn) HandshakeContext(ctx context.Context) error {
 	switch {
 	case t.handshake == handshakeDone:

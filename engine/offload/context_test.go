@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -206,6 +207,7 @@ func TestHandshakeContextEnds(t *testing.T) {
 		conf := &tls.Config{GetCertificate: engine.GetCertificate(
 			func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil })}
 		a, b := net.Pipe()
+		defer a.Close()
 		go client(b, cert, tls.VersionTLS13).Handshake()
 		cancels := make(chan func(), 1)
 		done := r.Go(func(ctx context.Context) error {
@@ -216,7 +218,12 @@ func TestHandshakeContextEnds(t *testing.T) {
 		cancel := testkit.Receive(t, cancels)
 		testkit.Receive(t, g.entered)
 		cancel()
-		testkit.WantErr(t, testkit.Receive(t, done), context.Canceled)
+		// Which of the two sees first that ctx has ended, crypto/tls or the key, is
+		// chance. crypto/tls keeps only the text of the key's error.
+		err := testkit.Receive(t, done)
+		if err == nil || !strings.HasSuffix(err.Error(), context.Canceled.Error()) {
+			t.Errorf("handshake: %v, want %v", err, context.Canceled)
+		}
 		wantStats(t, e, "1 operations, 1 canceled, 1 running")
 		g.open()
 		wantStats(t, e, "1 operations, 1 canceled, 1 dropped")

@@ -36,8 +36,8 @@ import (
 // rand is nil: Go's ECDSA keys then make a deterministic signature (RFC 6979).
 //
 // Operations return the errors of the signer, of this package and of the context,
-// and jobs.ErrCanceled. If such an error makes a TLS 1.3 handshake fail, crypto/tls
-// keeps only its text.
+// and jobs.ErrCanceled. If such an error makes a TLS handshake fail, crypto/tls keeps
+// only its text.
 func (e *Engine) Key(signer crypto.Signer) (engine.Key, error) {
 	if signer == nil {
 		return nil, fmt.Errorf("%w: no signer", ErrInvalidKey)

@@ -37,8 +37,8 @@ type Transport interface {
 	Read(p []byte) (int, error)
 	Write(p []byte) (int, error)
 
-	// Close is only called if the context of the handshake ends. It is called on
-	// another goroutine.
+	// Close is only called if the context of the handshake ends. It may be called on
+	// another goroutine, and twice.
 	Close() error
 
 	// NetConn returns the plain connection. It is for code that has the Conn of a
@@ -91,9 +91,16 @@ func WithoutRenegotiation(cfg *tls.Config) *tls.Config {
 }
 
 // Handshake does the handshake. It waits when the Transport does. Nothing else may
-// be called meanwhile.
+// be called meanwhile. A handshake that fails once ctx has ended returns ctx's error,
+// and the Transport has been closed.
 func (c *Conn) Handshake(ctx context.Context) error {
 	err := c.tls.HandshakeContext(ctx)
+	if ended := ctx.Err(); err != nil && ended != nil {
+		// A key may see the end of ctx before crypto/tls does. crypto/tls then returns
+		// the text of the key's error (go1.26).
+		c.wire.Close()
+		err = ended
+	}
 	c.wire.open = true // from here on, nothing waits
 	return err
 }

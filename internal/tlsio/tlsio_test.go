@@ -3,6 +3,7 @@ package tlsio
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -156,5 +157,70 @@ func TestEnds(t *testing.T) {
 	w.arrived.Write([]byte{23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
 	if _, err := c.Read(p[:]); err == nil || err == ErrWouldBlock || w.queued.Len() == 0 {
 		t.Errorf("a bad record: %v, and %d bytes of an alert", err, w.queued.Len())
+	}
+}
+
+// unheard is a context that tells nobody when it ends. Whoever asks learns it.
+type unheard struct {
+	context.Context
+	done chan struct{}
+}
+
+func (c unheard) Done() <-chan struct{} { return c.done }
+
+func (c unheard) AfterFunc(func()) func() bool { return func() bool { return true } }
+
+func (c unheard) Err() error {
+	select {
+	case <-c.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// lateKey is a key whose operations fail because the context has ended.
+type lateKey struct {
+	crypto.Signer
+	ctx unheard
+}
+
+func (k lateKey) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	close(k.ctx.done)
+	return nil, k.ctx.Err()
+}
+
+// closeCounter counts calls of Close.
+type closeCounter struct {
+	*carrier
+	closed int
+}
+
+func (c *closeCounter) Close() error {
+	c.closed++
+	return c.carrier.Close()
+}
+
+// A handshake whose context ends returns the context's error, also if the key has
+// seen the end before crypto/tls.
+func TestContextEndsInTheKey(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		ctx := unheard{t.Context(), make(chan struct{})}
+		a, b := net.Pipe()
+		defer b.Close()
+		client := tls.Client(b, &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
+		ended := make(chan error, 1)
+		go func() { ended <- client.Handshake() }()
+		var c Conn
+		w := &closeCounter{carrier: &carrier{Conn: a, t: t}}
+		cert := testkit.Certificate(testkit.ECDSAKey(), lateKey{testkit.ECDSAKey(), ctx}, "test")
+		c.Server(w, &tls.Config{Certificates: []tls.Certificate{*cert}})
+		testkit.WantErr(t, c.Handshake(ctx), context.Canceled)
+		if w.closed != 1 {
+			t.Errorf("closed %d times", w.closed)
+		}
+		if err := testkit.Receive(t, ended); err == nil {
+			t.Error("the client's handshake succeeded")
+		}
 	}
 }
