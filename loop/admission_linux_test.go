@@ -59,6 +59,17 @@ func until(t *testing.T, what string, cond func() bool) {
 	}
 }
 
+// holdThread keeps l's thread until the function it returns is called.
+func holdThread(t *testing.T, l *Loop) (release func()) {
+	t.Helper()
+	held, released := make(chan bool), make(chan bool)
+	if err := l.Post(func() { close(held); <-released }); err != nil {
+		t.Fatal(err)
+	}
+	<-held
+	return func() { close(released) }
+}
+
 // limitOf is how many connections may wait for a listener.
 func limitOf(t *testing.T, n *Listener) uint32 {
 	t.Helper()
@@ -163,8 +174,7 @@ func TestCrowdIsServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	released := make(chan bool)
-	l.Post(func() { <-released })
+	release := holdThread(t, l)
 	var crowd []net.Conn
 	for range 300 {
 		c, err := net.Dial("tcp", n.Addr().String())
@@ -175,7 +185,7 @@ func TestCrowdIsServed(t *testing.T) {
 		crowd = append(crowd, c)
 	}
 	time.Sleep(300 * time.Millisecond) // it has to be older than 20 times MaxWait
-	close(released)
+	release()
 	for _, c := range crowd {
 		if b, err := io.ReadAll(c); string(b) != "x" {
 			t.Fatalf("read %q, error %v", b, err)
@@ -210,8 +220,7 @@ func TestGoneBeforeAccept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	released := make(chan bool)
-	l.Post(func() { <-released })
+	release := holdThread(t, l)
 	dial := func(n *Listener) *net.TCPConn {
 		c, err := net.Dial("tcp", n.Addr().String())
 		if err != nil {
@@ -229,7 +238,7 @@ func TestGoneBeforeAccept(t *testing.T) {
 		c.SetLinger(0)
 		c.Close()
 	}
-	close(released)
+	release()
 	if b, err := io.ReadAll(half); string(b) != "\x16\x03\x01" {
 		t.Errorf("read %q, error %v", b, err)
 	}
@@ -326,13 +335,12 @@ func TestSharedListenerKeepsBacklog(t *testing.T) {
 		if got := int(limitOf(t, n)); got != before {
 			t.Errorf("the backlog is %d, want %d", got, before)
 		}
-		released := make(chan bool)
-		l.Post(func() { <-released })
+		release := holdThread(t, l)
 		c, err := net.Dial("tcp", shared.Addr().String()) // who waits
 		if err != nil {
 			t.Fatal(err)
 		}
-		go close(released)
+		go release()
 		end(l, n)
 		<-ended
 		c.Close()

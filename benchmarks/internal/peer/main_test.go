@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,17 +51,19 @@ func options(t *testing.T, key string) Options {
 
 var tlsdemoDir string
 
-// tlsdemo builds the program once.
+// buildTlsdemo builds the program, for the first test that asks.
+var buildTlsdemo = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "peer-test-")
+	if err != nil {
+		return "", err
+	}
+	tlsdemoDir = dir
+	return process.BuildTlsdemo(context.Background(), dir)
+})
+
 func tlsdemo(t *testing.T) string {
 	t.Helper()
-	if tlsdemoDir == "" {
-		dir, err := os.MkdirTemp("", "peer-test-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		tlsdemoDir = dir
-	}
-	program, err := process.BuildTlsdemo(context.Background(), tlsdemoDir)
+	program, err := buildTlsdemo()
 	if err != nil {
 		t.Fatal(err)
 	}
