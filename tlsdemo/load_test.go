@@ -362,10 +362,13 @@ func TestLoadFlags(t *testing.T) {
 		{"a:1 --timeout -1s", "--timeout: -1s"},
 		{"a:1 --duration -1s", "--duration: -1s"},
 	} {
-		status, out, errs := output(t, append([]string{"load"}, strings.Fields(test.args)...)...)
-		if status != 2 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, test.names) {
-			t.Errorf("load %s\nstatus %d, stdout %q, stderr %q, want one line with %q", test.args, status, out, errs, test.names)
-		}
+		t.Run(test.args, func(t *testing.T) {
+			t.Parallel()
+			status, out, errs := output(t, append([]string{"load"}, strings.Fields(test.args)...)...)
+			if status != 2 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, test.names) {
+				t.Errorf("status %d, stdout %q, stderr %q, want one line with %q", status, out, errs, test.names)
+			}
+		})
 	}
 }
 

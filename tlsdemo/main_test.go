@@ -202,7 +202,7 @@ func TestErrorLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer busy.Close()
+	t.Cleanup(func() { busy.Close() })
 	cert1, key1 := writeCertificate(t, t.TempDir())
 	_, key2 := writeCertificate(t, t.TempDir())
 	for _, test := range []struct {
@@ -244,11 +244,14 @@ func TestErrorLines(t *testing.T) {
 		{"serve --key ed25519 --addr 127.0.0.1:0 --metrics " + busy.Addr().String(), 1, busy.Addr().String()},
 		{"serve --key ed25519 --addr unix:/nonexistent/s", 1, "/nonexistent/s"},
 	} {
-		status, out, errs := output(t, strings.Fields(test.args)...)
-		if status != test.status || out != "" || strings.Count(errs, "\n") != 1 ||
-			!strings.HasPrefix(errs, "tlsdemo: ") || !strings.Contains(errs, test.names) {
-			t.Errorf("%s\nstatus %d, want %d; stdout %q; stderr %q, want one line with %q",
-				test.args, status, test.status, out, errs, test.names)
-		}
+		t.Run(test.args, func(t *testing.T) {
+			t.Parallel()
+			status, out, errs := output(t, strings.Fields(test.args)...)
+			if status != test.status || out != "" || strings.Count(errs, "\n") != 1 ||
+				!strings.HasPrefix(errs, "tlsdemo: ") || !strings.Contains(errs, test.names) {
+				t.Errorf("status %d, want %d; stdout %q; stderr %q, want one line with %q",
+					status, test.status, out, errs, test.names)
+			}
+		})
 	}
 }

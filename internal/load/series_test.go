@@ -15,7 +15,7 @@ func TestSeriesOfHours(t *testing.T) {
 	in := interval{latency: newHistogram(2)}
 	var handshakes, errors int64
 	random := rand.New(rand.NewPCG(1, 2))
-	for at := time.Duration(0); at < 30*time.Hour; at += time.Duration(random.Int64N(int64(20 * time.Second))) {
+	for at := time.Duration(0); at < 30*time.Hour; at += time.Duration(random.Int64N(int64(time.Minute))) {
 		in.handshakes, in.errors, in.inFlight = random.Int64N(100), random.Int64N(3), random.IntN(1000)
 		in.latency.Reset()
 		for range in.handshakes {
