@@ -161,32 +161,19 @@ func TestEnds(t *testing.T) {
 }
 
 // unheard is a context that tells nobody when it ends. Whoever asks learns it.
-type unheard struct {
-	context.Context
-	done chan struct{}
-}
+type unheard struct{ context.Context }
 
-func (c unheard) Done() <-chan struct{} { return c.done }
-
-func (c unheard) AfterFunc(func()) func() bool { return func() bool { return true } }
-
-func (c unheard) Err() error {
-	select {
-	case <-c.done:
-		return context.Canceled
-	default:
-		return nil
-	}
-}
+func (unheard) AfterFunc(func()) func() bool { return func() bool { return true } }
 
 // lateKey is a key whose operations fail because the context has ended.
 type lateKey struct {
 	crypto.Signer
-	ctx unheard
+	ctx    context.Context
+	expire func()
 }
 
 func (k lateKey) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
-	close(k.ctx.done)
+	k.expire()
 	return nil, k.ctx.Err()
 }
 
@@ -205,7 +192,8 @@ func (c *closeCounter) Close() error {
 // seen the end before crypto/tls.
 func TestContextEndsInTheKey(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		ctx := unheard{t.Context(), make(chan struct{})}
+		expiring, expire := testkit.Expiring(t.Context())
+		ctx := unheard{expiring}
 		a, b := net.Pipe()
 		defer b.Close()
 		client := tls.Client(b, &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
@@ -213,9 +201,9 @@ func TestContextEndsInTheKey(t *testing.T) {
 		go func() { ended <- client.Handshake() }()
 		var c Conn
 		w := &closeCounter{carrier: &carrier{Conn: a, t: t}}
-		cert := testkit.Certificate(testkit.ECDSAKey(), lateKey{testkit.ECDSAKey(), ctx}, "test")
+		cert := testkit.Certificate(testkit.ECDSAKey(), lateKey{testkit.ECDSAKey(), ctx, expire}, "test")
 		c.Server(w, &tls.Config{Certificates: []tls.Certificate{*cert}})
-		testkit.WantErr(t, c.Handshake(ctx), context.Canceled)
+		testkit.WantErr(t, c.Handshake(ctx), context.DeadlineExceeded)
 		if w.closed != 1 {
 			t.Errorf("closed %d times", w.closed)
 		}
