@@ -87,9 +87,7 @@ func addPhases(a, b map[string]int64) map[string]int64 {
 		return a
 	}
 	sum := maps.Clone(b)
-	for phase, n := range a {
-		sum[phase] += n
-	}
+	addTo(sum, a)
 	return sum
 }
 

@@ -156,14 +156,8 @@ func (r *Result) addCounts(o *Result) {
 	r.Held += o.Held
 	r.Aborted = addPhases(r.Aborted, o.Aborted)
 	r.Total.add(o.Total)
-	for kind, n := range o.ErrorsByKind {
-		r.ErrorsByKind[kind] += n
-	}
-	for kind, example := range o.ErrorExamples {
-		if r.ErrorExamples[kind] == "" {
-			r.ErrorExamples[kind] = example
-		}
-	}
+	addTo(r.ErrorsByKind, o.ErrorsByKind)
+	addExamples(r.ErrorExamples, o.ErrorExamples)
 	r.Negotiated = append(r.Negotiated, o.Negotiated...)
 	r.Certificates = append(r.Certificates, o.Certificates...)
 	if r.Started.IsZero() || o.Started.Before(r.Started) {

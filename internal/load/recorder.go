@@ -124,20 +124,10 @@ func (r *recorder) merge(o *recorder) {
 	r.offered += o.offered
 	r.read += o.read
 	r.written += o.written
-	for k, n := range o.kinds {
-		r.kinds[k] += n
-	}
-	for k, text := range o.examples {
-		if r.examples[k] == "" {
-			r.examples[k] = text
-		}
-	}
-	for k, n := range o.negotiated {
-		r.negotiated[k] += n
-	}
-	for k, n := range o.certificates {
-		r.certificates[k] += n
-	}
+	addTo(r.kinds, o.kinds)
+	addExamples(r.examples, o.examples)
+	addTo(r.negotiated, o.negotiated)
+	addTo(r.certificates, o.certificates)
 	for i, t := range o.targets {
 		r.targets[i].handshakes += t.handshakes
 		r.targets[i].errors += t.errors
@@ -152,8 +142,22 @@ func (r *recorder) merge(o *recorder) {
 	r.allAborted.add(&o.allAborted)
 	r.held += o.held
 	r.total.add(o.total)
-	for k, n := range o.seen {
-		r.seen[k] += n
+	addTo(r.seen, o.seen)
+}
+
+// addTo adds counts to sums.
+func addTo[K comparable](sums, counts map[K]int64) {
+	for k, n := range counts {
+		sums[k] += n
+	}
+}
+
+// addExamples adds the examples of kinds that have none yet.
+func addExamples(all, more map[string]string) {
+	for kind, example := range more {
+		if all[kind] == "" {
+			all[kind] = example
+		}
 	}
 }
 

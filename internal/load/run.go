@@ -179,9 +179,7 @@ func (r *run) account(rec *recorder) {
 	r.total.add(rec.total)
 	r.aborted.add(&rec.allAborted)
 	r.total.Aborted = r.aborted.byName()
-	for kind, n := range rec.seen {
-		r.kinds[kind] += n
-	}
+	addTo(r.kinds, rec.seen)
 }
 
 // stop makes the run end early. Any goroutine may call it.
